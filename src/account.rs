@@ -1,0 +1,526 @@
+//! The life of an account, pure: what was issued ([`Record`]), what logins
+//! have done with it ([`State`]), and the [`Phase`] that follows from both.
+//!
+//! An account without a record is disabled; with one it is pending until a
+//! code has succeeded, then active. How the two lie on disk is the business
+//! of [`crate::store`]; who gets in is decided in [`crate::login`].
+
+use std::fmt;
+
+use rand::TryRng;
+use serde::{Deserialize, Serialize};
+
+use crate::code::{Algorithm, CodeError, Digits, Kind, Period, Secret, Step, Token};
+
+/// The version of the record's format that this code reads and writes.
+pub const RECORD_FORMAT: u32 = 1;
+
+/// How many tokens an account can have: the state has room for so many.
+pub const MAX_TOKENS: usize = 4;
+
+/// Seconds since 1970-01-01 00:00:00 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// So many seconds later; never wraps.
+    #[must_use]
+    pub const fn plus(self, seconds: u64) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
+
+    /// Seconds from `earlier` to here; 0 if it is not earlier.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The canonical name of a user: what the password database calls them, so
+/// that an alias is not a second account.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserName(String);
+
+/// Why a text is not a user's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UserNameError {
+    /// No name.
+    #[error("a user name must not be empty")]
+    Empty,
+    /// A control character (a NUL or a newline, for instance).
+    #[error("a user name must not contain control characters")]
+    Control,
+    /// Longer than [`UserName::MAX_BYTES`].
+    #[error("a user name must not be longer than {} bytes", UserName::MAX_BYTES)]
+    TooLong,
+}
+
+impl UserName {
+    /// LOGIN_NAME_MAX of Linux, less the NUL.
+    pub const MAX_BYTES: usize = 255;
+
+    /// The name in `text`.
+    ///
+    /// # Errors
+    /// [`UserNameError`]; slashes, dots and the like are harmless here,
+    /// because [`crate::store`] encodes the name before it becomes a path.
+    pub fn new(text: impl Into<String>) -> Result<Self, UserNameError> {
+        let text = text.into();
+        if text.is_empty() {
+            Err(UserNameError::Empty)
+        } else if text.chars().any(char::is_control) {
+            Err(UserNameError::Control)
+        } else if text.len() > Self::MAX_BYTES {
+            Err(UserNameError::TooLong)
+        } else {
+            Ok(Self(text))
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for UserName {
+    type Error = UserNameError;
+    fn try_from(text: String) -> Result<Self, UserNameError> {
+        Self::new(text)
+    }
+}
+
+impl From<UserName> for String {
+    fn from(name: UserName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which issue of an account a record and a state belong to: 128 random bits,
+/// so that a state can never be taken for that of another secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Generation(pub [u8; 16]);
+
+impl Generation {
+    /// A new one from `rng`.
+    ///
+    /// # Errors
+    /// Those of `rng`.
+    pub fn generate<R: TryRng>(rng: &mut R) -> Result<Self, R::Error> {
+        let mut bytes = [0; 16];
+        rng.try_fill_bytes(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl From<Generation> for String {
+    fn from(generation: Generation) -> Self {
+        generation.to_string()
+    }
+}
+
+impl TryFrom<String> for Generation {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        match u128::from_str_radix(&text, 16) {
+            Ok(number) if digits && text.len() == 32 => Ok(Self(number.to_be_bytes())),
+            Ok(_) | Err(_) => Err("a generation is 32 lowercase hexadecimal digits"),
+        }
+    }
+}
+
+/// Whose uid a record is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Uid {
+    /// This one's.
+    Is(u32),
+    /// The user did not exist when it was issued (`enable --force`).
+    Any(AnyUid),
+}
+
+/// How [`Uid::Any`] is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnyUid {
+    /// `"any"`
+    Any,
+}
+
+impl Uid {
+    /// Whether the record is for the user with this uid.
+    #[must_use]
+    pub const fn admits(self, uid: u32) -> bool {
+        match self {
+            Self::Is(recorded) => recorded == uid,
+            Self::Any(AnyUid::Any) => true,
+        }
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(uid) => uid.fmt(f),
+            Self::Any(AnyUid::Any) => f.write_str("any"),
+        }
+    }
+}
+
+/// Which of an account's tokens: 1 to [`MAX_TOKENS`], its place in the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenId(u8);
+
+impl TokenId {
+    /// The first token, the only one of most accounts.
+    pub const FIRST: Self = Self(1);
+
+    /// Every place there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [1, 2, 3, 4].into_iter().map(Self)
+    }
+
+    /// The token with this number.
+    #[must_use]
+    pub fn new(number: u8) -> Option<Self> {
+        Self::all().find(|id| id.0 == number)
+    }
+
+    /// Its number, from 1.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// What was issued to a user. Only the tool makes one; logins read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawRecord", into = "RawRecord")]
+pub struct Record {
+    /// For whom.
+    pub user: UserName,
+    /// Their uid when it was issued: a re-created user does not inherit it.
+    pub uid: Uid,
+    /// Which issue this is.
+    pub generation: Generation,
+    /// Who issued it, as the app shows it.
+    pub issuer: String,
+    /// When.
+    pub issued_at: Timestamp,
+    /// The tokens, by ascending id: 1 to [`MAX_TOKENS`] of them.
+    pub tokens: Vec<(TokenId, Token)>,
+}
+
+/// The record as it stands in its file. Every field must be there and no
+/// other may: what is absent or unknown is damage, not a default.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRecord {
+    format: u32,
+    user: UserName,
+    uid: Uid,
+    generation: Generation,
+    issuer: String,
+    issued_at: Timestamp,
+    token: Vec<RawToken>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawToken {
+    id: u8,
+    kind: String,
+    algorithm: Algorithm,
+    digits: Digits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period: Option<Period>,
+    secret: Secret,
+}
+
+impl TryFrom<RawRecord> for Record {
+    type Error = RecordError;
+    fn try_from(raw: RawRecord) -> Result<Self, RecordError> {
+        if raw.format != RECORD_FORMAT {
+            return Err(RecordError::Format(raw.format));
+        }
+        let tokens = raw
+            .token
+            .into_iter()
+            .map(|raw| {
+                let kind = match (raw.kind.as_str(), raw.period) {
+                    ("totp", Some(period)) => Kind::Totp { period },
+                    ("hotp", None) => Kind::Hotp,
+                    ("totp" | "hotp", _) => return Err(RecordError::Period),
+                    _ => return Err(RecordError::Token(CodeError::Kind)),
+                };
+                let id = TokenId::new(raw.id).ok_or(RecordError::TokenIds)?;
+                let (secret, algorithm, digits) = (raw.secret, raw.algorithm, raw.digits);
+                Ok((id, Token { secret, algorithm, digits, kind }))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if tokens.is_empty() || !tokens.is_sorted_by(|(a, _), (b, _)| a < b) {
+            return Err(RecordError::TokenIds);
+        }
+        Ok(Self {
+            user: raw.user,
+            uid: raw.uid,
+            generation: raw.generation,
+            issuer: raw.issuer,
+            issued_at: raw.issued_at,
+            tokens,
+        })
+    }
+}
+
+impl From<Record> for RawRecord {
+    fn from(record: Record) -> Self {
+        let token = record
+            .tokens
+            .into_iter()
+            .map(|(id, token)| RawToken {
+                id: id.get(),
+                kind: token.kind.name().to_owned(),
+                algorithm: token.algorithm,
+                digits: token.digits,
+                period: match token.kind {
+                    Kind::Totp { period } => Some(period),
+                    Kind::Hotp => None,
+                },
+                secret: token.secret,
+            })
+            .collect();
+        Self {
+            format: RECORD_FORMAT,
+            user: record.user,
+            uid: record.uid,
+            generation: record.generation,
+            issuer: record.issuer,
+            issued_at: record.issued_at,
+            token,
+        }
+    }
+}
+
+/// Why a record's fields do not make a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Written by another version.
+    #[error("format {0}, but this version reads format {RECORD_FORMAT}")]
+    Format(u32),
+    /// A totp token without a period, or a hotp token with one.
+    #[error("a totp token has a period, a hotp token has none")]
+    Period,
+    /// None, too many, out of order or twice the same.
+    #[error("tokens have ascending ids from 1 to {MAX_TOKENS}, and there is at least one")]
+    TokenIds,
+    /// A token's parameter.
+    #[error(transparent)]
+    Token(#[from] CodeError),
+}
+
+/// Where one token stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TokenState {
+    /// The first step whose code has not been spent or passed over: HOTP's
+    /// next counter (RFC 4226 section 7.2), TOTP's last accepted step plus
+    /// one. It never decreases.
+    pub next: Step,
+}
+
+/// Wrong codes given together with the right password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Failures {
+    /// How many since `since`.
+    pub count: u32,
+    /// When the first of them was counted.
+    pub since: Timestamp,
+    /// How often in a row this has locked the account: the next lock doubles.
+    pub lockouts: u32,
+    /// Until when no code is accepted; in the past when not locked.
+    pub locked_until: Timestamp,
+}
+
+/// What logins have done with an issued record. Fixed size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Which issue it belongs to.
+    pub generation: Generation,
+    /// When the first code succeeded.
+    pub activated_at: Option<Timestamp>,
+    /// When a code last succeeded.
+    pub last_login: Option<Timestamp>,
+    /// Wrong codes, and the lock they led to.
+    pub failures: Failures,
+    /// Where each token stands, by id.
+    pub(crate) tokens: [TokenState; MAX_TOKENS],
+}
+
+impl State {
+    /// The state of a record just issued.
+    #[must_use]
+    pub fn fresh(generation: Generation) -> Self {
+        Self {
+            generation,
+            activated_at: None,
+            last_login: None,
+            failures: Failures::default(),
+            tokens: [TokenState::default(); MAX_TOKENS],
+        }
+    }
+
+    /// Where token `id` stands.
+    #[must_use]
+    pub fn token(&self, id: TokenId) -> TokenState {
+        let places = TokenId::all().zip(self.tokens);
+        places
+            .filter_map(|(place, state)| (place == id).then_some(state))
+            .next()
+            .unwrap_or_default()
+    }
+
+    /// The same state, but token `id` stands at `token`.
+    #[must_use]
+    pub fn with_token(mut self, id: TokenId, token: TokenState) -> Self {
+        for (place, state) in TokenId::all().zip(&mut self.tokens) {
+            if place == id {
+                *state = token;
+            }
+        }
+        self
+    }
+}
+
+/// Where an issued account is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Issued; no code has succeeded yet.
+    Pending,
+    /// A code is needed at every login.
+    Active {
+        /// When the first code succeeded.
+        since: Timestamp,
+    },
+}
+
+/// A record and its state, of the same generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// What was issued.
+    pub record: Record,
+    /// What logins have done.
+    pub state: State,
+}
+
+impl Account {
+    /// Where it is in its life.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        match self.state.activated_at {
+            None => Phase::Pending,
+            Some(since) => Phase::Active { since },
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A record whose one token has the secret of RFC 4226's examples.
+    pub(crate) fn record(kind: Kind) -> Record {
+        Record {
+            user: UserName::new("alice").unwrap(),
+            uid: Uid::Is(2001),
+            generation: Generation([7; 16]),
+            issuer: "host.example.org".to_owned(),
+            issued_at: Timestamp(1_700_000_000),
+            tokens: vec![(
+                TokenId::FIRST,
+                Token {
+                    secret: Secret::from_bytes(b"12345678901234567890".to_vec()).unwrap(),
+                    algorithm: Algorithm::Sha1,
+                    digits: Digits::default(),
+                    kind,
+                },
+            )],
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_from_its_text_as_it_was() {
+        for kind in [Kind::Hotp, Kind::Totp { period: Period::default() }] {
+            let text = toml::to_string(&record(kind)).unwrap();
+            assert_eq!(toml::from_str::<Record>(&text).unwrap(), record(kind), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_record_with_a_field_missing_unknown_or_out_of_range_is_refused() {
+        let text = toml::to_string(&record(Kind::Totp { period: Period::default() })).unwrap();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let without = text.replacen(line, "", 1);
+            assert!(toml::from_str::<Record>(&without).is_err(), "without {line}");
+        }
+        for (from, to) in [
+            ("format = 1", "format = 2"),
+            ("format = 1", "format = 1\nextra = 1"),
+            ("id = 1", "id = 0"),
+            ("id = 1", "id = 5"),
+            ("id = 1", "id = 1\nextra = 1"),
+            ("period = 30", "period = 14"),
+            ("digits = 6", "digits = 9"),
+            ("totp", "hotp"),
+            ("totp", "motp"),
+            ("SHA1", "MD5"),
+            ("uid = 2001", "uid = -1"),
+            ("uid = 2001", "uid = \"all\""),
+            ("alice", ""),
+            ("0707", "070"),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{from}");
+            assert!(toml::from_str::<Record>(&changed).is_err(), "{from} -> {to}");
+        }
+        let twice = format!("{text}{}", text.split_once("\n\n").map_or("", |(_, token)| token));
+        assert!(toml::from_str::<Record>(&twice).is_err(), "the same id twice");
+    }
+
+    #[test]
+    fn names_that_cannot_be_users_are_refused_and_hostile_ones_are_only_names() {
+        assert_eq!(UserName::new(""), Err(UserNameError::Empty));
+        assert_eq!(UserName::new("a\nb"), Err(UserNameError::Control));
+        assert_eq!(UserName::new("a\0b"), Err(UserNameError::Control));
+        assert_eq!(UserName::new("x".repeat(256)), Err(UserNameError::TooLong));
+        for name in ["../../x", "a/b", "%", "Ünïcode", "a b"] {
+            assert_eq!(UserName::new(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn each_token_has_its_own_place_in_the_state() {
+        let mut state = State::fresh(Generation([1; 16]));
+        for id in TokenId::all() {
+            state = state.with_token(id, TokenState { next: Step(u64::from(id.get())) });
+        }
+        for id in TokenId::all() {
+            assert_eq!(state.token(id).next, Step(u64::from(id.get())));
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The audit line: one for each login, to syslog (facility authpriv), as
+//! `key=value` pairs. Never a password, a code or a secret.
+//!
+//! It opens its own socket and closes it: no openlog(3), no global logger, no
+//! descriptor is left in the host process, and a syslog daemon that does not
+//! read cannot hold a login up.
+
+use std::fmt::{self, Display, Write as _};
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use syslog::{Facility, LogFormat, Severity};
+
+use crate::login::{Grant, NotNeeded, Refusal, Verdict};
+
+/// Where the local syslog daemon listens.
+const SOCKET: &str = "/dev/log";
+
+/// How long a line may wait for a daemon whose queue is full.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Who logs in, where and from where, as far as it is known.
+#[derive(Debug, Clone, Default)]
+pub struct Subject {
+    /// The user's name as given.
+    pub user: String,
+    /// The PAM service.
+    pub service: String,
+    /// PAM_RHOST.
+    pub rhost: Option<String>,
+    /// PAM_TTY.
+    pub tty: Option<String>,
+}
+
+/// How a login ended, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Admitted.
+    Admitted,
+    /// Nothing to say; the rest of the stack decides.
+    Ignored,
+    /// Refused by a rule.
+    Refused,
+    /// Refused because something is broken.
+    Failed,
+}
+
+impl Outcome {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Ignored => "ignored",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+
+    const fn severity(self) -> Severity {
+        match self {
+            Self::Admitted | Self::Ignored => Severity::LOG_INFO,
+            Self::Refused => Severity::LOG_NOTICE,
+            Self::Failed => Severity::LOG_ERR,
+        }
+    }
+}
+
+/// Outcome and reason of a verdict.
+#[must_use]
+pub fn explain(verdict: Verdict) -> (Outcome, String) {
+    let (outcome, reason) = match verdict {
+        Verdict::Admitted(grant) => (
+            Outcome::Admitted,
+            match grant {
+                Grant::PasswordAlone => "password right, no code needed (not enabled)",
+                Grant::Skipped => "password right, code skipped (pending)",
+                Grant::Activated => "first code right: activated",
+                Grant::Code => "code right",
+            },
+        ),
+        Verdict::NotNeeded(why) => (
+            Outcome::Ignored,
+            match why {
+                NotNeeded::NotEnabled => "no code needed (not enabled)",
+                NotNeeded::Skipped => "code skipped (pending)",
+            },
+        ),
+        Verdict::Again(refusal) | Verdict::Refused(refusal) => (
+            Outcome::Refused,
+            match refusal {
+                Refusal::WrongPassword => "wrong password",
+                Refusal::WrongCode => "wrong code",
+                Refusal::SpentCode => "code already used",
+                Refusal::ClockWentBack => "code of a time already used: the clock went back",
+                Refusal::NotACode => "the answer was not a code",
+                Refusal::NoCode => "no code given",
+                Refusal::LockedOut { until } => {
+                    return (
+                        Outcome::Refused,
+                        format!(
+                            "locked after too many wrong codes, until unix time {} (onetimectl unlock)",
+                            until.0
+                        ),
+                    );
+                }
+                Refusal::RefusedBySshd => {
+                    "sshd had refused this user before (it sent INCORRECT for the user's answer)"
+                }
+                Refusal::Disabled => "the account was changed during the login",
+            },
+        ),
+    };
+    (outcome, reason.to_owned())
+}
+
+/// The text of a line, without time and tag.
+#[must_use]
+pub fn line(outcome: Outcome, subject: &Subject, reason: &str) -> String {
+    let mut line = format!("outcome={}", outcome.word());
+    let fields = [
+        ("user", Some(subject.user.as_str())),
+        ("service", Some(subject.service.as_str())),
+        ("rhost", subject.rhost.as_deref()),
+        ("tty", subject.tty.as_deref()),
+        ("reason", Some(reason)),
+    ];
+    for (key, value) in fields {
+        if let Some(value) = value {
+            let written = write!(line, " {key}={}", Quoted(value));
+            debug_assert!(written.is_ok(), "writing to a string does not fail");
+        }
+    }
+    line
+}
+
+/// A value that cannot be taken for another field or another line.
+struct Quoted<'a>(&'a str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '/' | '@');
+        if !self.0.is_empty() && self.0.chars().all(plain) {
+            return f.write_str(self.0);
+        }
+        f.write_char('"')?;
+        // Bounded: a datagram is.
+        for c in self.0.chars().take(512) {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                ' '..='~' => f.write_char(c)?,
+                _ => write!(f, "\\u{{{:x}}}", u32::from(c))?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
+/// Sends a line. There is nobody to tell if it cannot be sent: a login does
+/// not depend on syslog.
+pub fn send(outcome: Outcome, subject: &Subject, reason: &str) {
+    send_line(outcome.severity(), &line(outcome, subject, reason));
+}
+
+/// Sends a line for whoever looks for a fault (argument `debug`).
+pub fn debug(subject: &Subject, what: &str) {
+    let Subject { user, service, .. } = subject;
+    send_line(
+        Severity::LOG_DEBUG,
+        &format!("debug user={} service={} {what}", Quoted(user), Quoted(service)),
+    );
+}
+
+fn send_line(severity: Severity, line: &str) {
+    let Ok(socket) = UnixDatagram::unbound() else { return };
+    if socket.set_write_timeout(Some(PATIENCE)).is_err() || socket.connect(SOCKET).is_err() {
+        return;
+    }
+    let mut datagram = Vec::with_capacity(line.len().saturating_add(40));
+    if Untimed.format(&mut datagram, severity, line).is_ok() {
+        let _unheard = socket.send(&datagram).is_err();
+    }
+}
+
+/// RFC 3164 without the time: the daemon has a clock, and ours would have to
+/// read the environment (TZ) to speak of local time.
+struct Untimed;
+
+impl LogFormat<&str> for Untimed {
+    fn format<W: std::io::Write>(
+        &self,
+        w: &mut W,
+        severity: Severity,
+        line: &str,
+    ) -> syslog::Result<()> {
+        let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
+        write!(w, "<{priority}>pam_onetime[{}]: {line}", std::process::id())
+            .map_err(syslog::Error::Write)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_one_field_for_each_thing_known() {
+        let subject = Subject {
+            user: "alice".into(),
+            service: "sshd".into(),
+            rhost: Some("10.0.0.1".into()),
+            tty: None,
+        };
+        assert_eq!(
+            line(Outcome::Refused, &subject, "wrong code"),
+            "outcome=refused user=alice service=sshd rhost=10.0.0.1 reason=\"wrong code\""
+        );
+    }
+
+    #[test]
+    fn a_hostile_name_stays_within_its_field_and_its_line() {
+        let subject = Subject {
+            user: "x\" outcome=admitted\nuser=root\u{202e}\\".into(),
+            ..Subject::default()
+        };
+        let line = line(Outcome::Refused, &subject, "r");
+        assert_eq!(
+            line,
+            "outcome=refused user=\"x\\\" outcome=admitted\\u{a}user=root\\u{202e}\\\\\" service=\"\" reason=r"
+        );
+    }
+
+    #[test]
+    fn the_priority_is_that_of_authpriv() {
+        let mut datagram = Vec::new();
+        Untimed.format(&mut datagram, Severity::LOG_NOTICE, "x").unwrap();
+        let expected = format!("<85>pam_onetime[{}]: x", std::process::id());
+        assert_eq!(String::from_utf8(datagram).unwrap(), expected);
+    }
+}

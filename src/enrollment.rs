@@ -1,0 +1,319 @@
+//! What a user needs to set up an app: the otpauth URI, its QR code as text
+//! (and, for the tool, as SVG and PNG), and the key in groups of four.
+//!
+//! Everything here is made from an [`Invitation`], which only who may see the
+//! secret can have.
+
+use std::fmt::Write;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use qrcode::types::Color;
+use qrcode::{EcLevel, QrCode};
+use zeroize::Zeroizing;
+
+use crate::account::UserName;
+use crate::code::{Algorithm, Digits, Kind, Period, Token};
+use crate::config::Qr;
+use crate::login::Invitation;
+
+/// What stays as it is in a URI's component (RFC 3986 section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Modules of light border. The standard asks for four; two are read well and
+/// let a usual code fit a terminal of 24 lines.
+const BORDER: usize = 2;
+
+/// What an app needs to know about one token.
+#[derive(Debug)]
+pub struct Enrollment<'a> {
+    /// Who issued it.
+    pub issuer: &'a str,
+    /// Whose it is.
+    pub user: &'a UserName,
+    token: &'a Token,
+}
+
+impl<'a> Enrollment<'a> {
+    /// One for each token of the record.
+    pub fn of(invitation: &Invitation<'a>) -> impl Iterator<Item = Self> + use<'a> {
+        let record = invitation.record();
+        record.tokens.iter().map(|(_, token)| Self {
+            issuer: &record.issuer,
+            user: &record.user,
+            token,
+        })
+    }
+
+    /// The key URI that authenticator apps read. Parameters at their defaults
+    /// are left out: the shorter it is, the smaller is its QR code.
+    #[must_use]
+    pub fn uri(&self) -> Zeroizing<String> {
+        let token = self.token;
+        let issuer = utf8_percent_encode(self.issuer, RESERVED);
+        let user = utf8_percent_encode(self.user.as_str(), RESERVED);
+        let secret = token.secret.to_base32();
+        // Reserved at once: a string that grows leaves copies behind.
+        let mut uri = Zeroizing::new(String::with_capacity(2048));
+        let written = write!(
+            uri,
+            "otpauth://{}/{issuer}:{user}?secret={}&issuer={issuer}",
+            token.kind.name(),
+            *secret
+        );
+        let written = written.and_then(|()| match token.algorithm {
+            Algorithm::Sha1 => Ok(()),
+            algorithm @ (Algorithm::Sha256 | Algorithm::Sha512) => {
+                write!(uri, "&algorithm={algorithm}")
+            }
+        });
+        let written = written.and_then(|()| match token.digits {
+            digits if digits == Digits::default() => Ok(()),
+            digits => write!(uri, "&digits={digits}"),
+        });
+        let written = written.and_then(|()| match token.kind {
+            Kind::Hotp => write!(uri, "&counter=0"),
+            Kind::Totp { period } if period == Period::default() => Ok(()),
+            Kind::Totp { period } => write!(uri, "&period={period}"),
+        });
+        debug_assert!(written.is_ok(), "writing to a string does not fail");
+        uri
+    }
+
+    /// The secret as a person types it: groups of four.
+    #[must_use]
+    pub fn key(&self) -> Zeroizing<String> {
+        let secret = self.token.secret.to_base32();
+        let mut key = Zeroizing::new(String::with_capacity(secret.len().saturating_mul(2)));
+        for (index, letter) in secret.char_indices() {
+            if index != 0 && index.is_multiple_of(4) {
+                key.push(' ');
+            }
+            key.push(letter);
+        }
+        key
+    }
+
+    /// What must be set by hand besides the key, where it is not the default.
+    #[must_use]
+    pub fn parameters(&self) -> Option<String> {
+        let (algorithm, digits) = (self.token.algorithm, self.token.digits);
+        let moved_by = match self.token.kind {
+            Kind::Hotp => "counter-based".to_owned(),
+            Kind::Totp { period } if period == Period::default() => String::new(),
+            Kind::Totp { period } => format!("every {period} s"),
+        };
+        let parts = [
+            if algorithm == Algorithm::Sha1 { String::new() } else { algorithm.to_string() },
+            if digits == Digits::default() { String::new() } else { format!("{digits} digits") },
+            moved_by,
+        ];
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    /// The QR code drawn with text, without a newline at the end; `None` for
+    /// [`Qr::None`] and for a URI that no QR code can hold.
+    #[must_use]
+    pub fn qr_text(&self, style: Qr) -> Option<Zeroizing<String>> {
+        match style {
+            Qr::Utf8 => Some(self.modules()?.half_blocks()),
+            Qr::Ascii => Some(self.modules()?.ascii()),
+            Qr::None => None,
+        }
+    }
+
+    /// The QR code as a picture to scale; `None` for a URI that no QR code can
+    /// hold.
+    #[must_use]
+    pub fn qr_svg(&self) -> Option<Zeroizing<String>> {
+        Some(self.modules()?.svg())
+    }
+
+    /// The QR code as a PNG file; `None` for a URI that no QR code can hold.
+    #[cfg(feature = "tool")]
+    #[must_use]
+    pub fn qr_png(&self) -> Option<Zeroizing<Vec<u8>>> {
+        self.modules()?.png()
+    }
+
+    fn modules(&self) -> Option<Modules> {
+        let qr = QrCode::with_error_correction_level(self.uri().as_bytes(), EcLevel::L).ok()?;
+        let width = qr.width();
+        let dark = qr.into_colors().into_iter().map(|color| color == Color::Dark).collect();
+        Some(Modules { width, dark: Zeroizing::new(dark) })
+    }
+}
+
+/// The modules of a QR code. Outside of them is light border.
+struct Modules {
+    width: usize,
+    dark: Zeroizing<Vec<bool>>,
+}
+
+impl Modules {
+    /// Modules a side, with the border.
+    const fn side(&self) -> usize {
+        self.width.saturating_add(2 * BORDER)
+    }
+
+    /// Counted from the border's corner.
+    fn is_light(&self, x: usize, y: usize) -> bool {
+        let inside = |at: usize| at.checked_sub(BORDER).filter(|at| *at < self.width);
+        match (inside(x), inside(y)) {
+            (Some(x), Some(y)) => {
+                let index = y.saturating_mul(self.width).saturating_add(x);
+                !self.dark.get(index).copied().unwrap_or(false)
+            }
+            _ => true,
+        }
+    }
+
+    /// Two modules a cell. Light is drawn: most terminals are dark.
+    fn half_blocks(&self) -> Zeroizing<String> {
+        let side = self.side();
+        let mut text =
+            Zeroizing::new(String::with_capacity(side.saturating_mul(side).saturating_mul(3)));
+        for y in (0..side).step_by(2) {
+            if y > 0 {
+                text.push('\n');
+            }
+            for x in 0..side {
+                let below = y.saturating_add(1);
+                text.push(match (self.is_light(x, y), below < side && self.is_light(x, below)) {
+                    (true, true) => '█',
+                    (true, false) => '▀',
+                    (false, true) => '▄',
+                    (false, false) => ' ',
+                });
+            }
+        }
+        text
+    }
+
+    /// Two characters a module, with one module of border: 78 columns for a
+    /// usual code.
+    fn ascii(&self) -> Zeroizing<String> {
+        let side = self.side();
+        let mut text =
+            Zeroizing::new(String::with_capacity(side.saturating_mul(side).saturating_mul(2)));
+        for y in 1..side.saturating_sub(1) {
+            if y > 1 {
+                text.push('\n');
+            }
+            for x in 1..side.saturating_sub(1) {
+                text.push_str(if self.is_light(x, y) { "##" } else { "  " });
+            }
+        }
+        text
+    }
+
+    /// Dark modules as one path on white.
+    fn svg(&self) -> Zeroizing<String> {
+        let side = self.side();
+        let mut path =
+            Zeroizing::new(String::with_capacity(side.saturating_mul(side).saturating_mul(16)));
+        for y in 0..side {
+            for x in (0..side).filter(|x| !self.is_light(*x, y)) {
+                let written = write!(path, "M{x} {y}h1v1h-1z");
+                debug_assert!(written.is_ok(), "writing to a string does not fail");
+            }
+        }
+        Zeroizing::new(format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" shape-rendering=\"crispEdges\">\
+             <path fill=\"#fff\" d=\"M0 0h{side}v{side}H0z\"/><path d=\"{}\"/></svg>\n",
+            *path
+        ))
+    }
+
+    /// Eight pixels a module, in grey.
+    #[cfg(feature = "tool")]
+    fn png(&self) -> Option<Zeroizing<Vec<u8>>> {
+        const SCALE: usize = 8;
+        let pixels = self.side().saturating_mul(SCALE);
+        let data: Zeroizing<Vec<u8>> = Zeroizing::new(
+            (0..pixels)
+                .flat_map(|y| (0..pixels).map(move |x| (x, y)))
+                .map(|(x, y)| if self.is_light(x / SCALE, y / SCALE) { 255 } else { 0 })
+                .collect(),
+        );
+        let mut file = Zeroizing::new(Vec::new());
+        let side = u32::try_from(pixels).ok()?;
+        let mut encoder = png::Encoder::new(&mut *file, side, side);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.write_header().and_then(|mut writer| writer.write_image_data(&data)).ok()?;
+        Some(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::tests::record;
+    use crate::login::PasswordProof;
+
+    fn with<T>(
+        kind: Kind,
+        change: impl FnOnce(&mut Token),
+        of: impl FnOnce(&Enrollment<'_>) -> T,
+    ) -> T {
+        let mut record = record(kind);
+        change(&mut record.tokens[0].1);
+        let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
+        of(&Enrollment::of(&invitation).next().unwrap())
+    }
+
+    fn totp() -> Kind {
+        Kind::Totp { period: Period::default() }
+    }
+
+    #[test]
+    fn the_uri_of_a_default_token_is_short() {
+        assert_eq!(
+            *with(totp(), |_| {}, |e| e.uri()),
+            "otpauth://totp/host.example.org:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=host.example.org"
+        );
+        assert_eq!(with(totp(), |_| {}, |e| e.parameters()), None);
+    }
+
+    #[test]
+    fn what_is_not_default_stands_in_the_uri_and_is_told() {
+        let change = |token: &mut Token| {
+            token.algorithm = Algorithm::Sha256;
+            token.digits = Digits::try_from(8).unwrap();
+        };
+        let sixty = Kind::Totp { period: Period::try_from(60).unwrap() };
+        let uri = with(sixty, change, |e| e.uri());
+        assert!(uri.ends_with("&algorithm=SHA256&digits=8&period=60"), "{}", *uri);
+        assert_eq!(
+            with(sixty, change, |e| e.parameters()).unwrap(),
+            "SHA256, 8 digits, every 60 s"
+        );
+        let uri = with(Kind::Hotp, |_| {}, |e| e.uri());
+        assert!(uri.starts_with("otpauth://hotp/") && uri.ends_with("&counter=0"), "{}", *uri);
+    }
+
+    #[test]
+    fn issuer_and_user_cannot_break_out_of_their_place_in_the_uri() {
+        let mut record = record(totp());
+        record.issuer = "Ex ample & Söhne/?#".to_owned();
+        record.user = UserName::new("a:b&secret=x").unwrap();
+        let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
+        let uri = Enrollment::of(&invitation).next().unwrap().uri();
+        assert!(uri.starts_with("otpauth://totp/Ex%20ample%20%26%20S%C3%B6hne%2F%3F%23:a%3Ab%26secret%3Dx?secret=GEZ"), "{}", *uri);
+    }
+
+    #[test]
+    fn the_qr_code_of_a_usual_account_fits_a_terminal_of_80_by_24() {
+        let text = with(totp(), |_| {}, |e| e.qr_text(Qr::Utf8)).unwrap();
+        assert_eq!(text.lines().count(), 21);
+        assert!(text.lines().all(|line| line.chars().count() == 41));
+        let text = with(totp(), |_| {}, |e| e.qr_text(Qr::Ascii)).unwrap();
+        assert!(text.lines().all(|line| line.len() == 78));
+    }
+
+    #[test]
+    fn the_key_is_in_groups_of_four() {
+        assert_eq!(*with(totp(), |_| {}, |e| e.key()), "GEZD GNBV GY3T QOJQ GEZD GNBV GY3T QOJQ");
+    }
+}

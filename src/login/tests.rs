@@ -1,0 +1,495 @@
+//! The rules by table and by property. Codes come from RFC 4226 appendix D:
+//! with a period of 30 s, step N of a TOTP token shows the code of counter N.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::account::tests::record;
+use crate::code::Period;
+
+const CODES: [&str; 10] = [
+    "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
+    "520489",
+];
+fn totp() -> Kind {
+    Kind::Totp { period: Period::default() }
+}
+
+fn account(kind: Kind) -> Account {
+    let record = record(kind);
+    let state = State::fresh(record.generation);
+    Account { record, state }
+}
+
+fn active(kind: Kind, next: u64) -> Account {
+    let mut account = account(kind);
+    account.state.activated_at = Some(Timestamp(1));
+    account.state = account.state.with_token(TokenId::FIRST, TokenState { next: Step(next) });
+    account
+}
+
+fn right() -> PasswordCheck {
+    PasswordCheck::Right(PasswordProof::by_transaction())
+}
+
+/// Verdict and next state, told only if the commit succeeds.
+fn judged(
+    account: &Account,
+    password: &PasswordCheck,
+    typed: &str,
+    tries_left: u32,
+    now: u64,
+) -> (Verdict, State) {
+    let answer = Answer::read(typed.as_bytes());
+    let attempt = Attempt { password, answer: &answer, tries_left, now: Timestamp(now) };
+    let mut state = account.state;
+    let verdict = judge(Some(account), &attempt, &Config::default())
+        .settle(|next| {
+            state = *next;
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    (verdict, state)
+}
+
+fn verdict(account: &Account, password: &PasswordCheck, typed: &str, now: u64) -> Verdict {
+    judged(account, password, typed, 0, now).0
+}
+
+// --- plan ---
+
+#[test]
+fn a_disabled_user_needs_the_password_alone() {
+    let config = Config::default();
+    let done = |password| match plan(None, &password, &config) {
+        Plan::Done(verdict) => verdict,
+        Plan::Ask(_) => panic!("asked for a code"),
+    };
+    assert_eq!(done(right()), Verdict::Admitted(Grant::PasswordAlone));
+    assert_eq!(done(PasswordCheck::Wrong), Verdict::Refused(Refusal::WrongPassword));
+    assert_eq!(done(PasswordCheck::InStack), Verdict::NotNeeded(NotNeeded::NotEnabled));
+    assert_eq!(done(PasswordCheck::Without), Verdict::NotNeeded(NotNeeded::NotEnabled));
+}
+
+#[test]
+fn an_active_user_is_asked_for_the_code_alike_whatever_the_password() {
+    let account = active(totp(), 0);
+    for password in [right(), PasswordCheck::Wrong, PasswordCheck::InStack, PasswordCheck::Without]
+    {
+        match plan(Some(&account), &password, &Config::default()) {
+            Plan::Ask(Question { show: None, prompt: Prompt::Code, tries: 1 }) => {}
+            other => panic!("{password:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_secret_is_shown_only_to_a_pending_user_whose_password_is_proven() {
+    let pending = account(totp());
+    let permissive = {
+        let mut config = Config::default();
+        config.enrollment.show_without_password = true;
+        config
+    };
+    let shown =
+        |password: &PasswordCheck, config: &Config| match plan(Some(&pending), password, config) {
+            Plan::Ask(question) => question.show.is_some(),
+            Plan::Done(_) => false,
+        };
+    for (password, default, without_password) in [
+        (right(), true, true),
+        (PasswordCheck::Wrong, false, false),
+        (PasswordCheck::InStack, false, false),
+        (PasswordCheck::Without, false, true),
+    ] {
+        assert_eq!(shown(&password, &Config::default()), default, "{password:?}");
+        assert_eq!(shown(&password, &permissive), without_password, "{password:?}");
+    }
+}
+
+#[test]
+fn a_pending_user_with_a_wrong_password_is_refused_as_a_disabled_one_is() {
+    match plan(Some(&account(totp())), &PasswordCheck::Wrong, &Config::default()) {
+        Plan::Done(verdict) => assert_eq!(verdict, Verdict::Refused(Refusal::WrongPassword)),
+        Plan::Ask(question) => panic!("{question:?}"),
+    }
+}
+
+// --- judge: pending ---
+
+#[test]
+fn a_right_code_activates_a_pending_account() {
+    let (verdict, state) = judged(&account(totp()), &right(), CODES[5], 2, 150);
+    assert_eq!(verdict, Verdict::Admitted(Grant::Activated));
+    assert_eq!(state.activated_at, Some(Timestamp(150)));
+    assert_eq!(state.last_login, Some(Timestamp(150)));
+    assert_eq!(state.token(TokenId::FIRST).next, Step(6), "the code is spent");
+}
+
+#[test]
+fn an_empty_answer_admits_a_pending_user_and_changes_nothing() {
+    let pending = account(totp());
+    let (verdict, state) = judged(&pending, &right(), "", 2, 150);
+    assert_eq!(verdict, Verdict::Admitted(Grant::Skipped));
+    assert_eq!(state, pending.state);
+    for password in [PasswordCheck::InStack, PasswordCheck::Without] {
+        let (verdict, state) = judged(&pending, &password, "", 2, 150);
+        assert_eq!(verdict, Verdict::NotNeeded(NotNeeded::Skipped));
+        assert_eq!(state, pending.state);
+    }
+}
+
+#[test]
+fn a_wrong_code_of_a_pending_user_is_asked_again_until_the_tries_are_used_up() {
+    let pending = account(totp());
+    for (typed, refusal) in [("000000", Refusal::WrongCode), ("abc", Refusal::NotACode)] {
+        assert_eq!(judged(&pending, &right(), typed, 1, 150).0, Verdict::Again(refusal));
+        assert_eq!(judged(&pending, &right(), typed, 0, 150).0, Verdict::Refused(refusal));
+        assert_eq!(judged(&pending, &right(), typed, 0, 150).1, pending.state);
+    }
+}
+
+#[test]
+fn a_pending_user_with_a_wrong_password_is_refused_whatever_is_answered() {
+    for typed in ["", CODES[5], "000000", "abc"] {
+        let (verdict, state) = judged(&account(totp()), &PasswordCheck::Wrong, typed, 2, 150);
+        assert_eq!(verdict, Verdict::Refused(Refusal::WrongPassword));
+        assert_eq!(state, account(totp()).state);
+    }
+}
+
+// --- judge: active ---
+
+#[test]
+fn an_active_user_gets_in_with_password_and_code_and_in_no_other_way() {
+    let account = active(totp(), 0);
+    for (password, typed, expected) in [
+        (right(), CODES[5], Verdict::Admitted(Grant::Code)),
+        (PasswordCheck::InStack, CODES[5], Verdict::Admitted(Grant::Code)),
+        (PasswordCheck::Without, CODES[5], Verdict::Admitted(Grant::Code)),
+        (PasswordCheck::Wrong, CODES[5], Verdict::Refused(Refusal::WrongPassword)),
+        (PasswordCheck::Wrong, "000000", Verdict::Refused(Refusal::WrongPassword)),
+        (PasswordCheck::Wrong, "", Verdict::Refused(Refusal::WrongPassword)),
+        (right(), "000000", Verdict::Refused(Refusal::WrongCode)),
+        (right(), "", Verdict::Refused(Refusal::NoCode)),
+        (right(), "12345", Verdict::Refused(Refusal::NotACode)),
+        (right(), "\u{8}\n\r\u{7f}IN", Verdict::Refused(Refusal::RefusedBySshd)),
+        (right(), "\u{8}\n\r\u{7f}INCORRECT\u{8}\n", Verdict::Refused(Refusal::RefusedBySshd)),
+    ] {
+        assert_eq!(verdict(&account, &password, typed, 150), expected, "{password:?} {typed:?}");
+    }
+}
+
+#[test]
+fn the_window_is_one_step_before_and_after_unless_configured() {
+    let account = active(totp(), 0);
+    for (step, expected) in [
+        (3, Verdict::Refused(Refusal::WrongCode)),
+        (4, Verdict::Admitted(Grant::Code)),
+        (5, Verdict::Admitted(Grant::Code)),
+        (6, Verdict::Admitted(Grant::Code)),
+        (7, Verdict::Refused(Refusal::WrongCode)),
+    ] {
+        for now in [150, 179] {
+            assert_eq!(verdict(&account, &right(), CODES[step], now), expected, "{step}");
+        }
+    }
+}
+
+#[test]
+fn a_code_at_or_before_the_last_accepted_step_is_refused() {
+    let account = active(totp(), 6);
+    assert_eq!(verdict(&account, &right(), CODES[5], 150), Verdict::Refused(Refusal::SpentCode));
+    assert_eq!(verdict(&account, &right(), CODES[4], 150), Verdict::Refused(Refusal::SpentCode));
+    assert_eq!(verdict(&account, &right(), CODES[6], 150), Verdict::Admitted(Grant::Code));
+}
+
+#[test]
+fn when_the_clock_went_back_spent_codes_stay_refused_and_the_reason_says_so() {
+    let account = active(totp(), 1000);
+    let (verdict, state) = judged(&account, &right(), CODES[5], 0, 150);
+    assert_eq!(verdict, Verdict::Refused(Refusal::ClockWentBack));
+    assert_eq!(state, account.state);
+}
+
+#[test]
+fn hotp_looks_ahead_and_its_counter_moves_only_on_success() {
+    let account = active(Kind::Hotp, 2);
+    for (typed, next, expected) in [
+        (CODES[2], 3, Verdict::Admitted(Grant::Code)),
+        (CODES[9], 10, Verdict::Admitted(Grant::Code)),
+        (CODES[1], 2, Verdict::Refused(Refusal::SpentCode)),
+        ("000000", 2, Verdict::Refused(Refusal::WrongCode)),
+    ] {
+        let (verdict, state) = judged(&account, &right(), typed, 0, 0);
+        assert_eq!((verdict, state.token(TokenId::FIRST).next), (expected, Step(next)));
+    }
+}
+
+#[test]
+fn a_code_of_any_token_works_and_only_that_token_moves() {
+    let mut account = active(Kind::Hotp, 2);
+    let second = TokenId::new(2).unwrap();
+    let token = account.record.tokens.first().unwrap().1.clone();
+    account.record.tokens.push((second, token));
+    let (verdict, state) = judged(&account, &right(), CODES[1], 0, 0);
+    assert_eq!(verdict, Verdict::Admitted(Grant::Code), "spent for the first, new for the second");
+    assert_eq!(state.token(TokenId::FIRST).next, Step(2));
+    assert_eq!(state.token(second).next, Step(2));
+}
+
+#[test]
+fn a_record_removed_while_the_code_was_typed_refuses() {
+    let answer = Answer::read(CODES[5].as_bytes());
+    let attempt =
+        Attempt { password: &right(), answer: &answer, tries_left: 0, now: Timestamp(150) };
+    let verdict = judge(None, &attempt, &Config::default()).settle(|_| Err::<(), ()>(()));
+    assert_eq!(verdict, Ok(Verdict::Refused(Refusal::Disabled)));
+}
+
+#[test]
+fn no_success_is_told_when_the_commit_fails() {
+    let answer = Answer::read(CODES[5].as_bytes());
+    let attempt =
+        Attempt { password: &right(), answer: &answer, tries_left: 0, now: Timestamp(150) };
+    for account in [account(totp()), active(totp(), 0)] {
+        let verdict = judge(Some(&account), &attempt, &Config::default()).settle(|_| Err("full"));
+        assert_eq!(verdict, Err("full"));
+    }
+}
+
+// --- limits ---
+
+#[test]
+fn wrong_codes_count_only_with_the_right_password_and_only_if_they_are_guesses() {
+    let account = active(totp(), 0);
+    for (password, typed, count) in [
+        (right(), "000000", 1),
+        (PasswordCheck::InStack, "000000", 1),
+        (PasswordCheck::Without, "000000", 1),
+        (PasswordCheck::Wrong, "000000", 0),
+        (PasswordCheck::Wrong, CODES[5], 0),
+        (right(), "", 0),
+        (right(), "12345", 0),
+        (right(), "\u{8}\n\r\u{7f}INCORRECT", 0),
+        (right(), CODES[5], 0),
+    ] {
+        let (_, state) = judged(&account, &password, typed, 0, 150);
+        assert_eq!(state.failures.count, count, "{password:?} {typed:?}");
+    }
+}
+
+#[test]
+fn too_many_wrong_codes_lock_the_account_for_twice_as_long_each_time() {
+    let mut account = active(totp(), 0);
+    let mut now = 1_000_000;
+    let mut locks = Vec::new();
+    for _ in 0..13 {
+        for _ in 0..5 {
+            let (verdict, state) = judged(&account, &right(), "000000", 0, now);
+            assert_eq!(verdict, Verdict::Refused(Refusal::WrongCode));
+            account.state = state;
+        }
+        let until = account.state.failures.locked_until;
+        assert_eq!(
+            verdict(&account, &right(), "000000", now),
+            Verdict::Refused(Refusal::LockedOut { until })
+        );
+        locks.push(until.0 - now);
+        now = until.0;
+    }
+    let expected: Vec<u64> = (0..13).map(|n| (60 << n).min(86_400)).collect();
+    assert_eq!(locks, expected);
+}
+
+#[test]
+fn a_locked_account_refuses_even_a_right_code_and_does_not_spend_it() {
+    let mut account = active(totp(), 0);
+    account.state.failures.locked_until = Timestamp(151);
+    let (verdict, state) = judged(&account, &right(), CODES[5], 0, 150);
+    assert_eq!(verdict, Verdict::Refused(Refusal::LockedOut { until: Timestamp(151) }));
+    assert_eq!(state, account.state);
+    assert_eq!(judged(&account, &right(), CODES[5], 0, 151).0, Verdict::Admitted(Grant::Code));
+    assert_eq!(
+        judged(&account, &PasswordCheck::Wrong, CODES[5], 0, 150).0,
+        Verdict::Refused(Refusal::WrongPassword),
+        "whoever does not know the password does not learn of the lock"
+    );
+}
+
+#[test]
+fn with_the_password_a_month_of_guessing_succeeds_with_less_than_one_in_a_thousand() {
+    // Whoever guesses may wait between guesses; these are ways to do it.
+    let (month, codes_at_once, codes) = (30 * 86_400_u64, 3.0, 1_000_000.0);
+    let mut worst = 0;
+    for pause_every in 1..=6 {
+        for pause in [0, 3600, 17 * 3600, 86_400, 2 * 86_400] {
+            let (mut failures, mut now, mut guesses) = (Failures::default(), 1_000_000_u64, 0);
+            while now < 1_000_000 + month {
+                now = now.max(failures.locked_until.0);
+                failures = count_failure(failures, Timestamp(now), &Limits::default());
+                guesses += 1;
+                if guesses % pause_every == 0 {
+                    now += pause;
+                }
+                // No faster than a login takes.
+                now += 1;
+            }
+            worst = worst.max(guesses);
+        }
+    }
+    let chance = f64::from(worst) * codes_at_once / codes;
+    assert!(chance < 0.001, "{worst} guesses: {chance}");
+    assert!(worst > 100, "the simulation guesses: {worst}");
+}
+
+#[test]
+fn failures_zero_never_locks() {
+    let limits = Limits { failures: 0, ..Limits::default() };
+    let mut failures = Failures::default();
+    for _ in 0..100 {
+        failures = count_failure(failures, Timestamp(5), &limits);
+    }
+    assert_eq!((failures.count, failures.locked_until), (100, Timestamp(0)));
+}
+
+// --- properties ---
+
+/// Moves a user can make: seconds to wait, which password, which answer.
+#[derive(Debug, Clone)]
+enum Typed {
+    Nothing,
+    CodeOfStep(i64),
+    Digits(String),
+    Bytes(Vec<u8>),
+}
+
+fn typed() -> impl Strategy<Value = Typed> {
+    prop_oneof![
+        1 => Just(Typed::Nothing),
+        6 => (-3_i64..=3).prop_map(Typed::CodeOfStep),
+        1 => "[0-9]{5,9}".prop_map(Typed::Digits),
+        1 => proptest::collection::vec(any::<u8>(), 0..20).prop_map(Typed::Bytes),
+    ]
+}
+
+fn password() -> impl Strategy<Value = u8> {
+    0_u8..4
+}
+
+fn check(which: u8) -> PasswordCheck {
+    match which {
+        0 => right(),
+        1 => PasswordCheck::Wrong,
+        2 => PasswordCheck::InStack,
+        _ => PasswordCheck::Without,
+    }
+}
+
+fn bytes(typed: &Typed, now: u64) -> Vec<u8> {
+    match typed {
+        Typed::Nothing => Vec::new(),
+        Typed::Digits(digits) => digits.clone().into_bytes(),
+        Typed::Bytes(bytes) => bytes.clone(),
+        Typed::CodeOfStep(offset) => totp_rs::Builder::new()
+            .with_secret(b"12345678901234567890".as_slice())
+            .with_step_duration(1)
+            .build_noncompliant()
+            .generate((now / 30).saturating_add_signed(*offset))
+            .to_string()
+            .into_bytes(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn no_sequence_of_attempts_succeeds_twice_for_one_step_or_makes_an_active_account_pending(
+        moves in proptest::collection::vec((0_u64..70, password(), typed()), 1..60),
+        clock_jumps in any::<bool>(),
+    ) {
+        let mut account = account(totp());
+        let (mut now, mut spent, mut config) = (3_000_u64, Vec::new(), Config::default());
+        config.limits.failures = 0;
+        for (index, (wait, which, typed)) in moves.iter().enumerate() {
+            now += wait;
+            if clock_jumps && index % 7 == 6 {
+                now = now.saturating_sub(200);
+            }
+            let password = check(*which);
+            let answer = Answer::read(&bytes(typed, now));
+            let attempt = Attempt { password: &password, answer: &answer, tries_left: 0, now: Timestamp(now) };
+            let before = account.clone();
+            let verdict = judge(Some(&account), &attempt, &config)
+                .settle(|next| { account.state = *next; Ok::<(), ()>(()) })
+                .unwrap();
+
+            prop_assert_eq!(account.state.generation, before.state.generation);
+            let (old, new) = (before.state.token(TokenId::FIRST).next, account.state.token(TokenId::FIRST).next);
+            prop_assert!(new >= old, "the position went back");
+            if before.state.activated_at.is_some() {
+                prop_assert_eq!(account.state.activated_at, before.state.activated_at);
+                let plan = plan(Some(&account), &right(), &config);
+                let hidden = matches!(plan, Plan::Ask(Question { show: None, .. }));
+                prop_assert!(hidden, "the secret of an active account is shown");
+            }
+            match verdict {
+                Verdict::Admitted(Grant::Code | Grant::Activated) => {
+                    let wrong = matches!(password, PasswordCheck::Wrong);
+                    prop_assert!(!wrong, "admitted with a wrong password");
+                    prop_assert!(account.state.activated_at.is_some());
+                    let step = new.minus(1);
+                    prop_assert!(!spent.contains(&step), "step {:?} twice", step);
+                    prop_assert!(step.0.abs_diff(now / 30) <= 1, "outside of the window");
+                    spent.push(step);
+                }
+                Verdict::Admitted(Grant::Skipped) => {
+                    prop_assert!(before.state.activated_at.is_none());
+                    let proven = matches!(password, PasswordCheck::Right(_));
+                    prop_assert!(proven);
+                    prop_assert_eq!(old, new);
+                }
+                Verdict::NotNeeded(_) => {
+                    prop_assert!(before.state.activated_at.is_none());
+                    let unproven = matches!(password, PasswordCheck::InStack | PasswordCheck::Without);
+                    prop_assert!(unproven);
+                    prop_assert_eq!(old, new);
+                }
+                Verdict::Admitted(Grant::PasswordAlone) => prop_assert!(false, "there is a record"),
+                Verdict::Again(_) | Verdict::Refused(_) => prop_assert_eq!(old, new),
+            }
+        }
+    }
+
+    #[test]
+    fn no_plan_for_an_unverified_password_holds_the_secret(
+        active in any::<bool>(),
+        which in 1_u8..4,
+        next in any::<u64>(),
+    ) {
+        let mut account = account(totp());
+        account.state.activated_at = active.then_some(Timestamp(5));
+        account.state = account.state.with_token(TokenId::FIRST, TokenState { next: Step(next) });
+        if let Plan::Ask(question) = plan(Some(&account), &check(which), &Config::default()) {
+            prop_assert!(question.show.is_none());
+        }
+    }
+
+    #[test]
+    fn any_time_and_any_position_are_judged_without_panic(now in any::<u64>(), next in any::<u64>(), hotp in any::<bool>()) {
+        let account = active(if hotp { Kind::Hotp } else { totp() }, next);
+        let (_, state) = judged(&account, &right(), "000000", 0, now);
+        prop_assert!(state.token(TokenId::FIRST).next >= Step(next));
+    }
+
+    #[test]
+    fn any_failures_are_counted_without_panic(
+        count in any::<u32>(), since in any::<u64>(), lockouts in any::<u32>(), until in any::<u64>(), now in any::<u64>(),
+    ) {
+        let failures = Failures { count, since: Timestamp(since), lockouts, locked_until: Timestamp(until) };
+        let next = count_failure(failures, Timestamp(now), &Limits::default());
+        prop_assert!(next.count < Limits::default().failures);
+        prop_assert!(next.locked_until.since(Timestamp(now)) <= Limits::default().max_lockout || next.locked_until == failures.locked_until);
+    }
+}

@@ -1,0 +1,54 @@
+//! The only room that touches libpam: the two hooks, module arguments, the
+//! conversation, the nested transaction that verifies a password.
+//!
+//! Only `pam_sm_authenticate` and `pam_sm_setcred` are exported. A module that
+//! exports all six hooks answers success when it is wrongly listed under
+//! `account`; without the hook libpam says PAM_MODULE_UNKNOWN.
+//!
+//! A panic becomes PAM_ABORT, which no control word takes for success.
+
+mod arguments;
+mod authenticate;
+mod handle;
+mod password;
+mod sys;
+
+use std::ffi::{c_char, c_int};
+
+use pam::constants::{PamFlag, PamResultCode};
+use pam::macros::invoke_hook;
+use pam::module::PamHandle;
+
+/// Authenticates a user: see [`crate`] for the way of one login.
+///
+/// # Safety
+/// To be called by libpam, with its handle and `argc` arguments in `argv`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn pam_sm_authenticate(
+    pamh: *mut PamHandle,
+    flags: PamFlag,
+    argc: c_int,
+    argv: *const *const c_char,
+) -> PamResultCode {
+    // SAFETY: libpam gives a handle that is valid for the call, and `argc`
+    // NUL-terminated arguments in `argv`.
+    unsafe {
+        invoke_hook(pamh, argc, argv, |pamh, args| authenticate::authenticate(pamh, &args, flags))
+    }
+}
+
+/// There are no credentials to set. Success, because a `required` module that
+/// answers anything else here fails the stack it just let pass; after
+/// PAM_IGNORE at authentication libpam ignores this answer too.
+///
+/// # Safety
+/// To be called by libpam.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn pam_sm_setcred(
+    _pamh: *mut PamHandle,
+    _flags: PamFlag,
+    _argc: c_int,
+    _argv: *const *const c_char,
+) -> PamResultCode {
+    PamResultCode::PAM_SUCCESS
+}

@@ -1,0 +1,203 @@
+//! Opens a file or directory, then judges the descriptor, not the path: type,
+//! owner, mode, links, size. Nothing here follows a link in the last
+//! component, blocks on a FIFO, or hands a descriptor to a child.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::{StoreError, Wrong};
+
+/// No record or configuration is nearly as large.
+const MAX_TEXT_BYTES: u64 = 64 * 1024;
+
+/// Permission bits of group and others.
+const GROUP_OTHER: u32 = 0o077;
+const GROUP_OTHER_WRITE: u32 = 0o022;
+const STICKY: u32 = 0o1000;
+
+/// A directory whose owner and mode have been judged, with its path for
+/// messages.
+#[derive(Debug)]
+pub(super) struct Dir {
+    pub(super) fd: OwnedFd,
+    pub(super) path: PathBuf,
+}
+
+/// What may be known to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Privacy {
+    /// Owner only: 0700 and 0600.
+    Private,
+    /// Everybody may read it, but only the owner may write it.
+    Readable,
+}
+
+/// Opens the private directory `path`; every directory above it must be such
+/// that only the owner or root can replace what is in it.
+pub(super) fn open_top(path: &Path, owner: u32) -> Result<Dir, StoreError> {
+    for above in path.ancestors().skip(1) {
+        let stat = rustix::fs::stat(above).map_err(io_error(above, "examine"))?;
+        let sticky = stat.st_mode & STICKY != 0;
+        if stat.st_uid != 0 && stat.st_uid != owner {
+            return Err(unsafe_path(above, Wrong::Owner(stat.st_uid), "owned by root"));
+        }
+        if stat.st_mode & GROUP_OTHER_WRITE != 0 && !sticky {
+            return Err(unsafe_path(
+                above,
+                Wrong::Mode(stat.st_mode & 0o7777),
+                "writable by root only",
+            ));
+        }
+    }
+    open_dir(CWD, path, path.to_owned(), owner)
+}
+
+impl Dir {
+    /// Opens a private directory in this one.
+    pub(super) fn dir(&self, name: &str, owner: u32) -> Result<Self, StoreError> {
+        open_dir(&self.fd, Path::new(name), self.path.join(name), owner)
+    }
+
+    /// Opens the private regular file `name`; `None` if there is none.
+    pub(super) fn file(
+        &self,
+        name: &str,
+        access: OFlags,
+        owner: u32,
+    ) -> Result<Option<(File, Stat)>, StoreError> {
+        let path = self.path.join(name);
+        open_file(&self.fd, Path::new(name), &path, access, owner, Privacy::Private)
+    }
+
+    /// The text of the private file `name`; `None` if there is none.
+    pub(super) fn text(
+        &self,
+        name: &str,
+        owner: u32,
+    ) -> Result<Option<Zeroizing<String>>, StoreError> {
+        let Some((file, stat)) = self.file(name, OFlags::RDONLY, owner)? else {
+            return Ok(None);
+        };
+        read_text(file, &stat, &self.path.join(name)).map(Some)
+    }
+
+    /// Makes what was created, renamed or removed in it durable.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        rustix::fs::fsync(&self.fd).map_err(io_error(&self.path, "sync"))
+    }
+}
+
+/// The text of the configuration file `path`, which everybody may read and
+/// only root may write.
+///
+/// # Errors
+/// [`StoreError`]; a missing file is an error, since the policy it held is
+/// not known.
+pub fn read_config(path: &Path) -> Result<Zeroizing<String>, StoreError> {
+    match open_file(CWD, path, path, OFlags::RDONLY, 0, Privacy::Readable)? {
+        Some((file, stat)) => read_text(file, &stat, path),
+        None => Err(StoreError::Io {
+            path: path.to_owned(),
+            what: "find the configuration",
+            error: Errno::NOENT.into(),
+        }),
+    }
+}
+
+fn open_dir(at: impl AsFd, name: &Path, path: PathBuf, owner: u32) -> Result<Dir, StoreError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let should = "a directory of root's, mode 0700";
+    let fd = match openat(at, name, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOTDIR) => return Err(unsafe_path(&path, Wrong::Type, should)),
+        Err(Errno::LOOP) => return Err(unsafe_path(&path, Wrong::Link, should)),
+        Err(error) => return Err(io_error(&path, "open")(error)),
+    };
+    let stat = fstat(&fd).map_err(io_error(&path, "examine"))?;
+    judge(&stat, owner, Privacy::Private).map_err(|what| unsafe_path(&path, what, should))?;
+    Ok(Dir { fd, path })
+}
+
+fn open_file(
+    at: impl AsFd,
+    name: &Path,
+    path: &Path,
+    access: OFlags,
+    owner: u32,
+    privacy: Privacy,
+) -> Result<Option<(File, Stat)>, StoreError> {
+    // NONBLOCK: opening a FIFO must not wait for its other end.
+    let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let should = match privacy {
+        Privacy::Private => "a regular file of root's, mode 0600",
+        Privacy::Readable => "a regular file of root's that only root can write",
+    };
+    let fd = match openat(at, name, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => return Err(unsafe_path(path, Wrong::Link, should)),
+        // A directory opened for writing, a socket, a device without a driver.
+        Err(Errno::ISDIR | Errno::NXIO) => return Err(unsafe_path(path, Wrong::Type, should)),
+        Err(error) => return Err(io_error(path, "open")(error)),
+    };
+    let stat = fstat(&fd).map_err(io_error(path, "examine"))?;
+    let wrong = if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+        match judge(&stat, owner, privacy) {
+            Ok(()) if privacy == Privacy::Private && stat.st_nlink > 1 => {
+                Err(Wrong::Links(stat.st_nlink))
+            }
+            judged => judged,
+        }
+    } else {
+        Err(Wrong::Type)
+    };
+    wrong.map_err(|what| unsafe_path(path, what, should))?;
+    Ok(Some((File::from(fd), stat)))
+}
+
+fn judge(stat: &Stat, owner: u32, privacy: Privacy) -> Result<(), Wrong> {
+    let forbidden = match privacy {
+        Privacy::Private => GROUP_OTHER,
+        Privacy::Readable => GROUP_OTHER_WRITE,
+    };
+    if stat.st_uid != owner {
+        Err(Wrong::Owner(stat.st_uid))
+    } else if stat.st_mode & forbidden != 0 {
+        Err(Wrong::Mode(stat.st_mode & 0o7777))
+    } else {
+        Ok(())
+    }
+}
+
+fn read_text(file: File, stat: &Stat, path: &Path) -> Result<Zeroizing<String>, StoreError> {
+    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+    if size > MAX_TEXT_BYTES {
+        return Err(unsafe_path(path, Wrong::Size(size), "at most 65536 bytes"));
+    }
+    // Reserved at once: a string that grows leaves copies of a secret behind.
+    let room = usize::try_from(size).unwrap_or(0).saturating_add(1);
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    match file.take(size).read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(StoreError::Io { path: path.to_owned(), what: "read", error }),
+    }
+}
+
+/// For `map_err`: what was tried on which path.
+pub(super) fn io_error<E: Into<io::Error>>(
+    path: &Path,
+    what: &'static str,
+) -> impl FnOnce(E) -> StoreError {
+    let path = path.to_owned();
+    move |error| StoreError::Io { path, what, error: error.into() }
+}
+
+fn unsafe_path(path: &Path, what: Wrong, should: &'static str) -> StoreError {
+    StoreError::Unsafe { path: path.to_owned(), what, should }
+}

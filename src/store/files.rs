@@ -1,0 +1,503 @@
+//! The store of files: `users/NAME.toml` holds what was issued, `state/NAME`
+//! what logins did; the lock on the latter is the account's lock.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FlockOperation, IFlags, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+
+use super::checked::{Dir, io_error, open_top};
+use super::slots::{self, FILE_BYTES, Holding};
+use super::{StoreError, names, record};
+use crate::account::{Account, Record, State, Timestamp, TokenState, UserName};
+use crate::code::{Kind, Step};
+use crate::login::{Judgement, Verdict};
+
+const MARKER: &str = "store.toml";
+const MARKER_TEXT: &str = "# The store of pam_onetime.so. Without this file no login that could need a\n\
+                           # code is admitted: it tells \"nobody is enrolled\" from \"not mounted\".\n\
+                           format = 1\n";
+const USERS: &str = "users";
+const STATE: &str = "state";
+/// What a record's file name ends in.
+const RECORD_ENDING: &str = ".toml";
+/// What the name of a file begins with that is not in force yet.
+const TEMPORARY: &str = ".new-";
+
+/// A store directory that was checked when it was opened.
+#[derive(Debug)]
+pub struct Store {
+    top: Dir,
+    users: Dir,
+    state: Dir,
+    owner: u32,
+}
+
+/// Whether [`Store::issue`] may put a new record in the place of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// It may: the old secret is lost.
+    Yes,
+    /// It may not.
+    No,
+}
+
+/// What [`Store::issue`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Issued {
+    /// The record is in force.
+    New,
+    /// There was one already, and it still is.
+    AlreadyThere,
+}
+
+/// What [`Store::remove`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// A record, which is gone.
+    Record,
+    /// None.
+    Nothing,
+}
+
+/// What [`Store::repair`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repaired {
+    /// Nothing: the account is sound.
+    Sound,
+    /// There is no account.
+    NoRecord,
+    /// Its state was lost; it is now active, and no code shown up to now is
+    /// accepted.
+    StateRebuilt,
+}
+
+/// How often an account that is being issued or removed meanwhile is tried.
+const LOCK_TRIES: u32 = 100;
+
+/// For reading, or for changing.
+#[derive(Debug, Clone, Copy)]
+enum Lock {
+    Shared,
+    Exclusive,
+}
+
+impl Lock {
+    const fn access(self) -> OFlags {
+        match self {
+            Self::Shared => OFlags::RDONLY,
+            Self::Exclusive => OFlags::RDWR,
+        }
+    }
+}
+
+/// What has been read of an account under its lock.
+struct Locked {
+    file: File,
+    account: Account,
+    holding: Holding,
+}
+
+impl Store {
+    /// Who owns the store outside of tests.
+    pub const ROOT: u32 = 0;
+
+    /// Opens the store in `dir`, which `owner` owns.
+    ///
+    /// # Errors
+    /// [`StoreError`], also when there is no store: a login cannot tell
+    /// "nobody is enrolled" from "not mounted" otherwise.
+    pub fn open(dir: &Path, owner: u32) -> Result<Self, StoreError> {
+        let no_store = || StoreError::NoStore(dir.to_owned());
+        let top = match open_top(dir, owner) {
+            Err(StoreError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {
+                return Err(no_store());
+            }
+            top => top?,
+        };
+        let marker = top.text(MARKER, owner)?.ok_or_else(no_store)?;
+        if !marker.lines().any(|line| line == "format = 1") {
+            return Err(StoreError::Format(dir.join(MARKER)));
+        }
+        let users = top.dir(USERS, owner)?;
+        let state = top.dir(STATE, owner)?;
+        Ok(Self { top, users, state, owner })
+    }
+
+    /// Makes a store in `dir`, and the directories above it. Harmless to
+    /// repeat; mends nothing that is wrong.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn init(dir: &Path, owner: u32) -> Result<Self, StoreError> {
+        if let Some(above) = dir.parent() {
+            std::fs::create_dir_all(above).map_err(io_error(above, "make"))?;
+        }
+        make_dir(rustix::fs::CWD, dir, dir)?;
+        let top = open_top(dir, owner)?;
+        for name in [USERS, STATE] {
+            make_dir(&top.fd, Path::new(name), &dir.join(name))?;
+        }
+        let state = top.dir(STATE, owner)?;
+        set_nocow(&state);
+        if top.text(MARKER, owner)?.is_none() {
+            replace(&top, MARKER, MARKER_TEXT)?;
+        }
+        top.sync()?;
+        Self::open(dir, owner)
+    }
+
+    /// The account of `user`, whose uid is `uid`; `None` if they have no record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn load(&self, user: &UserName, uid: u32) -> Result<Option<Account>, StoreError> {
+        let account = self.inspect(user)?;
+        match &account {
+            Some(Account { record, .. }) if !record.uid.admits(uid) => Err(StoreError::Uid {
+                path: self.users.path.join(self.record_name(user)?),
+                user: user.clone(),
+                recorded: record.uid,
+                actual: uid,
+            }),
+            Some(_) | None => Ok(account),
+        }
+    }
+
+    /// As [`Store::load`], whatever the uid: for admins, not for logins.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn inspect(&self, user: &UserName) -> Result<Option<Account>, StoreError> {
+        let locked = self.lock_account(user, Lock::Shared)?;
+        Ok(locked.map(|locked| locked.account))
+    }
+
+    /// Judges under the account's lock, commits the next state durably, and
+    /// only then tells the verdict.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then nothing was decided, and the login is refused.
+    pub fn update(
+        &self,
+        user: &UserName,
+        uid: u32,
+        judge: impl FnOnce(Option<&Account>) -> Judgement,
+    ) -> Result<Verdict, StoreError> {
+        let Some(locked) = self.lock_account(user, Lock::Exclusive)? else {
+            return judge(None)
+                .settle(|_| Err(self.state_error(user, "there is no record to change")));
+        };
+        let recorded = locked.account.record.uid;
+        if !recorded.admits(uid) {
+            return Err(StoreError::Uid {
+                path: self.users.path.join(self.record_name(user)?),
+                user: user.clone(),
+                recorded,
+                actual: uid,
+            });
+        }
+        judge(Some(&locked.account)).settle(|next| self.commit(user, &locked, next))
+    }
+
+    /// Changes a state by the admin's will, not by a login.
+    ///
+    /// # Errors
+    /// [`StoreError`], also when there is no record.
+    pub fn amend(
+        &self,
+        user: &UserName,
+        change: impl FnOnce(State) -> State,
+    ) -> Result<(), StoreError> {
+        match self.lock_account(user, Lock::Exclusive)? {
+            Some(locked) => self.commit(user, &locked, &change(locked.account.state)),
+            None => Err(self.state_error(user, "there is no record")),
+        }
+    }
+
+    /// Puts `record` in force, with a fresh state.
+    ///
+    /// The state goes first, into the slot that the record in force does not
+    /// use: at any point, the old account is whole or the new one is.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then what was in force still is.
+    pub fn issue(&self, record: &Record, replace_old: Replace) -> Result<Issued, StoreError> {
+        let user = &record.user;
+        let file = self.create_state(user)?;
+        let old = match (replace_old, self.record(user)) {
+            (Replace::No, Ok(Some(_))) => return Ok(Issued::AlreadyThere),
+            (Replace::No, Err(error)) => return Err(error),
+            // Damaged: it is what is to be replaced.
+            (Replace::Yes, Err(_)) => None,
+            (_, Ok(old)) => old,
+        };
+        let fresh = State::fresh(record.generation);
+        match old.and_then(|old| self.holding(user, &file, &old).ok()) {
+            Some(Holding { spare, sequence, .. }) => {
+                self.write_state(user, &file, spare.offset(), &slots::encode(sequence, &fresh))?;
+            }
+            None => self.write_state(user, &file, 0, &slots::new_file(&fresh))?,
+        }
+        self.state.sync()?;
+        let text = record::to_text(record)
+            .map_err(|_| self.record_error(user, "it cannot be written as TOML"))?;
+        replace(&self.users, &self.record_name(user)?, &text)?;
+        Ok(Issued::New)
+    }
+
+    /// Removes the record, and with it the secret, then the state. Works on
+    /// damaged accounts too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove(&self, user: &UserName) -> Result<Removed, StoreError> {
+        // Held until the end; a state that cannot be opened safely does not
+        // keep a record alive.
+        let _lock = match self.open_state(user, OFlags::RDWR) {
+            Ok(Some(file)) => {
+                lock(&file, Lock::Exclusive)
+                    .map_err(io_error(&self.state.path, "lock a state in"))?;
+                Some(file)
+            }
+            Ok(None) | Err(_) => None,
+        };
+        let removed = unlink(&self.users, &self.record_name(user)?)?;
+        self.users.sync()?;
+        unlink(&self.state, &self.file_name(user)?)?;
+        self.state.sync()?;
+        Ok(removed)
+    }
+
+    /// Mends what a login refuses and can be mended without guessing.
+    ///
+    /// A lost state becomes that of an active account whose codes up to and
+    /// including those of `now` and `window` steps later are spent. Never a
+    /// fresh one: that would show the secret and let codes be used twice.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the record is damaged, or if a hotp token's counter
+    /// was lost with the state.
+    pub fn repair(
+        &self,
+        user: &UserName,
+        now: Timestamp,
+        window: u64,
+    ) -> Result<Repaired, StoreError> {
+        let Some(record) = self.record(user)? else {
+            unlink(&self.state, &self.file_name(user)?)?;
+            return Ok(Repaired::NoRecord);
+        };
+        let file = self.create_state(user)?;
+        if self.holding(user, &file, &record).is_ok() {
+            return Ok(Repaired::Sound);
+        }
+        let mut state = State { activated_at: Some(now), ..State::fresh(record.generation) };
+        for (id, token) in &record.tokens {
+            let Kind::Totp { period } = token.kind else {
+                return Err(
+                    self.record_error(user, "the counter of a hotp token was lost with the state")
+                );
+            };
+            let present = now.0.checked_div(u64::from(period.get())).unwrap_or(0);
+            let next = Step(present).plus(window).plus(1);
+            state = state.with_token(*id, TokenState { next });
+        }
+        self.write_state(user, &file, 0, &slots::new_file(&state))?;
+        self.state.sync()?;
+        Ok(Repaired::StateRebuilt)
+    }
+
+    /// Everybody who has a record, in no particular order.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the directory cannot be read.
+    pub fn users(&self) -> Result<impl Iterator<Item = Result<UserName, StoreError>>, StoreError> {
+        let entries = rustix::fs::Dir::read_from(&self.users.fd)
+            .map_err(io_error(&self.users.path, "list"))?;
+        let path = self.users.path.clone();
+        Ok(entries.filter_map(move |entry| match entry {
+            Ok(entry) => {
+                let name = entry.file_name().to_str().ok()?;
+                names::decode(name.strip_suffix(RECORD_ENDING)?).map(Ok)
+            }
+            Err(error) => Some(Err(io_error(&path, "list")(error))),
+        }))
+    }
+
+    /// Opens and locks a state and reads it with its record; `None` if there
+    /// is no record. The lock ends when the file is dropped.
+    fn lock_account(&self, user: &UserName, mode: Lock) -> Result<Option<Locked>, StoreError> {
+        // The second time round, an account that was just issued or removed
+        // has both files or none.
+        for _ in 0..LOCK_TRIES {
+            let Some(file) = self.open_state(user, mode.access())? else {
+                if self.record(user)?.is_none() {
+                    return Ok(None);
+                }
+                continue;
+            };
+            if !lock(&file, mode).map_err(io_error(&self.state.path, "lock a state in"))? {
+                continue;
+            }
+            let Some(record) = self.record(user)? else {
+                return Ok(None);
+            };
+            let holding = self.holding(user, &file, &record)?;
+            let account = Account { record, state: holding.state };
+            return Ok(Some(Locked { file, account, holding }));
+        }
+        Err(self.state_error(user, "the state is missing"))
+    }
+
+    /// The locked state file, made if it is not there.
+    fn create_state(&self, user: &UserName) -> Result<File, StoreError> {
+        let name = self.file_name(user)?;
+        let path = self.state.path.join(&name);
+        for _ in 0..LOCK_TRIES {
+            let flags =
+                OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match openat(&self.state.fd, name.as_str(), flags, Mode::RUSR | Mode::WUSR) {
+                Ok(_) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(io_error(&path, "make")(error)),
+            }
+            if let Some(file) = self.open_state(user, OFlags::RDWR)?
+                && lock(&file, Lock::Exclusive).map_err(io_error(&path, "lock"))?
+            {
+                return Ok(file);
+            }
+        }
+        Err(self.state_error(user, "the state was removed as often as it was made"))
+    }
+
+    fn open_state(&self, user: &UserName, access: OFlags) -> Result<Option<File>, StoreError> {
+        let opened = self.state.file(&self.file_name(user)?, access, self.owner)?;
+        Ok(opened.map(|(file, _)| file))
+    }
+
+    fn holding(
+        &self,
+        user: &UserName,
+        file: &File,
+        record: &Record,
+    ) -> Result<Holding, StoreError> {
+        // One byte more than there should be, to see that there is none.
+        let mut bytes = [0; FILE_BYTES + 1];
+        let mut length = 0_usize;
+        while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
+            let path = &self.state.path;
+            match file.read_at(rest, length as u64).map_err(io_error(path, "read a state in"))? {
+                0 => break,
+                read => length = length.saturating_add(read),
+            }
+        }
+        slots::read(bytes.get(..length).unwrap_or_default(), record.generation)
+            .map_err(|what| self.state_error(user, what))
+    }
+
+    fn commit(&self, user: &UserName, locked: &Locked, next: &State) -> Result<(), StoreError> {
+        let Locked { file, holding, .. } = locked;
+        self.write_state(user, file, holding.spare.offset(), &slots::encode(holding.sequence, next))
+    }
+
+    /// Writes in place, and returns once it is durable.
+    fn write_state(
+        &self,
+        user: &UserName,
+        file: &File,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        file.write_all_at(bytes, offset)
+            .and_then(|()| file.sync_data())
+            .map_err(io_error(&self.state.path.join(self.file_name(user)?), "write"))
+    }
+
+    fn record(&self, user: &UserName) -> Result<Option<Record>, StoreError> {
+        let name = self.record_name(user)?;
+        let Some(text) = self.users.text(&name, self.owner)? else {
+            return Ok(None);
+        };
+        let record = record::from_text(&text).map_err(|what| self.record_error(user, what))?;
+        if record.user != *user {
+            return Err(self.record_error(user, "it is another user's"));
+        }
+        Ok(Some(record))
+    }
+
+    fn file_name(&self, user: &UserName) -> Result<String, StoreError> {
+        names::encode(user).ok_or_else(|| StoreError::Name(user.clone()))
+    }
+
+    fn record_name(&self, user: &UserName) -> Result<String, StoreError> {
+        self.file_name(user).map(|name| name + RECORD_ENDING)
+    }
+
+    fn state_error(&self, user: &UserName, what: &'static str) -> StoreError {
+        let name = names::encode(user).unwrap_or_default();
+        StoreError::State { path: self.state.path.join(name), what }
+    }
+
+    fn record_error(&self, user: &UserName, what: &'static str) -> StoreError {
+        let name = names::encode(user).unwrap_or_default() + RECORD_ENDING;
+        StoreError::Record { path: self.users.path.join(name), what }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.top.path
+    }
+}
+
+/// Locks a state file. `false` if it was removed while we waited: then the
+/// lock is on nothing.
+fn lock(file: &File, mode: Lock) -> Result<bool, Errno> {
+    let operation = match mode {
+        Lock::Shared => FlockOperation::LockShared,
+        Lock::Exclusive => FlockOperation::LockExclusive,
+    };
+    rustix::io::retry_on_intr(|| rustix::fs::flock(file, operation))?;
+    Ok(fstat(file)?.st_nlink > 0)
+}
+
+fn make_dir(at: impl std::os::fd::AsFd, name: &Path, path: &Path) -> Result<(), StoreError> {
+    match mkdirat(at, name, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(io_error(path, "make")(error)),
+    }
+}
+
+/// On btrfs, writing in place allocates unless the directory says otherwise;
+/// elsewhere there is no such attribute and nothing to do.
+fn set_nocow(dir: &Dir) {
+    if let Ok(flags) = rustix::fs::ioctl_getflags(&dir.fd) {
+        // Not supported here: nothing to set, and `doctor` reports it on btrfs.
+        let _unsupported = rustix::fs::ioctl_setflags(&dir.fd, flags | IFlags::NOCOW).is_err();
+    }
+}
+
+fn unlink(dir: &Dir, name: &str) -> Result<Removed, StoreError> {
+    match unlinkat(&dir.fd, name, AtFlags::empty()) {
+        Ok(()) => Ok(Removed::Record),
+        Err(Errno::NOENT) => Ok(Removed::Nothing),
+        Err(error) => Err(io_error(&dir.path.join(name), "remove")(error)),
+    }
+}
+
+/// Replaces a file whole: a temporary file in the same directory, fsync,
+/// rename, fsync of the directory.
+fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
+    let path = dir.path.join(name);
+    let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .tempfile_in(&dir.path)
+        .map_err(io_error(&path, "write"))?;
+    file.write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
+    file.as_file().sync_all().map_err(io_error(&path, "sync"))?;
+    file.persist(&path).map_err(|error| io_error(&path, "replace")(error.error))?;
+    dir.sync()
+}

@@ -1,0 +1,111 @@
+//! Records and states on disk, and the one door through which they change.
+//!
+//! [`Store::load`] reads an account; [`Store::update`] judges an attempt under
+//! the account's lock and commits what it leads to before it tells the
+//! verdict. Issuing, removing and repairing are for `onetimectl`. Whatever is
+//! missing, damaged, mismatched, linked, wrongly owned or too widely readable
+//! is an error, never "no record". docs/FILEFORMAT.md has the bytes.
+
+mod checked;
+mod files;
+mod names;
+mod record;
+mod slots;
+
+pub use checked::read_config;
+pub use files::{Issued, Removed, Repaired, Replace, Store};
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::account::{Uid, UserName};
+
+/// Why the store, or an account in it, cannot be used. Every one of them
+/// refuses the login.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The marker is not there: never made, or not mounted.
+    #[error("no store in {0}: store.toml is missing (not mounted? otherwise: onetimectl init)")]
+    NoStore(PathBuf),
+    /// The marker names another format.
+    #[error("{0}: not a store of format 1")]
+    Format(PathBuf),
+    /// A file or directory that others could have written, or can read.
+    #[error("{path}: {what} (should be: {should})")]
+    Unsafe {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: Wrong,
+        /// What it should be.
+        should: &'static str,
+    },
+    /// A record that is not one. Its text is never part of the message.
+    #[error(
+        "{path}: damaged record: {what} (restore it from a backup, or: onetimectl enable --new-secret)"
+    )]
+    Record {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A record that belongs to another user.
+    #[error(
+        "{path}: the record is for uid {recorded}, but {user} has uid {actual} (the user was re-created? then: onetimectl disable, and enable)"
+    )]
+    Uid {
+        /// Which.
+        path: PathBuf,
+        /// Who logs in.
+        user: UserName,
+        /// Their uid in the record.
+        recorded: Uid,
+        /// Their uid in the password database.
+        actual: u32,
+    },
+    /// A record without a state, or with one that is not its own.
+    #[error("{path}: {what} (onetimectl repair mends it)")]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The name is too long to be a file's.
+    #[error("{0}: the name is too long for a file name")]
+    Name(UserName),
+    /// The system's own error.
+    #[error("{path}: cannot {what}: {error}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What came of it.
+        error: io::Error,
+    },
+}
+
+/// What makes a file or directory unsafe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// A symbolic link.
+    #[error("is a symbolic link")]
+    Link,
+    /// Not a regular file, or not a directory.
+    #[error("is of the wrong type")]
+    Type,
+    /// Has another owner.
+    #[error("is owned by uid {0}")]
+    Owner(u32),
+    /// Others may read or write it.
+    #[error("has mode {0:04o}")]
+    Mode(u32),
+    /// Has a second name somewhere.
+    #[error("has {0} hard links")]
+    Links(u64),
+    /// Larger than any such file is.
+    #[error("has {0} bytes")]
+    Size(u64),
+}
