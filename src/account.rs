@@ -385,6 +385,13 @@ impl State {
         }
     }
 
+    /// The same state, with other failures.
+    #[must_use]
+    pub const fn with_failures(mut self, failures: Failures) -> Self {
+        self.failures = failures;
+        self
+    }
+
     /// Where token `id` stands.
     #[must_use]
     pub fn token(&self, id: TokenId) -> TokenState {

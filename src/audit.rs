@@ -43,6 +43,8 @@ pub enum Outcome {
     Refused,
     /// Refused because something is broken.
     Failed,
+    /// Changed by an admin's hand.
+    Changed,
 }
 
 impl Outcome {
@@ -52,13 +54,14 @@ impl Outcome {
             Self::Ignored => "ignored",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Changed => "changed",
         }
     }
 
     const fn severity(self) -> Severity {
         match self {
             Self::Admitted | Self::Ignored => Severity::LOG_INFO,
-            Self::Refused => Severity::LOG_NOTICE,
+            Self::Refused | Self::Changed => Severity::LOG_NOTICE,
             Self::Failed => Severity::LOG_ERR,
         }
     }

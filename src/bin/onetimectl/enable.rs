@@ -1,0 +1,138 @@
+//! `onetimectl enable`: issues secrets.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use pam_onetime::account::{AnyUid, Generation, Record, TokenId, Uid};
+use pam_onetime::code::{Kind, Secret, Token};
+use pam_onetime::config::{KindName, is_issuer};
+use pam_onetime::login::{Invitation, PasswordProof};
+use pam_onetime::store::{Issued, Replace, Store};
+use rand::rngs::SysRng;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::cli::{Cli, EnableOptions};
+use crate::context::{Context, Person, now};
+use crate::qr::{self, Shown};
+use crate::report::{self, Form};
+
+#[derive(Serialize)]
+struct Told {
+    result: &'static str,
+    #[serde(flatten)]
+    shown: Option<Shown>,
+    #[serde(skip)]
+    text: Zeroizing<String>,
+}
+
+pub(crate) fn run(context: &Context, options: &EnableOptions) -> anyhow::Result<ExitCode> {
+    if options.qr.is_some() && options.users.len() != 1 {
+        Cli::command().error(ErrorKind::ArgumentConflict, "--qr takes one USER").exit();
+    }
+    let store = open_or_make(context)?;
+    report::each(
+        context.form,
+        &options.users,
+        |user| enable(context, options, &store, user),
+        |told| told.text.to_string(),
+    )
+}
+
+/// A store that is not there is made. One whose directory is there but empty
+/// is not: perhaps it is a mount point whose store is not mounted, and a
+/// second store below it would let everybody in when it is not.
+fn open_or_make(context: &Context) -> anyhow::Result<Store> {
+    if context.dir().try_exists()? {
+        context.store()
+    } else {
+        Ok(Store::init(context.dir(), Store::ROOT)?)
+    }
+}
+
+fn enable(
+    context: &Context,
+    options: &EnableOptions,
+    store: &Store,
+    user: &str,
+) -> anyhow::Result<Told> {
+    let person = Person::find(user)?;
+    let uid = match person.uid {
+        Some(uid) => Uid::Is(uid),
+        None if options.force => Uid::Any(AnyUid::Any),
+        None => bail!("this system knows no such user (--force issues a secret all the same)"),
+    };
+    let record = Record {
+        user: person.name,
+        uid,
+        generation: Generation::generate(&mut SysRng)?,
+        issuer: issuer(context, options)?,
+        issued_at: now()?,
+        tokens: vec![(TokenId::FIRST, new_token(context, options)?)],
+    };
+    let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
+    // Written first: where it cannot be, no secret is issued that nobody has seen.
+    let file = options.qr.as_deref().map(|path| qr::write(&invitation, path)).transpose()?;
+    let replace = if options.new_secret { Replace::Yes } else { Replace::No };
+    match store.issue(&record, replace) {
+        Ok(Issued::New) => {}
+        Ok(Issued::AlreadyThere) => {
+            qr::discard(file);
+            let text = "already enabled, nothing changed (--new-secret issues a different secret)";
+            let text = Zeroizing::new(text.to_owned());
+            return Ok(Told { result: "already_enabled", shown: None, text });
+        }
+        Err(error) => {
+            qr::discard(file);
+            return Err(error.into());
+        }
+    }
+    report::log(&record.user, "enabled: a new secret was issued");
+    let on_screen = !options.no_qr
+        && match context.form {
+            Form::Text => std::io::stdout().is_terminal(),
+            Form::Json => true,
+        };
+    let mut text = Zeroizing::new("enabled; the QR code is shown at the next login".to_owned());
+    if on_screen && context.form == Form::Text {
+        text.push_str(&qr::text(&invitation, context.config.enrollment.qr));
+    }
+    Ok(Told { result: "enabled", shown: on_screen.then(|| Shown::of(&invitation)), text })
+}
+
+fn new_token(context: &Context, options: &EnableOptions) -> anyhow::Result<Token> {
+    let defaults = &context.config.code;
+    let kind = match options.kind.unwrap_or(defaults.kind) {
+        KindName::Totp => Kind::Totp { period: options.period.unwrap_or(defaults.period) },
+        KindName::Hotp => {
+            ensure!(options.period.is_none(), "--period is for totp: a hotp token has none");
+            Kind::Hotp
+        }
+    };
+    Ok(Token {
+        secret: Secret::generate(&mut SysRng)?,
+        algorithm: options.algorithm.unwrap_or(defaults.algorithm),
+        digits: options.digits.unwrap_or(defaults.digits),
+        kind,
+    })
+}
+
+fn issuer(context: &Context, options: &EnableOptions) -> anyhow::Result<String> {
+    let chosen = options.issuer.clone().or_else(|| context.config.issuer.clone());
+    let issuer = match chosen {
+        Some(issuer) => issuer,
+        None => rustix::system::uname()
+            .nodename()
+            .to_str()
+            .context("the host's name is not UTF-8: set issuer in the configuration")?
+            .to_owned(),
+    };
+    ensure!(
+        is_issuer(&issuer),
+        "the issuer must be 1 to 64 characters without ':' and control characters"
+    );
+    Ok(issuer)
+}

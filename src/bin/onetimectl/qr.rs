@@ -1,0 +1,119 @@
+//! `onetimectl qr`, and how `enable` shows a secret: on the terminal, in a
+//! file, as JSON.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use pam_onetime::account::Phase;
+use pam_onetime::config::Qr;
+use pam_onetime::enrollment::Enrollment;
+use pam_onetime::login::{Invitation, PasswordProof};
+use pam_onetime::messages;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::context::{Context, Person};
+use crate::report;
+
+/// What an app needs, for a program that hands it out.
+#[derive(Serialize)]
+pub(crate) struct Shown {
+    #[serde(serialize_with = "plain")]
+    uri: Zeroizing<String>,
+    #[serde(serialize_with = "plain")]
+    secret: Zeroizing<String>,
+}
+
+fn plain<S: serde::Serializer>(text: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+impl Shown {
+    /// The first token's: `enable` issues one.
+    pub(crate) fn of(invitation: &Invitation<'_>) -> Self {
+        let first = Enrollment::of(invitation).next();
+        Self {
+            uri: first.as_ref().map(Enrollment::uri).unwrap_or_default(),
+            secret: first
+                .map(|first| Zeroizing::new(first.key().replace(' ', "")))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    shown: Shown,
+    #[serde(skip)]
+    text: Zeroizing<String>,
+}
+
+pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let store = context.store()?;
+    report::each(
+        context.form,
+        &[user.to_owned()],
+        |user| {
+            let person = Person::find(user)?;
+            let Some(account) = store.inspect(&person.name)? else {
+                bail!("not enabled: there is no secret to show (onetimectl enable issues one)");
+            };
+            match account.phase() {
+                Phase::Pending => {}
+                Phase::Active { .. } => bail!(
+                    "already activated: its secret is not shown any more \
+                     (onetimectl enable --new-secret issues a different one)"
+                ),
+            }
+            let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
+            let written = file.map(|path| write(&invitation, path)).transpose()?;
+            let text = match written {
+                Some(path) => Zeroizing::new(format!("written to {}", path.display())),
+                None => text(&invitation, context.config.enrollment.qr),
+            };
+            Ok(Told { shown: Shown::of(&invitation), text })
+        },
+        |told| told.text.to_string(),
+    )
+}
+
+/// For a terminal.
+pub(crate) fn text(invitation: &Invitation<'_>, qr: Qr) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(32 * 1024));
+    for enrollment in Enrollment::of(invitation) {
+        text.push_str(&messages::invitation(&enrollment, qr));
+    }
+    text
+}
+
+/// Writes the QR code to a new file that only root can read.
+pub(crate) fn write(invitation: &Invitation<'_>, path: &Path) -> anyhow::Result<PathBuf> {
+    let first = Enrollment::of(invitation).next().context("there is no token")?;
+    let picture = match path.extension().and_then(|ending| ending.to_str()) {
+        Some("png") => first.qr_png(),
+        Some("svg") => first.qr_svg().map(|svg| Zeroizing::new(svg.as_bytes().to_vec())),
+        Some(_) | None => bail!("{}: must end in .png or .svg", path.display()),
+    };
+    let picture = picture.context("the issuer or the user's name is too long for a QR code")?;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(&picture))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path.to_owned())
+}
+
+/// Removes a file whose secret was not issued after all.
+pub(crate) fn discard(file: Option<PathBuf>) {
+    if let Some(path) = file {
+        // It was made a moment ago; if it is gone, so much the better.
+        let _gone = std::fs::remove_file(path).is_err();
+    }
+}

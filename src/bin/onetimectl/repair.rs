@@ -1,0 +1,46 @@
+//! `onetimectl repair`: mends accounts whose state was lost.
+
+use std::process::ExitCode;
+
+use pam_onetime::store::Repaired;
+use serde::Serialize;
+
+use crate::context::{Context, Person, now};
+use crate::report;
+
+#[derive(Serialize)]
+struct Told {
+    result: &'static str,
+}
+
+pub(crate) fn run(context: &Context, users: &[String]) -> anyhow::Result<ExitCode> {
+    let store = context.store()?;
+    report::each(
+        context.form,
+        users,
+        |user| {
+            let person = Person::find(user)?;
+            let window = context.config.code.window.get();
+            let result = match store.repair(&person.name, now()?, window)? {
+                Repaired::Sound => "sound",
+                Repaired::NoRecord => "not_enabled",
+                Repaired::StateRebuilt => {
+                    report::log(&person.name, "repaired: a lost state was rebuilt as active");
+                    "rebuilt"
+                }
+            };
+            Ok(Told { result })
+        },
+        |told| {
+            match told.result {
+                "rebuilt" => {
+                    "repaired: it is active, and the codes shown up to now are spent \
+                     (if the user never enrolled: onetimectl enable --new-secret)"
+                }
+                "sound" => "nothing to repair",
+                _ => "not enabled",
+            }
+            .to_owned()
+        },
+    )
+}
