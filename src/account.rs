@@ -357,6 +357,14 @@ pub struct Failures {
     pub locked_until: Timestamp,
 }
 
+impl Failures {
+    /// How many count at `now`, when they are forgotten after `period` seconds.
+    #[must_use]
+    pub const fn recent(self, now: Timestamp, period: u64) -> u32 {
+        if now.since(self.since) < period { self.count } else { 0 }
+    }
+}
+
 /// What logins have done with an issued record. Fixed size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {

@@ -16,6 +16,9 @@ use crate::login::{Grant, NotNeeded, Refusal, Verdict};
 /// Where the local syslog daemon listens.
 const SOCKET: &str = "/dev/log";
 
+/// Characters of a value that are logged: a datagram is bounded.
+const MAX_VALUE: usize = 512;
+
 /// How long a line may wait for a daemon whose queue is full.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -87,32 +90,37 @@ pub fn explain(verdict: Verdict) -> (Outcome, String) {
                 NotNeeded::Skipped => "code skipped (pending)",
             },
         ),
-        Verdict::Again(refusal) | Verdict::Refused(refusal) => (
-            Outcome::Refused,
-            match refusal {
-                Refusal::WrongPassword => "wrong password",
-                Refusal::WrongCode => "wrong code",
-                Refusal::SpentCode => "code already used",
-                Refusal::ClockWentBack => "code of a time already used: the clock went back",
-                Refusal::NotACode => "the answer was not a code",
-                Refusal::NoCode => "no code given",
-                Refusal::LockedOut { until } => {
-                    return (
-                        Outcome::Refused,
-                        format!(
-                            "locked after too many wrong codes, until unix time {} (onetimectl unlock)",
-                            until.0
-                        ),
-                    );
-                }
-                Refusal::RefusedBySshd => {
-                    "sshd had refused this user before (it sent INCORRECT for the user's answer)"
-                }
-                Refusal::Disabled => "the account was changed during the login",
-            },
-        ),
+        Verdict::Again(refusal) | Verdict::Refused(refusal) => return explain_refusal(refusal),
     };
     (outcome, reason.to_owned())
+}
+
+fn explain_refusal(refusal: Refusal) -> (Outcome, String) {
+    let reason = match refusal {
+        Refusal::PasswordService { result } => {
+            let reason =
+                format!("the password service could not verify the password (PAM result {result})");
+            return (Outcome::Failed, reason);
+        }
+        Refusal::LockedOut { until } => {
+            let reason = format!(
+                "locked after too many wrong codes, until unix time {} (onetimectl unlock)",
+                until.0
+            );
+            return (Outcome::Refused, reason);
+        }
+        Refusal::WrongPassword => "wrong password",
+        Refusal::WrongCode => "wrong code",
+        Refusal::SpentCode => "code already used",
+        Refusal::ClockWentBack => "code of a time already used: the clock went back",
+        Refusal::NotACode => "the answer was not a code",
+        Refusal::NoCode => "no code given",
+        Refusal::RefusedBySshd => {
+            "sshd had refused this user before (it sent INCORRECT for the user's answer)"
+        }
+        Refusal::Disabled => "the account was changed during the login",
+    };
+    (Outcome::Refused, reason.to_owned())
 }
 
 /// The text of a line, without time and tag.
@@ -142,12 +150,11 @@ impl Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain =
             |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '/' | '@');
-        if !self.0.is_empty() && self.0.chars().all(plain) {
+        if (1..=MAX_VALUE).contains(&self.0.len()) && self.0.chars().all(plain) {
             return f.write_str(self.0);
         }
         f.write_char('"')?;
-        // Bounded: a datagram is.
-        for c in self.0.chars().take(512) {
+        for c in self.0.chars().take(MAX_VALUE) {
             match c {
                 '"' | '\\' => write!(f, "\\{c}")?,
                 ' '..='~' => f.write_char(c)?,

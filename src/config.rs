@@ -142,13 +142,13 @@ pub struct Limits {
     pub period: u64,
     /// Seconds of the first lock; each further one is twice as long.
     pub lockout: u64,
-    /// Seconds of the longest lock; a day without a lock halves the next one.
+    /// Seconds of the longest lock; a week without a lock halves the next one.
     pub max_lockout: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { failures: 5, period: 86_400, lockout: 60, max_lockout: 86_400 }
+        Self { failures: 3, period: 172_800, lockout: 60, max_lockout: 172_800 }
     }
 }
 

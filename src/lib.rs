@@ -1,4 +1,56 @@
-//! pam-onetime
+//! pam-onetime: one-time codes for Linux logins that an administrator switches
+//! on and users enrol in by logging in.
+//!
+//! The crate is the PAM module `pam_onetime.so` (built as a cdylib) and, as a
+//! library, what `onetimectl` and the tests share with it.
+//!
+//! # The way of one login
+//!
+//! 1. libpam calls `pam_sm_authenticate` in `pam`, which catches panics and
+//!    hands over to `pam::authenticate`: module arguments, configuration
+//!    ([`config`]), the user's canonical name from the password database.
+//! 2. The password is verified by a libpam transaction of its own
+//!    (`pam::password`). Only that makes a [`login::PasswordProof`], and only
+//!    with one can a secret be shown.
+//! 3. [`store::Store::load`] reads the [`account::Account`]: what was issued
+//!    and what logins have done since. What is missing or damaged is an error,
+//!    never "nothing".
+//! 4. [`login::plan`] decides what to show and to ask. It is pure.
+//! 5. The user sees the QR code ([`enrollment`], [`messages`]) or not, and
+//!    types a code.
+//! 6. [`store::Store::update`] takes the account's lock, reads it again and has
+//!    [`login::judge`] decide, which is pure too. The state that follows is on
+//!    disk before the verdict can be read: [`login::Judgement`] sees to that.
+//! 7. One line goes to syslog ([`audit`]), one result to libpam.
+//!
+//! **Who gets in is decided in [`login`]**, in two functions, and nowhere else.
+//!
+//! # The house
+//!
+//! Each room uses only rooms below it; `tests/house.rs` reads the arrows.
+//!
+//! ```text
+//! pam                  the only room that touches libpam
+//! store                records and states on disk, the one writing door
+//! audit  messages      what the log and the user are told
+//! enrollment           otpauth URI, QR code, key
+//! login                plan and judge
+//! config               onetime.toml and module arguments
+//! account              record, state, phase
+//! code                 TOTP and HOTP
+//! ```
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        clippy::string_slice,
+        clippy::wildcard_enum_match_arm,
+        reason = "a test fails by panicking"
+    )
+)]
+
 pub mod account;
 pub mod audit;
 pub mod code;
@@ -6,6 +58,6 @@ pub mod config;
 pub mod enrollment;
 pub mod login;
 pub mod messages;
-#[allow(unsafe_code, reason = "this is the room for it")]
+#[allow(unsafe_code, reason = "the one room for it")]
 pub(crate) mod pam;
 pub mod store;

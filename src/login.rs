@@ -8,6 +8,9 @@ use crate::account::{Account, Failures, Phase, Record, State, Timestamp, TokenId
 use crate::code::{Code, Kind, Step};
 use crate::config::{Code as CodePolicy, Config, Limits};
 
+/// Seconds.
+const WEEK: u64 = 7 * 86_400;
+
 /// How often a pending user may try a code in one login.
 pub const PENDING_TRIES: u32 = 3;
 
@@ -41,12 +44,36 @@ impl PasswordProof {
 pub enum PasswordCheck {
     /// Verified in this login.
     Right(PasswordProof),
-    /// Verified in this login, and wrong.
-    Wrong,
+    /// Could not be verified in this login.
+    Wrong(Fault),
     /// An earlier module of the stack answers for it (`password=stack`).
     InStack,
     /// Something else does, an ssh key for instance (`password=none`).
     Without,
+}
+
+/// Why a password counts as wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is.
+    Password,
+    /// sshd had decided to refuse, and sent something else in its place.
+    RefusedBySshd,
+    /// The password service could not say.
+    Service {
+        /// Its PAM result.
+        result: i32,
+    },
+}
+
+impl Fault {
+    const fn refusal(self) -> Refusal {
+        match self {
+            Self::Password => Refusal::WrongPassword,
+            Self::RefusedBySshd => Refusal::RefusedBySshd,
+            Self::Service { result } => Refusal::PasswordService { result },
+        }
+    }
 }
 
 /// What a login has to do next.
@@ -109,7 +136,7 @@ pub fn plan<'a>(
     let Some(account) = account else {
         return Plan::Done(match password {
             PasswordCheck::Right(_) => Verdict::Admitted(Grant::PasswordAlone),
-            PasswordCheck::Wrong => Verdict::Refused(Refusal::WrongPassword),
+            PasswordCheck::Wrong(fault) => Verdict::Refused(fault.refusal()),
             PasswordCheck::InStack | PasswordCheck::Without => {
                 Verdict::NotNeeded(NotNeeded::NotEnabled)
             }
@@ -122,8 +149,8 @@ pub fn plan<'a>(
         Phase::Pending => {
             let show = match password {
                 PasswordCheck::Right(proof) => Some(Invitation::new(record, proof)),
-                PasswordCheck::Wrong => {
-                    return Plan::Done(Verdict::Refused(Refusal::WrongPassword));
+                PasswordCheck::Wrong(fault) => {
+                    return Plan::Done(Verdict::Refused(fault.refusal()));
                 }
                 PasswordCheck::Without if config.enrollment.show_without_password => {
                     Some(Invitation::new(record, &PasswordProof::by_configuration()))
@@ -253,6 +280,11 @@ pub enum NotNeeded {
 pub enum Refusal {
     /// The password, whatever the code.
     WrongPassword,
+    /// The password service could not verify the password.
+    PasswordService {
+        /// Its PAM result.
+        result: i32,
+    },
     /// No token shows this code near this step.
     WrongCode,
     /// The token showed it, but it, or a later one, has been used.
@@ -287,8 +319,8 @@ pub fn judge(account: Option<&Account>, attempt: &Attempt<'_>, config: &Config) 
 
 fn judge_pending(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Judgement {
     let refusal = match (attempt.password, attempt.answer) {
-        (PasswordCheck::Wrong, _) => {
-            return Judgement::unchanged(Verdict::Refused(Refusal::WrongPassword));
+        (PasswordCheck::Wrong(fault), _) => {
+            return Judgement::unchanged(Verdict::Refused(fault.refusal()));
         }
         (_, Answer::RefusedBySshd) => {
             return Judgement::unchanged(Verdict::Refused(Refusal::RefusedBySshd));
@@ -328,18 +360,17 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
         Answer::RefusedBySshd => Err(Refusal::RefusedBySshd),
         Answer::Code(code) => find(account, code, attempt.now, &config.code),
     };
-    let password_is_wrong = matches!(attempt.password, PasswordCheck::Wrong);
     let locked_until = state.failures.locked_until;
-    let refusal = match found {
-        _ if password_is_wrong => Refusal::WrongPassword,
+    let refusal = match (attempt.password, found) {
+        (PasswordCheck::Wrong(fault), _) => fault.refusal(),
         _ if attempt.now < locked_until => Refusal::LockedOut { until: locked_until },
-        Ok((id, step)) => {
+        (_, Ok((id, step))) => {
             return Judgement {
                 verdict: Verdict::Admitted(Grant::Code),
                 next: Some(accept(state, id, step, attempt.now)),
             };
         }
-        Err(refusal) => refusal,
+        (_, Err(refusal)) => refusal,
     };
     // Only a guess counts, and only with the right password: nobody can lock
     // a user out without it.
@@ -348,6 +379,7 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
             count_failure(state.failures, attempt.now, &config.limits)
         }
         Refusal::WrongPassword
+        | Refusal::PasswordService { .. }
         | Refusal::ClockWentBack
         | Refusal::NotACode
         | Refusal::NoCode
@@ -415,17 +447,17 @@ fn accept(state: State, id: TokenId, step: Step, now: Timestamp) -> State {
 /// A success does not clear the count: otherwise the user's own logins would
 /// give whoever has their password new guesses all day.
 fn count_failure(failures: Failures, now: Timestamp, limits: &Limits) -> Failures {
-    let fresh = failures.count == 0 || now.since(failures.since) >= limits.period;
+    let recent = failures.recent(now, limits.period);
     let counted = Failures {
-        count: if fresh { 1 } else { failures.count.saturating_add(1) },
-        since: if fresh { now } else { failures.since },
+        count: recent.saturating_add(1),
+        since: if recent == 0 { now } else { failures.since },
         ..failures
     };
     if limits.failures == 0 || counted.count < limits.failures {
         return counted;
     }
-    let quiet_days = now.since(failures.locked_until).checked_div(86_400).unwrap_or(0);
-    let level = u64::from(failures.lockouts).saturating_sub(quiet_days);
+    let quiet_weeks = now.since(failures.locked_until).checked_div(WEEK).unwrap_or(0);
+    let level = u64::from(failures.lockouts).saturating_sub(quiet_weeks);
     let doubled =
         u32::try_from(level).ok().and_then(|level| 2_u64.checked_pow(level)).unwrap_or(u64::MAX);
     let seconds = limits.lockout.saturating_mul(doubled).min(limits.max_lockout);

@@ -6,11 +6,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::account::tests::record;
 use crate::code::Period;
+use crate::config::Code as Policy;
 
 const CODES: [&str; 10] = [
     "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
     "520489",
 ];
+const WRONG: PasswordCheck = PasswordCheck::Wrong(Fault::Password);
+
 fn totp() -> Kind {
     Kind::Totp { period: Period::default() }
 }
@@ -66,7 +69,7 @@ fn a_disabled_user_needs_the_password_alone() {
         Plan::Ask(_) => panic!("asked for a code"),
     };
     assert_eq!(done(right()), Verdict::Admitted(Grant::PasswordAlone));
-    assert_eq!(done(PasswordCheck::Wrong), Verdict::Refused(Refusal::WrongPassword));
+    assert_eq!(done(WRONG), Verdict::Refused(Refusal::WrongPassword));
     assert_eq!(done(PasswordCheck::InStack), Verdict::NotNeeded(NotNeeded::NotEnabled));
     assert_eq!(done(PasswordCheck::Without), Verdict::NotNeeded(NotNeeded::NotEnabled));
 }
@@ -74,8 +77,7 @@ fn a_disabled_user_needs_the_password_alone() {
 #[test]
 fn an_active_user_is_asked_for_the_code_alike_whatever_the_password() {
     let account = active(totp(), 0);
-    for password in [right(), PasswordCheck::Wrong, PasswordCheck::InStack, PasswordCheck::Without]
-    {
+    for password in [right(), WRONG, PasswordCheck::InStack, PasswordCheck::Without] {
         match plan(Some(&account), &password, &Config::default()) {
             Plan::Ask(Question { show: None, prompt: Prompt::Code, tries: 1 }) => {}
             other => panic!("{password:?}: {other:?}"),
@@ -98,7 +100,7 @@ fn the_secret_is_shown_only_to_a_pending_user_whose_password_is_proven() {
         };
     for (password, default, without_password) in [
         (right(), true, true),
-        (PasswordCheck::Wrong, false, false),
+        (WRONG, false, false),
         (PasswordCheck::InStack, false, false),
         (PasswordCheck::Without, false, true),
     ] {
@@ -109,7 +111,7 @@ fn the_secret_is_shown_only_to_a_pending_user_whose_password_is_proven() {
 
 #[test]
 fn a_pending_user_with_a_wrong_password_is_refused_as_a_disabled_one_is() {
-    match plan(Some(&account(totp())), &PasswordCheck::Wrong, &Config::default()) {
+    match plan(Some(&account(totp())), &WRONG, &Config::default()) {
         Plan::Done(verdict) => assert_eq!(verdict, Verdict::Refused(Refusal::WrongPassword)),
         Plan::Ask(question) => panic!("{question:?}"),
     }
@@ -152,7 +154,7 @@ fn a_wrong_code_of_a_pending_user_is_asked_again_until_the_tries_are_used_up() {
 #[test]
 fn a_pending_user_with_a_wrong_password_is_refused_whatever_is_answered() {
     for typed in ["", CODES[5], "000000", "abc"] {
-        let (verdict, state) = judged(&account(totp()), &PasswordCheck::Wrong, typed, 2, 150);
+        let (verdict, state) = judged(&account(totp()), &WRONG, typed, 2, 150);
         assert_eq!(verdict, Verdict::Refused(Refusal::WrongPassword));
         assert_eq!(state, account(totp()).state);
     }
@@ -167,9 +169,9 @@ fn an_active_user_gets_in_with_password_and_code_and_in_no_other_way() {
         (right(), CODES[5], Verdict::Admitted(Grant::Code)),
         (PasswordCheck::InStack, CODES[5], Verdict::Admitted(Grant::Code)),
         (PasswordCheck::Without, CODES[5], Verdict::Admitted(Grant::Code)),
-        (PasswordCheck::Wrong, CODES[5], Verdict::Refused(Refusal::WrongPassword)),
-        (PasswordCheck::Wrong, "000000", Verdict::Refused(Refusal::WrongPassword)),
-        (PasswordCheck::Wrong, "", Verdict::Refused(Refusal::WrongPassword)),
+        (WRONG, CODES[5], Verdict::Refused(Refusal::WrongPassword)),
+        (WRONG, "000000", Verdict::Refused(Refusal::WrongPassword)),
+        (WRONG, "", Verdict::Refused(Refusal::WrongPassword)),
         (right(), "000000", Verdict::Refused(Refusal::WrongCode)),
         (right(), "", Verdict::Refused(Refusal::NoCode)),
         (right(), "12345", Verdict::Refused(Refusal::NotACode)),
@@ -267,8 +269,8 @@ fn wrong_codes_count_only_with_the_right_password_and_only_if_they_are_guesses()
         (right(), "000000", 1),
         (PasswordCheck::InStack, "000000", 1),
         (PasswordCheck::Without, "000000", 1),
-        (PasswordCheck::Wrong, "000000", 0),
-        (PasswordCheck::Wrong, CODES[5], 0),
+        (WRONG, "000000", 0),
+        (WRONG, CODES[5], 0),
         (right(), "", 0),
         (right(), "12345", 0),
         (right(), "\u{8}\n\r\u{7f}INCORRECT", 0),
@@ -284,8 +286,8 @@ fn too_many_wrong_codes_lock_the_account_for_twice_as_long_each_time() {
     let mut account = active(totp(), 0);
     let mut now = 1_000_000;
     let mut locks = Vec::new();
-    for _ in 0..13 {
-        for _ in 0..5 {
+    for _ in 0..14 {
+        for _ in 0..3 {
             let (verdict, state) = judged(&account, &right(), "000000", 0, now);
             assert_eq!(verdict, Verdict::Refused(Refusal::WrongCode));
             account.state = state;
@@ -298,7 +300,7 @@ fn too_many_wrong_codes_lock_the_account_for_twice_as_long_each_time() {
         locks.push(until.0 - now);
         now = until.0;
     }
-    let expected: Vec<u64> = (0..13).map(|n| (60 << n).min(86_400)).collect();
+    let expected: Vec<u64> = (0..14).map(|n| (60 << n).min(172_800)).collect();
     assert_eq!(locks, expected);
 }
 
@@ -311,7 +313,7 @@ fn a_locked_account_refuses_even_a_right_code_and_does_not_spend_it() {
     assert_eq!(state, account.state);
     assert_eq!(judged(&account, &right(), CODES[5], 0, 151).0, Verdict::Admitted(Grant::Code));
     assert_eq!(
-        judged(&account, &PasswordCheck::Wrong, CODES[5], 0, 150).0,
+        judged(&account, &WRONG, CODES[5], 0, 150).0,
         Verdict::Refused(Refusal::WrongPassword),
         "whoever does not know the password does not learn of the lock"
     );
@@ -320,10 +322,10 @@ fn a_locked_account_refuses_even_a_right_code_and_does_not_spend_it() {
 #[test]
 fn with_the_password_a_month_of_guessing_succeeds_with_less_than_one_in_a_thousand() {
     // Whoever guesses may wait between guesses; these are ways to do it.
-    let (month, codes_at_once, codes) = (30 * 86_400_u64, 3.0, 1_000_000.0);
-    let mut worst = 0;
+    let month = 30 * 86_400_u64;
+    let mut worst = 0_u32;
     for pause_every in 1..=6 {
-        for pause in [0, 3600, 17 * 3600, 86_400, 2 * 86_400] {
+        for pause in [0, 3600, 17 * 3600, 86_400, 2 * 86_400, 3 * 86_400, 7 * 86_400] {
             let (mut failures, mut now, mut guesses) = (Failures::default(), 1_000_000_u64, 0);
             while now < 1_000_000 + month {
                 now = now.max(failures.locked_until.0);
@@ -338,9 +340,12 @@ fn with_the_password_a_month_of_guessing_succeeds_with_less_than_one_in_a_thousa
             worst = worst.max(guesses);
         }
     }
-    let chance = f64::from(worst) * codes_at_once / codes;
-    assert!(chance < 0.001, "{worst} guesses: {chance}");
-    assert!(worst > 100, "the simulation guesses: {worst}");
+    let Policy { window, look_ahead, .. } = Policy::default();
+    for codes_at_once in [2 * window.get() + 1, look_ahead.get() + 1] {
+        let chance = f64::from(worst) * codes_at_once as f64 / 1_000_000.0;
+        assert!(chance < 0.001, "{worst} guesses, {codes_at_once} codes: {chance}");
+    }
+    assert!(worst > 50, "the simulation guesses: {worst}");
 }
 
 #[test]
@@ -380,7 +385,7 @@ fn password() -> impl Strategy<Value = u8> {
 fn check(which: u8) -> PasswordCheck {
     match which {
         0 => right(),
-        1 => PasswordCheck::Wrong,
+        1 => WRONG,
         2 => PasswordCheck::InStack,
         _ => PasswordCheck::Without,
     }
@@ -436,7 +441,7 @@ proptest! {
             }
             match verdict {
                 Verdict::Admitted(Grant::Code | Grant::Activated) => {
-                    let wrong = matches!(password, PasswordCheck::Wrong);
+                    let wrong = matches!(password, PasswordCheck::Wrong(_));
                     prop_assert!(!wrong, "admitted with a wrong password");
                     prop_assert!(account.state.activated_at.is_some());
                     let step = new.minus(1);

@@ -19,7 +19,7 @@ use crate::audit::{self, Outcome, Subject};
 use crate::config::{Config, ConfigError};
 use crate::enrollment::Enrollment;
 use crate::login::{
-    Answer, Attempt, Grant, PasswordCheck, Plan, Question, Refusal, Verdict, judge, plan,
+    Answer, Attempt, Fault, Grant, PasswordCheck, Plan, Question, Refusal, Verdict, judge, plan,
 };
 use crate::messages;
 use crate::store::{self, Store, StoreError};
@@ -129,10 +129,13 @@ fn attempt(
     let arguments = Arguments::parse(line)?;
     let config = read_config(&arguments)?;
     let given = handle::user(pamh).map_err(Trouble::Conversation)?;
-    subject.user.clone_from(&given);
     let person = find_person(&given)?;
+    // The name of an unknown user is not logged: it may be a password, typed
+    // at the wrong prompt.
+    let known = person.as_ref().map(|person| person.name.as_str());
+    subject.user = known.unwrap_or("(unknown)").to_owned();
     let name = person.as_ref().map_or(given.as_str(), |person| person.name.as_str());
-    let login = Login { config: &config, arguments: &arguments, flags, name, subject };
+    let login = Login { config: &config, arguments: &arguments, flags, name };
 
     // An unknown user meets the same prompt and the same check as a known one.
     let asked = match arguments.password {
@@ -149,9 +152,9 @@ fn attempt(
         let (mode, nth) = (arguments.password, account.as_ref().map(|a| a.record.tokens.len()));
         audit::debug(subject, &format!("password={mode:?} phase={phase:?} tokens={nth:?}"));
     }
-    let (password, by_sshd) = match asked {
-        Some(asked) => asked,
-        None => (login.check_stacked(pamh, phase), false),
+    let password = match asked {
+        Some(check) => check,
+        None => login.check_stacked(pamh, phase),
     };
     let verdict = match plan(account.as_ref(), &password, &config) {
         Plan::Done(verdict) => verdict,
@@ -160,9 +163,6 @@ fn attempt(
     // Whatever was decided is about `given`.
     if handle::user_item(pamh).as_deref() != Some(given.as_str()) {
         return Err(Trouble::UserChanged);
-    }
-    if by_sshd && verdict == Verdict::Refused(Refusal::WrongPassword) {
-        return Ok(Verdict::Refused(Refusal::RefusedBySshd));
     }
     Ok(verdict)
 }
@@ -174,16 +174,12 @@ struct Login<'a> {
     flags: PamFlag,
     /// The canonical name of a known user.
     name: &'a str,
-    subject: &'a Subject,
 }
 
 impl Login<'_> {
-    /// Asks for the password and verifies it; and whether sshd had decided
-    /// before, and sent something else in its place.
-    fn verify_asked(&self, pamh: &mut PamHandle) -> Result<(PasswordCheck, bool), Trouble> {
+    fn verify_asked(&self, pamh: &mut PamHandle) -> Result<PasswordCheck, Trouble> {
         let password = handle::ask_password(pamh).map_err(Trouble::Conversation)?;
-        let by_sshd = Answer::is_sshd_refusal(password.as_bytes());
-        Ok((self.verify(pamh, &password), by_sshd))
+        Ok(self.verify(pamh, &password))
     }
 
     /// Earlier modules or an ssh key answer for the password. But libpam does
@@ -206,19 +202,19 @@ impl Login<'_> {
 
     fn verify(&self, pamh: &mut PamHandle, password: &SecretBytes) -> PasswordCheck {
         if password.len() > MAX_RESPONSE {
-            return PasswordCheck::Wrong;
+            return PasswordCheck::Wrong(Fault::Password);
         }
         let service = &self.config.password.service;
-        match password::verify(pamh, service, self.name, password, self.flags) {
-            Verified::Right(proof) => PasswordCheck::Right(proof),
-            Verified::Wrong => PasswordCheck::Wrong,
-            Verified::Failed(code) => {
-                let reason =
-                    format!("the PAM service {service} could not verify the password ({code:?})");
-                audit::send(Outcome::Failed, self.subject, &reason);
-                PasswordCheck::Wrong
-            }
-        }
+        PasswordCheck::Wrong(
+            match password::verify(pamh, service, self.name, password, self.flags) {
+                Verified::Right(proof) => return PasswordCheck::Right(proof),
+                Verified::Wrong if Answer::is_sshd_refusal(password.as_bytes()) => {
+                    Fault::RefusedBySshd
+                }
+                Verified::Wrong => Fault::Password,
+                Verified::Failed(code) => Fault::Service { result: code as i32 },
+            },
+        )
     }
 
     fn ask(

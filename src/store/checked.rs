@@ -41,21 +41,32 @@ pub(super) enum Privacy {
 /// Opens the private directory `path`; every directory above it must be such
 /// that only the owner or root can replace what is in it.
 pub(super) fn open_top(path: &Path, owner: u32) -> Result<Dir, StoreError> {
+    judge_ancestors(path, owner)?;
+    open_dir(CWD, path, path.to_owned(), owner)
+}
+
+/// Every directory above `path` must be such that only `owner` or root can
+/// replace what is in it; in a sticky one, others can only replace their own.
+fn judge_ancestors(path: &Path, owner: u32) -> Result<(), StoreError> {
     for above in path.ancestors().skip(1) {
-        let stat = rustix::fs::stat(above).map_err(io_error(above, "examine"))?;
+        let stat = rustix::fs::lstat(above).map_err(io_error(above, "examine"))?;
         let sticky = stat.st_mode & STICKY != 0;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            return Err(unsafe_path(
+                above,
+                Wrong::Link,
+                "the directory itself: name its real path",
+            ));
+        }
         if stat.st_uid != 0 && stat.st_uid != owner {
             return Err(unsafe_path(above, Wrong::Owner(stat.st_uid), "owned by root"));
         }
         if stat.st_mode & GROUP_OTHER_WRITE != 0 && !sticky {
-            return Err(unsafe_path(
-                above,
-                Wrong::Mode(stat.st_mode & 0o7777),
-                "writable by root only",
-            ));
+            let mode = Wrong::Mode(stat.st_mode & 0o7777);
+            return Err(unsafe_path(above, mode, "writable by root only"));
         }
     }
-    open_dir(CWD, path, path.to_owned(), owner)
+    Ok(())
 }
 
 impl Dir {
@@ -100,6 +111,7 @@ impl Dir {
 /// [`StoreError`]; a missing file is an error, since the policy it held is
 /// not known.
 pub fn read_config(path: &Path) -> Result<Zeroizing<String>, StoreError> {
+    judge_ancestors(path, 0)?;
     match open_file(CWD, path, path, OFlags::RDONLY, 0, Privacy::Readable)? {
         Some((file, stat)) => read_text(file, &stat, path),
         None => Err(StoreError::Io {
@@ -115,8 +127,12 @@ fn open_dir(at: impl AsFd, name: &Path, path: PathBuf, owner: u32) -> Result<Dir
     let should = "a directory of root's, mode 0700";
     let fd = match openat(at, name, flags, Mode::empty()) {
         Ok(fd) => fd,
-        Err(Errno::NOTDIR) => return Err(unsafe_path(&path, Wrong::Type, should)),
-        Err(Errno::LOOP) => return Err(unsafe_path(&path, Wrong::Link, should)),
+        // Which of the two it is, only for the message.
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            let is_link = path.is_symlink();
+            let what = if is_link { Wrong::Link } else { Wrong::Type };
+            return Err(unsafe_path(&path, what, should));
+        }
         Err(error) => return Err(io_error(&path, "open")(error)),
     };
     let stat = fstat(&fd).map_err(io_error(&path, "examine"))?;

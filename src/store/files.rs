@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FlockOperation, IFlags, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
@@ -35,6 +36,9 @@ pub struct Store {
     state: Dir,
     owner: u32,
 }
+
+/// A temporary file of that age belongs to nobody any more.
+const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
 /// Whether [`Store::issue`] may put a new record in the place of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +132,8 @@ impl Store {
     }
 
     /// Makes a store in `dir`, and the directories above it. Harmless to
-    /// repeat; mends nothing that is wrong.
+    /// repeat; mends nothing that is wrong, but removes what an issue that was
+    /// killed has left behind.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -143,6 +148,7 @@ impl Store {
         }
         let state = top.dir(STATE, owner)?;
         set_nocow(&state);
+        sweep(&top.dir(USERS, owner)?)?;
         if top.text(MARKER, owner)?.is_none() {
             replace(&top, MARKER, MARKER_TEXT)?;
         }
@@ -188,8 +194,7 @@ impl Store {
         judge: impl FnOnce(Option<&Account>) -> Judgement,
     ) -> Result<Verdict, StoreError> {
         let Some(locked) = self.lock_account(user, Lock::Exclusive)? else {
-            return judge(None)
-                .settle(|_| Err(self.state_error(user, "there is no record to change")));
+            return judge(None).settle(|_| Err(StoreError::NotEnabled(user.clone())));
         };
         let recorded = locked.account.record.uid;
         if !recorded.admits(uid) {
@@ -214,7 +219,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match self.lock_account(user, Lock::Exclusive)? {
             Some(locked) => self.commit(user, &locked, &change(locked.account.state)),
-            None => Err(self.state_error(user, "there is no record")),
+            None => Err(StoreError::NotEnabled(user.clone())),
         }
     }
 
@@ -224,9 +229,13 @@ impl Store {
     /// use: at any point, the old account is whole or the new one is.
     ///
     /// # Errors
-    /// [`StoreError`]: then what was in force still is.
+    /// [`StoreError`]: then a sound account that was in force still is.
     pub fn issue(&self, record: &Record, replace_old: Replace) -> Result<Issued, StoreError> {
         let user = &record.user;
+        // A broken account is told as such, and nothing is made beside it.
+        if replace_old == Replace::No && self.inspect(user)?.is_some() {
+            return Ok(Issued::AlreadyThere);
+        }
         let file = self.create_state(user)?;
         let old = match (replace_old, self.record(user)) {
             (Replace::No, Ok(Some(_))) => return Ok(Issued::AlreadyThere),
@@ -240,7 +249,7 @@ impl Store {
             Some(Holding { spare, sequence, .. }) => {
                 self.write_state(user, &file, spare.offset(), &slots::encode(sequence, &fresh))?;
             }
-            None => self.write_state(user, &file, 0, &slots::new_file(&fresh))?,
+            None => self.rewrite_state(user, &file, &fresh)?,
         }
         self.state.sync()?;
         let text = record::to_text(record)
@@ -257,13 +266,9 @@ impl Store {
     pub fn remove(&self, user: &UserName) -> Result<Removed, StoreError> {
         // Held until the end; a state that cannot be opened safely does not
         // keep a record alive.
-        let _lock = match self.open_state(user, OFlags::RDWR) {
-            Ok(Some(file)) => {
-                lock(&file, Lock::Exclusive)
-                    .map_err(io_error(&self.state.path, "lock a state in"))?;
-                Some(file)
-            }
-            Ok(None) | Err(_) => None,
+        let _lock = match self.lock_state(user) {
+            Err(StoreError::Unsafe { .. }) => None,
+            lock => lock?,
         };
         let removed = unlink(&self.users, &self.record_name(user)?)?;
         self.users.sync()?;
@@ -287,11 +292,18 @@ impl Store {
         now: Timestamp,
         window: u64,
     ) -> Result<Repaired, StoreError> {
+        if self.record(user)?.is_none() {
+            // Under the lock: it may be about to be issued.
+            let _lock = self.lock_state(user)?;
+            if self.record(user)?.is_none() {
+                unlink(&self.state, &self.file_name(user)?)?;
+                return Ok(Repaired::NoRecord);
+            }
+        }
+        let file = self.create_state(user)?;
         let Some(record) = self.record(user)? else {
-            unlink(&self.state, &self.file_name(user)?)?;
             return Ok(Repaired::NoRecord);
         };
-        let file = self.create_state(user)?;
         if self.holding(user, &file, &record).is_ok() {
             return Ok(Repaired::Sound);
         }
@@ -306,7 +318,7 @@ impl Store {
             let next = Step(present).plus(window).plus(1);
             state = state.with_token(*id, TokenState { next });
         }
-        self.write_state(user, &file, 0, &slots::new_file(&state))?;
+        self.rewrite_state(user, &file, &state)?;
         self.state.sync()?;
         Ok(Repaired::StateRebuilt)
     }
@@ -331,6 +343,10 @@ impl Store {
     /// Opens and locks a state and reads it with its record; `None` if there
     /// is no record. The lock ends when the file is dropped.
     fn lock_account(&self, user: &UserName, mode: Lock) -> Result<Option<Locked>, StoreError> {
+        // None was ever issued to a name too long to be a file's.
+        if names::encode(user).is_none() {
+            return Ok(None);
+        }
         // The second time round, an account that was just issued or removed
         // has both files or none.
         for _ in 0..LOCK_TRIES {
@@ -353,6 +369,21 @@ impl Store {
         Err(self.state_error(user, "the state is missing"))
     }
 
+    /// The locked state file; `None` if there is none.
+    fn lock_state(&self, user: &UserName) -> Result<Option<File>, StoreError> {
+        for _ in 0..LOCK_TRIES {
+            let Some(file) = self.open_state(user, OFlags::RDWR)? else {
+                return Ok(None);
+            };
+            if lock(&file, Lock::Exclusive)
+                .map_err(io_error(&self.state.path, "lock a state in"))?
+            {
+                return Ok(Some(file));
+            }
+        }
+        Err(StoreError::Busy(user.clone()))
+    }
+
     /// The locked state file, made if it is not there.
     fn create_state(&self, user: &UserName) -> Result<File, StoreError> {
         let name = self.file_name(user)?;
@@ -364,13 +395,11 @@ impl Store {
                 Ok(_) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(io_error(&path, "make")(error)),
             }
-            if let Some(file) = self.open_state(user, OFlags::RDWR)?
-                && lock(&file, Lock::Exclusive).map_err(io_error(&path, "lock"))?
-            {
+            if let Some(file) = self.lock_state(user)? {
                 return Ok(file);
             }
         }
-        Err(self.state_error(user, "the state was removed as often as it was made"))
+        Err(StoreError::Busy(user.clone()))
     }
 
     fn open_state(&self, user: &UserName, access: OFlags) -> Result<Option<File>, StoreError> {
@@ -399,8 +428,22 @@ impl Store {
     }
 
     fn commit(&self, user: &UserName, locked: &Locked, next: &State) -> Result<(), StoreError> {
-        let Locked { file, holding, .. } = locked;
-        self.write_state(user, file, holding.spare.offset(), &slots::encode(holding.sequence, next))
+        let Locked { file, account, holding } = locked;
+        let bytes = slots::encode(holding.sequence, next);
+        self.write_state(user, file, holding.spare.offset(), &bytes)?;
+        if next.activated_at != account.state.activated_at {
+            // Also over the snapshot that still says "pending": if the newer
+            // one went bad, it would show the secret again.
+            self.write_state(user, file, holding.spare.other().offset(), &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the file one that holds `state` and nothing else.
+    fn rewrite_state(&self, user: &UserName, file: &File, state: &State) -> Result<(), StoreError> {
+        file.set_len(FILE_BYTES as u64)
+            .map_err(io_error(&self.state.path.join(self.file_name(user)?), "resize"))?;
+        self.write_state(user, file, 0, &slots::new_file(state))
     }
 
     /// Writes in place, and returns once it is durable.
@@ -478,6 +521,26 @@ fn set_nocow(dir: &Dir) {
         // Not supported here: nothing to set, and `doctor` reports it on btrfs.
         let _unsupported = rustix::fs::ioctl_setflags(&dir.fd, flags | IFlags::NOCOW).is_err();
     }
+}
+
+/// Removes temporary files of issues that were killed: they hold secrets.
+fn sweep(users: &Dir) -> Result<(), StoreError> {
+    let entries = rustix::fs::Dir::read_from(&users.fd).map_err(io_error(&users.path, "list"))?;
+    for entry in entries {
+        let entry = entry.map_err(io_error(&users.path, "list"))?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if !name.starts_with(TEMPORARY) {
+            continue;
+        }
+        let path = users.path.join(name);
+        let old = std::fs::symlink_metadata(&path)
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_BEHIND));
+        if old {
+            unlink(users, name)?;
+        }
+    }
+    Ok(())
 }
 
 fn unlink(dir: &Dir, name: &str) -> Result<Removed, StoreError> {

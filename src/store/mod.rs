@@ -72,6 +72,17 @@ pub enum StoreError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// There is no record.
+    #[error("{0} is not enabled (onetimectl enable issues a secret)")]
+    NotEnabled(UserName),
+    /// A hotp token's counter cannot be guessed.
+    #[error(
+        "{0}: the counter of a hotp token was lost with the state (onetimectl enable --new-secret issues a different one)"
+    )]
+    CounterLost(UserName),
+    /// Others kept making and removing it.
+    #[error("{0}: the account is being changed all the time: try again")]
+    Busy(UserName),
     /// The name is too long to be a file's.
     #[error("{0}: the name is too long for a file name")]
     Name(UserName),

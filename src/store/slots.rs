@@ -39,7 +39,8 @@ impl Slot {
         }
     }
 
-    const fn other(self) -> Self {
+    /// The other one.
+    pub(super) const fn other(self) -> Self {
         match self {
             Self::First => Self::Second,
             Self::Second => Self::First,

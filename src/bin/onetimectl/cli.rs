@@ -13,7 +13,7 @@ use pam_onetime::config::{DEFAULT_PATH, KindName};
 /// until a code from her app has succeeded once. From then on she needs
 /// password and code.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 80, after_help = AFTER_HELP)]
+#[command(name = "onetimectl", version, about, max_term_width = 80, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// Read this configuration
     #[arg(long, value_name = "FILE", global = true, default_value = DEFAULT_PATH, value_hint = ValueHint::FilePath)]

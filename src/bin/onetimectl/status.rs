@@ -26,7 +26,7 @@ struct Told {
 }
 
 impl Told {
-    fn of(account: Option<&Account>, now: Timestamp) -> Self {
+    fn of(account: Option<&Account>, now: Timestamp, period: u64) -> Self {
         let state = account.map(|account| &account.state);
         let since = account.and_then(|account| match account.phase() {
             Phase::Pending => None,
@@ -38,7 +38,7 @@ impl Told {
             issued: account.map(|account| account.record.issued_at.0),
             since,
             last_login: state.and_then(|state| state.last_login).map(|time| time.0),
-            failures: state.map_or(0, |state| state.failures.count),
+            failures: state.map_or(0, |state| state.failures.recent(now, period)),
             locked_until: state
                 .map(|state| state.failures.locked_until)
                 .filter(|until| *until > now)
@@ -71,7 +71,7 @@ pub(crate) fn run(context: &Context, users: &[String]) -> anyhow::Result<ExitCod
     let rows: Vec<_> = names
         .into_iter()
         .map(|user| {
-            let result = look(&store, &user, now, users.is_empty());
+            let result = look(context, &store, &user, now, users.is_empty());
             Row { user, result }
         })
         .collect();
@@ -81,7 +81,13 @@ pub(crate) fn run(context: &Context, users: &[String]) -> anyhow::Result<ExitCod
     report::finish(context.form, &rows)
 }
 
-fn look(store: &Store, user: &str, now: Timestamp, listed: bool) -> anyhow::Result<Told> {
+fn look(
+    context: &Context,
+    store: &Store,
+    user: &str,
+    now: Timestamp,
+    listed: bool,
+) -> anyhow::Result<Told> {
     let person = Person::find(user)?;
     let account = match (person.uid, listed) {
         (Some(uid), _) => store.load(&person.name, uid)?,
@@ -92,7 +98,7 @@ fn look(store: &Store, user: &str, now: Timestamp, listed: bool) -> anyhow::Resu
             account => account,
         },
     };
-    Ok(Told::of(account.as_ref(), now))
+    Ok(Told::of(account.as_ref(), now, context.config.limits.period))
 }
 
 fn enabled(store: &Store) -> anyhow::Result<Vec<String>> {

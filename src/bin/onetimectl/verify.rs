@@ -4,7 +4,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use pam_onetime::audit;
 use pam_onetime::login::{Answer, Attempt, Grant, PasswordCheck, Verdict, judge};
 use serde::Serialize;
@@ -21,7 +21,7 @@ struct Told {
 pub(crate) fn run(context: &Context, user: &str, code: Option<&str>) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
     let person = Person::find(user)?;
-    let uid = person.known_uid()?;
+    let uid = person.known_uid().with_context(|| user.to_owned())?;
     if store.load(&person.name, uid)?.is_none() {
         bail!("{user}: not enabled (onetimectl enable issues a secret)");
     }

@@ -1,0 +1,69 @@
+//! A world in which pam-onetime is installed as README says: module, tool,
+//! configuration, the shipped pam.d files, a store. And what tests do with it
+//! all the time: enable, activate, ask for the code that a phone would show.
+
+use std::fs;
+use std::path::Path;
+
+use super::oath::{TotpOptions, code};
+use super::world::World;
+
+/// A file below `conf/` of the project.
+#[track_caller]
+pub fn conf(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+}
+
+/// A world with everything installed, and the shipped stacks in force.
+#[track_caller]
+pub fn installed() -> World {
+    let world = World::new();
+    install(&world);
+    world
+}
+
+/// Installs into a world what is shipped.
+#[track_caller]
+pub fn install(world: &World) {
+    world.write("/etc/onetime/onetime.toml", conf("onetime.toml").as_bytes(), 0o644);
+    for service in ["onetime-password", "sshd", "sshd-key", "sudo", "su", "login", "stack"] {
+        world.pam_service(service, &conf(&format!("pam.d/{service}")));
+    }
+    world.onetimectl(&["init"]).ok();
+}
+
+/// Enables a user; returns the secret.
+#[track_caller]
+pub fn enable(world: &World, user: &str) -> String {
+    world.onetimectl(&["enable", user]).ok();
+    secret(world, user)
+}
+
+/// The secret that is on record.
+#[track_caller]
+pub fn secret(world: &World, user: &str) -> String {
+    let record = world.read_text(&format!("/var/lib/onetime/users/{user}.toml"));
+    let line = record.lines().find_map(|line| line.strip_prefix("secret = "));
+    line.unwrap_or_else(|| panic!("no secret in {user}'s record")).trim_matches('"').to_owned()
+}
+
+/// Enables and activates a user with the code of the step before this one; returns
+/// the secret, and codes of this step and the next are there to be used.
+#[track_caller]
+pub fn activate(world: &World, user: &str) -> String {
+    let secret = enable(world, user);
+    world.onetimectl(&["verify", user, &current_code(&secret, -1)]).ok();
+    secret
+}
+
+/// The code of this step, or one so many steps away.
+#[track_caller]
+pub fn current_code(secret: &str, offset_steps: i64) -> String {
+    code(secret, TotpOptions { offset_steps, ..TotpOptions::default() })
+}
+
+/// Where a user's state is.
+pub fn state_file(user: &str) -> String {
+    format!("/var/lib/onetime/state/{user}")
+}

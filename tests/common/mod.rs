@@ -1,0 +1,134 @@
+//! What the integration tests stand on: a private world to log in to, terminals,
+//! screens, a real sshd, a real second implementation of the codes. Every test
+//! file says `mod common;` and uses what it needs; nothing here judges the module.
+//! Needs root and the programs listed in `PROGRAMS`: `make test` brings both.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test binary compiles all of this and uses a part of it"
+)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_lossless,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "the lints are for what runs in a login; a test fails by panicking"
+)]
+mod client;
+mod installed;
+mod oath;
+mod pamtester;
+mod process;
+mod pty;
+mod screen;
+mod sshd;
+mod syslog;
+mod world;
+
+pub use client::{Answers, Client, ClientRun, Event};
+pub use installed::{activate, conf, current_code, enable, install, installed, secret, state_file};
+pub use oath::{Algorithm, TotpOptions, code, code_at, hotp_code};
+pub use pamtester::{Pamtester, PamtesterRun};
+pub use process::{Finished, PATIENCE, finish, finish_within, wait_within};
+pub use pty::{Pattern, Pty};
+pub use screen::{Screen, Theme, decode_qr};
+pub use sshd::Sshd;
+pub use syslog::SyslogLine;
+pub use world::{
+    ALICE_PASSWORD, BOB_PASSWORD, CAROL_PASSWORD, ROOT_PASSWORD, World, modules_directory,
+};
+
+use std::env;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Each program that the harness starts, and the Debian package that brings it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("setsid", "util-linux"),
+    ("mount", "mount"),
+    ("logger", "bsdutils"),
+    ("login", "login"),
+    ("su", "util-linux"),
+    ("sudo", "sudo"),
+    ("sshd", "openssh-server"),
+    ("ssh", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
+    ("pamtester", "pamtester"),
+    ("oathtool", "oathtool"),
+    ("zbarimg", "zbar-tools"),
+];
+
+/// Where programs are looked for, by us and in a world.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Stops a test that cannot run here, with what is missing; a test is never skipped.
+pub fn preflight() {
+    static REMEDY: OnceLock<Option<String>> = OnceLock::new();
+    if let Some(remedy) = REMEDY.get_or_init(what_is_missing) {
+        panic!("{remedy}; or run 'make test', which brings all of it");
+    }
+}
+
+fn what_is_missing() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("these tests log in as several users and mount file systems: run them as root, in a container or a virtual machine".into());
+    }
+    let found = |program: &str| PATH.split(':').any(|dir| Path::new(dir).join(program).exists());
+    let (programs, packages): (Vec<&str>, Vec<&str>) =
+        PROGRAMS.iter().copied().filter(|(program, _)| !found(program)).unzip();
+    (!programs.is_empty())
+        .then(|| format!("missing: {}; apt-get install {}", programs.join(" "), packages.join(" ")))
+}
+
+/// The tool as cargo built it for this test run.
+pub fn tool_path() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_onetimectl"))
+}
+
+/// The module, built the way it is shipped: alone, without the tool's features.
+pub fn module_path() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let how =
+            ["rustc", "--profile=module", "--lib", "--crate-type=cdylib", "--no-default-features"];
+        build(&how, "module/libpam_onetime.so")
+    })
+}
+
+/// `examples/pam_client.rs`.
+pub fn client_path() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build(&["build", "--example=pam_client"], "debug/examples/pam_client"))
+}
+
+fn build(how: &[&str], product: &str) -> PathBuf {
+    // Cargo put its temporary directory into the target directory in use, whether
+    // CARGO_TARGET_DIR or a configuration file chose it.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent");
+    let lock = File::create(target.join("module.lock"))
+        .unwrap_or_else(|e| panic!("cannot create {}/module.lock: {e}", target.display()));
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
+        .unwrap_or_else(|e| panic!("cannot lock {}/module.lock: {e}", target.display()));
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(how).args(["--quiet", "--target-dir"]);
+    finish_within(cargo.arg(target), b"", Duration::from_secs(900)).ok();
+    let product = target.join(product);
+    assert!(product.exists(), "cargo built no {}", product.display());
+    product
+}
