@@ -564,3 +564,130 @@ fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
     file.persist(&path).map_err(|error| io_error(&path, "replace")(error.error))?;
     dir.sync()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::account::tests::record;
+    use crate::account::{Generation, Phase};
+    use crate::code::Period;
+
+    /// A store of our own, whoever runs the tests.
+    fn store() -> (tempfile::TempDir, Store) {
+        let owner = rustix::process::geteuid().as_raw();
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(&dir.path().join("store"), owner).unwrap();
+        (dir, store)
+    }
+
+    fn totp() -> Record {
+        record(Kind::Totp { period: Period::default() })
+    }
+
+    fn state_path(store: &Store) -> PathBuf {
+        store.path().join("state/alice")
+    }
+
+    fn activate(store: &Store) {
+        store
+            .amend(&totp().user, |state| State { activated_at: Some(Timestamp(5)), ..state })
+            .unwrap();
+    }
+
+    fn phase(store: &Store) -> Result<Phase, StoreError> {
+        Ok(store.inspect(&totp().user)?.unwrap().phase())
+    }
+
+    #[test]
+    fn an_active_account_never_goes_back_to_pending_by_a_damaged_slot() {
+        let (_dir, store) = store();
+        store.issue(&totp(), Replace::No).unwrap();
+        activate(&store);
+        let good = std::fs::read(state_path(&store)).unwrap();
+        for offset in [0, 4096] {
+            for at in offset..offset + 512 {
+                let mut damaged = good.clone();
+                damaged[at] ^= 0x10;
+                std::fs::write(state_path(&store), &damaged).unwrap();
+                assert_eq!(phase(&store).unwrap(), Phase::Active { since: Timestamp(5) }, "{at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_of_any_other_size_is_refused_and_repaired_as_active() {
+        for size in [0, 1, 512, 4096, 8191, 8193, 100_000] {
+            let (_dir, store) = store();
+            store.issue(&totp(), Replace::No).unwrap();
+            File::options().write(true).open(state_path(&store)).unwrap().set_len(size).unwrap();
+            assert!(phase(&store).is_err(), "{size}");
+            let now = Timestamp(3_000);
+            assert_eq!(store.repair(&totp().user, now, 1).unwrap(), Repaired::StateRebuilt);
+            let account = store.inspect(&totp().user).unwrap().unwrap();
+            assert_eq!(account.phase(), Phase::Active { since: now }, "{size}");
+            assert_eq!(account.state.token(crate::account::TokenId::FIRST).next, Step(102));
+            assert_eq!(store.repair(&totp().user, now, 1).unwrap(), Repaired::Sound);
+        }
+    }
+
+    #[test]
+    fn an_account_issued_anew_is_pending_with_the_new_secret_and_the_old_one_whole_until_then() {
+        let (_dir, store) = store();
+        store.issue(&totp(), Replace::No).unwrap();
+        activate(&store);
+        assert_eq!(store.issue(&totp(), Replace::No).unwrap(), Issued::AlreadyThere);
+        assert!(matches!(phase(&store), Ok(Phase::Active { .. })));
+        let old = std::fs::read(store.path().join("users/alice.toml")).unwrap();
+        let new = Record { generation: Generation([9; 16]), ..totp() };
+        assert_eq!(store.issue(&new, Replace::Yes).unwrap(), Issued::New);
+        assert!(matches!(phase(&store), Ok(Phase::Pending)));
+        // As if the rename had never happened.
+        std::fs::write(store.path().join("users/alice.toml"), old).unwrap();
+        assert!(matches!(phase(&store), Ok(Phase::Active { .. })));
+    }
+
+    #[test]
+    fn a_broken_account_is_not_taken_for_one_that_is_enabled() {
+        let (_dir, store) = store();
+        store.issue(&totp(), Replace::No).unwrap();
+        std::fs::remove_file(state_path(&store)).unwrap();
+        assert!(matches!(store.issue(&totp(), Replace::No), Err(StoreError::State { .. })));
+        assert!(!state_path(&store).exists(), "nothing was made beside it");
+        assert_eq!(store.issue(&totp(), Replace::Yes).unwrap(), Issued::New);
+    }
+
+    #[test]
+    fn a_name_too_long_for_a_file_has_no_record_and_cannot_get_one() {
+        let (_dir, store) = store();
+        let long = UserName::new("Ü".repeat(100)).unwrap();
+        assert!(store.load(&long, 0).unwrap().is_none());
+        let record = Record { user: long, ..totp() };
+        assert!(matches!(store.issue(&record, Replace::No), Err(StoreError::Name(_))));
+    }
+
+    #[test]
+    fn init_is_harmless_to_repeat_and_mends_no_mode() {
+        let (_dir, store) = store();
+        store.issue(&totp(), Replace::No).unwrap();
+        let path = store.path().to_owned();
+        Store::init(&path, store.owner).unwrap();
+        assert!(matches!(phase(&store), Ok(Phase::Pending)));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(Store::init(&path, store.owner), Err(StoreError::Unsafe { .. })));
+    }
+
+    #[test]
+    fn a_directory_above_the_store_that_is_a_link_is_refused() {
+        let (dir, store) = store();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        let error = Store::open(&link.join("store"), store.owner).unwrap_err();
+        assert!(error.to_string().contains("link: is a symbolic link"), "{error}");
+        std::fs::DirBuilder::new().mode(0o700).create(dir.path().join("empty")).unwrap();
+        let error = Store::open(&dir.path().join("empty"), store.owner).unwrap_err();
+        assert!(matches!(error, StoreError::NoStore(_)), "{error}");
+    }
+}

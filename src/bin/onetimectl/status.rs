@@ -116,7 +116,10 @@ fn table(rows: &[Row<Told>]) -> String {
             table.add_row(told.cells(&row.user));
         }
     }
-    if table.is_empty() && rows.is_empty() {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    if rows.is_empty() {
         return "Nobody is enabled.".to_owned();
     }
     table.trim_fmt()

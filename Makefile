@@ -1,0 +1,96 @@
+# pam-onetime: build, try, test, install. `make help` lists the targets.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SYSCONFDIR ?= /etc
+STATEDIR   ?= /var/lib
+MANDIR  ?= $(PREFIX)/share/man
+# Where this system's libpam looks for modules: beside pam_unix.so.
+PAMDIR  ?= $(shell d=$$(ls -d /usr/lib/*/security /lib/*/security /usr/lib64/security /lib64/security /usr/lib/security /lib/security 2>/dev/null | while read -r d; do [ -e "$$d/pam_unix.so" ] && echo "$$d" && break; done); echo "$${d:-/usr/lib/security}")
+
+CARGO   ?= cargo
+INSTALL ?= install
+TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
+
+# What Debian and Ubuntu call what is needed.
+BUILD_PACKAGES = gcc libc6-dev libpam0g-dev
+TEST_PACKAGES  = pamtester oathtool zbar-tools openssh-server openssh-client \
+                 sudo login util-linux bsdutils mount strace mandoc binutils
+
+# Tests log in as several users and mount file systems: they run as root.
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER='sudo -E')
+
+.PHONY: all module tool help deps test-deps test lint demo demo-interactive install uninstall clean
+
+all: module tool ## build the module and the tool
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+module: ## build pam_onetime.so
+	$(CARGO) rustc --locked --profile module --lib --crate-type cdylib --no-default-features
+
+tool: ## build onetimectl
+	$(CARGO) build --locked --release --bin onetimectl
+
+deps: ## install what building needs (Debian, Ubuntu)
+	@sh packaging/install-packages $(BUILD_PACKAGES)
+
+test-deps: ## install what demo and tests need (Debian, Ubuntu)
+	@sh packaging/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
+test: test-deps lint ## run every test and every lint
+	$(AS_ROOT) $(CARGO) test --locked
+
+lint: ## rustfmt, clippy, man pages
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --lib --no-default-features -- -D warnings
+	mandoc -T lint -W warning docs/*.[58]
+
+demo: test-deps ## see the whole story, told in a world of its own
+	$(AS_ROOT) $(CARGO) test --locked --test story -- --tell
+
+demo-interactive: test-deps ## play the story with your own phone
+	$(AS_ROOT) $(CARGO) test --locked --test story -- --interactive
+
+# An existing configuration is kept.
+install: ## install (DESTDIR, PREFIX, PAMDIR, SYSCONFDIR, STATEDIR)
+	@test -e $(TARGET)/module/libpam_onetime.so -a -e $(TARGET)/release/onetimectl || \
+		{ echo "nothing is built: run make first (as yourself), then make install (as root)" >&2; exit 1; }
+	$(INSTALL) -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(MANDIR)/man5 \
+		$(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(SYSCONFDIR)/onetime $(DESTDIR)$(SYSCONFDIR)/pam.d \
+		$(DESTDIR)$(PREFIX)/share/doc/pam-onetime/pam.d \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(INSTALL) -m 644 $(TARGET)/module/libpam_onetime.so $(DESTDIR)$(PAMDIR)/pam_onetime.so
+	$(INSTALL) -m 755 $(TARGET)/release/onetimectl $(DESTDIR)$(PREFIX)/sbin/onetimectl
+	$(INSTALL) -m 644 docs/onetime.toml.5 $(DESTDIR)$(MANDIR)/man5/
+	$(INSTALL) -m 644 docs/pam_onetime.8 docs/onetimectl.8 $(DESTDIR)$(MANDIR)/man8/
+	$(INSTALL) -m 644 README.md CHANGELOG.md SECURITY.md docs/FILEFORMAT.md LICENSE LICENSE-MIT \
+		LICENSE-APACHE $(DESTDIR)$(PREFIX)/share/doc/pam-onetime/
+	$(INSTALL) -m 644 conf/pam.d/* $(DESTDIR)$(PREFIX)/share/doc/pam-onetime/pam.d/
+	for shell in bash:bash-completion/completions/onetimectl \
+		zsh:zsh/site-functions/_onetimectl fish:fish/vendor_completions.d/onetimectl.fish; do \
+		$(TARGET)/release/onetimectl completions $${shell%%:*} \
+			> $(DESTDIR)$(PREFIX)/share/$${shell#*:} || exit 1; \
+	done
+	test -e $(DESTDIR)$(SYSCONFDIR)/onetime/onetime.toml || \
+		$(INSTALL) -m 644 conf/onetime.toml $(DESTDIR)$(SYSCONFDIR)/onetime/onetime.toml
+	test -e $(DESTDIR)$(SYSCONFDIR)/pam.d/onetime-password || \
+		$(INSTALL) -m 644 conf/pam.d/onetime-password $(DESTDIR)$(SYSCONFDIR)/pam.d/onetime-password
+	@# In a package's staging directory there is no store: the package's script runs init.
+	if [ -z "$(DESTDIR)" ]; then $(PREFIX)/sbin/onetimectl init; fi
+
+uninstall: ## remove what install has put there; configuration and store stay
+	rm -f $(DESTDIR)$(PAMDIR)/pam_onetime.so $(DESTDIR)$(PREFIX)/sbin/onetimectl \
+		$(DESTDIR)$(MANDIR)/man5/onetime.toml.5 $(DESTDIR)$(MANDIR)/man8/pam_onetime.8 \
+		$(DESTDIR)$(MANDIR)/man8/onetimectl.8 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/onetimectl \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_onetimectl \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/onetimectl.fish
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/pam-onetime
+
+clean: ## remove what was built
+	$(CARGO) clean

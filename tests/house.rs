@@ -1,0 +1,241 @@
+//! The order of the house, read from the source and from what is built: which room
+//! uses which, who may show a secret, what the module exports and links, and that
+//! the manual pages say all that the code takes, and no more.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test starts programs, and fails by panicking"
+)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{finish, module_path, tool_path};
+use pam_onetime::config::Config;
+use regex::Regex;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+}
+
+/// The source files below `dir`.
+fn sources(dir: &str) -> Vec<PathBuf> {
+    let (mut found, mut dirs) = (Vec::new(), vec![root().join(dir)]);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).expect("a source directory can be read") {
+            let path = entry.expect("its entries too").path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                false if path.extension().is_some_and(|ending| ending == "rs") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no source in {dir}");
+    found
+}
+
+/// What a source file says outside of its tests and its comments.
+fn code(path: &Path) -> String {
+    let all = text(path);
+    let before_tests = all.split("#[cfg(test)]\n").next().unwrap_or_default();
+    let lines = before_tests.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+fn captures(pattern: &str, text: &str) -> BTreeSet<String> {
+    let pattern = Regex::new(pattern).expect("a valid pattern");
+    pattern.captures_iter(text).map(|found| found[1].to_owned()).collect()
+}
+
+/// The rooms from the top down, as the crate's documentation draws them.
+fn floors() -> Vec<Vec<String>> {
+    let doc = text("src/lib.rs");
+    let (_, rest) = doc.split_once("```text\n").expect("the drawing of the house");
+    let (drawing, _) = rest.split_once("//! ```").expect("its end");
+    let lines = drawing.lines().map(|line| line.trim_start_matches("//!").trim());
+    let rooms = |line: &str| -> Vec<String> {
+        let (rooms, _) = line.split_once("   ").unwrap_or((line, ""));
+        rooms.split_whitespace().map(str::to_owned).collect()
+    };
+    lines.map(rooms).collect()
+}
+
+#[test]
+fn each_room_uses_only_rooms_below_it() {
+    let floors = floors();
+    let floor = |room: &str| floors.iter().position(|rooms| rooms.iter().any(|name| name == room));
+    let modules = captures(r"(?m)^pub(?:\(crate\))? mod (\w+);", &text("src/lib.rs"));
+    for module in &modules {
+        assert!(floor(module).is_some(), "{module} is not in the drawing of src/lib.rs");
+    }
+    for path in sources("src") {
+        let within = path.strip_prefix(root().join("src")).expect("a source of ours");
+        let room = within.iter().next().and_then(|part| part.to_str()).unwrap_or_default();
+        let room = room.trim_end_matches(".rs");
+        if room == "bin" || room == "lib" {
+            continue;
+        }
+        let here = floor(room).unwrap_or_else(|| panic!("{room} is on no floor"));
+        for used in captures(r"crate::(\w+)", &code(&path)).iter().filter(|used| *used != room) {
+            let there = floor(used).unwrap_or_else(|| panic!("{used} is on no floor"));
+            assert!(there > here, "{} uses {used}, which is not below it", within.display());
+        }
+    }
+}
+
+#[test]
+fn a_proof_that_a_secret_may_be_shown_is_made_where_it_should_be_and_nowhere_else() {
+    let makers = |how: &str| -> Vec<String> {
+        let calls = |path: &PathBuf| code(path).matches(&format!("::{how}()")).count();
+        let sources = sources("src");
+        let names = sources.iter().filter(|path| !path.ends_with("tests.rs") && calls(path) > 0);
+        let mut names: Vec<_> = names
+            .map(|path| {
+                let name = path.strip_prefix(root()).expect("ours").display();
+                format!("{name} {}", calls(path))
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(makers("by_transaction"), ["src/pam/password.rs 1"]);
+    assert_eq!(makers("by_configuration"), ["src/login.rs 1"]);
+    assert_eq!(
+        makers("by_administrator"),
+        ["src/bin/onetimectl/enable.rs 1", "src/bin/onetimectl/qr.rs 1"]
+    );
+}
+
+#[test]
+fn the_core_asks_no_clock_no_chance_and_no_system() {
+    for room in ["code", "account", "config", "login", "enrollment", "messages"] {
+        let code = code(&root().join(format!("src/{room}.rs")));
+        for word in [
+            "SystemTime",
+            "Instant",
+            "SysRng",
+            "std::fs",
+            "std::net",
+            "std::env",
+            "rustix",
+            "nix::",
+            "libc",
+        ] {
+            assert!(!code.contains(word), "{room} uses {word}");
+        }
+    }
+}
+
+#[test]
+fn the_module_exports_its_two_hooks_alone() {
+    let nm = finish(Command::new("nm").args(["-D", "--defined-only"]).arg(module_path()), b"").ok();
+    let exported: Vec<_> = nm.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    assert_eq!(exported, ["pam_sm_authenticate", "pam_sm_setcred"]);
+}
+
+#[test]
+fn the_module_loads_libpam_and_the_c_library_alone() {
+    let readelf = finish(Command::new("readelf").arg("-d").arg(module_path()), b"").ok();
+    let needed = captures(r"\(NEEDED\).*\[(.*)\]", &readelf);
+    let expected = ["ld-linux-x86-64.so.2", "libc.so.6", "libpam.so.0"].map(str::to_owned);
+    assert!(needed.is_subset(&BTreeSet::from(expected)), "{needed:?}");
+    assert!(needed.contains("libpam.so.0"), "{needed:?}");
+}
+
+/// A bound that a new dependency of the module has to argue with.
+const CRATES_LINKED: usize = 60;
+
+#[test]
+fn the_module_links_few_crates() {
+    let arguments = [
+        "tree",
+        "--locked",
+        "--no-default-features",
+        "-e",
+        "normal,no-proc-macro",
+        "--prefix",
+        "none",
+        "-f",
+        "{p}",
+    ];
+    let tree = finish(Command::new(env!("CARGO")).current_dir(root()).args(arguments), b"").ok();
+    let crates: BTreeSet<_> =
+        tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    println!("{} crates are linked into the module", crates.len());
+    assert!(crates.len() <= CRATES_LINKED, "{}: {crates:?}", crates.len());
+    for only_the_tools in ["clap", "anyhow", "serde_json", "png", "jiff"] {
+        assert!(!crates.contains(only_the_tools), "{only_the_tools} is linked into the module");
+    }
+}
+
+#[test]
+fn every_dependency_says_what_it_is_for() {
+    let manifest = text("Cargo.toml");
+    let (_, rest) = manifest.split_once("\n[dependencies]\n").expect("dependencies");
+    let (dependencies, _) = rest.split_once("\n[lints").expect("their end");
+    for line in dependencies.lines().filter(|line| line.contains(" = ")) {
+        assert!(line.contains(" # "), "no reason given: {line}");
+    }
+}
+
+#[test]
+fn every_module_argument_stands_in_its_manual_page() {
+    let page = text("docs/pam_onetime.8");
+    let parser = code(&root().join("src/pam/arguments.rs"));
+    let mut arguments = captures(r#"Some\(\("(\w+)", \w+\)\)"#, &parser);
+    arguments.extend(captures(r#"None if key == "(\w+)""#, &parser));
+    arguments.extend(Config::PER_LOGIN.map(str::to_owned));
+    assert!(arguments.len() > 8, "{arguments:?}");
+    let documented = captures(r"(?m)^\.It Cm (\w+)", &page);
+    assert_eq!(documented, arguments);
+}
+
+#[test]
+fn every_key_of_the_configuration_stands_in_its_manual_page() {
+    // That conf/onetime.toml shows every key is a test of src/config.rs.
+    let keys = captures(r"(?m)^#?([a-z_]+) = ", &text("conf/onetime.toml"));
+    assert!(keys.len() > 10, "{keys:?}");
+    let documented = captures(r"(?m)^\.It (?:Ic|Cm|Va|Li) (\w+)", &text("docs/onetime.toml.5"));
+    assert_eq!(documented, keys);
+}
+
+#[test]
+fn every_verb_and_option_of_the_tool_stands_in_its_manual_page_and_back() {
+    let help = |arguments: &[&str]| {
+        finish(Command::new(tool_path()).args(arguments).arg("--help"), b"").ok()
+    };
+    let verbs = captures(r"(?m)^  ([a-z]+)  ", &help(&[]));
+    let options = |text: &str| captures(r"(?m)^ +(?:-\w, )?--([a-z-]+)", text);
+    let mut all = options(&help(&[]));
+    for verb in verbs.iter().filter(|verb| *verb != "help") {
+        all.extend(options(&help(&[verb])));
+    }
+    assert!(verbs.len() > 8 && all.len() > 10, "{verbs:?} {all:?}");
+    let page = text("docs/onetimectl.8");
+    assert_eq!(captures(r"(?m)^\.It (?:Fl \w , )?Fl -([a-z-]+)", &page), all);
+    let documented = captures(r"(?m)^\.Ss ([a-z]+)", &page);
+    for verb in verbs.iter().filter(|verb| *verb != "help") {
+        assert!(documented.contains(verb), "{verb} is not in the manual page: {documented:?}");
+    }
+}
+
+#[test]
+fn no_test_is_ignored() {
+    for path in sources("tests").into_iter().chain(sources("src")) {
+        let ignored = format!("#[{}", "ignore");
+        assert!(!text(&path).contains(&ignored), "{}", path.display());
+    }
+}
