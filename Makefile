@@ -3,7 +3,6 @@
 PREFIX  ?= /usr/local
 DESTDIR ?=
 SYSCONFDIR ?= /etc
-STATEDIR   ?= /var/lib
 MANDIR  ?= $(PREFIX)/share/man
 # Where this system's libpam looks for modules: beside pam_unix.so.
 PAMDIR  ?= $(shell d=$$(ls -d /usr/lib/*/security /lib/*/security /usr/lib64/security /lib64/security /usr/lib/security /lib/security 2>/dev/null | while read -r d; do [ -e "$$d/pam_unix.so" ] && echo "$$d" && break; done); echo "$${d:-/usr/lib/security}")
@@ -55,7 +54,7 @@ demo-interactive: test-deps ## play the story with your own phone
 	$(AS_ROOT) $(CARGO) test --locked --test story -- --interactive
 
 # An existing configuration is kept.
-install: ## install (DESTDIR, PREFIX, PAMDIR, SYSCONFDIR, STATEDIR)
+install: ## install (DESTDIR, PREFIX, PAMDIR, SYSCONFDIR)
 	@test -e $(TARGET)/module/libpam_onetime.so -a -e $(TARGET)/release/onetimectl || \
 		{ echo "nothing is built: run make first (as yourself), then make install (as root)" >&2; exit 1; }
 	$(INSTALL) -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(MANDIR)/man5 \
