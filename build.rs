@@ -1,20 +1,45 @@
-//! Links the unwinder statically into the module.
+//! Links the unwinder statically into the module, and turns the translations in
+//! `po/` into a table.
 //!
 //! `libgcc_s.so.1` probes the processor in its constructor, which costs more
 //! than the rest of a login where CPUID traps (in virtual machines), and libpam
 //! loads the module anew for each login. A linker script named `libgcc_s.so`
 //! that is found first makes the linker take libgcc's static half.
+//!
+//! A login has no locale and reads no files but its own, so gettext's catalogues
+//! are compiled in; translators work on ordinary PO files.
 
 #![allow(clippy::disallowed_methods, reason = "a build reads its environment")]
 #![allow(clippy::print_stdout, reason = "this is how cargo is told")]
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=po");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     fs::write(out.join("libgcc_s.so"), "INPUT(-lgcc_eh -lgcc)\n")?;
     println!("cargo:rustc-cdylib-link-arg=-L{}", out.display());
+    fs::write(out.join("translations.rs"), translations(Path::new("po"))?)?;
     Ok(())
+}
+
+/// A slice of (language, English text, translation).
+fn translations(dir: &Path) -> Result<String, Box<dyn Error>> {
+    let mut table = String::from("&[\n");
+    let mut files = fs::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
+    files.sort_by_key(fs::DirEntry::path);
+    for file in files {
+        let path = file.path();
+        let Some(language) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
+        let catalogue = polib::po_file::parse(&path)?;
+        for message in catalogue.messages().filter(|message| message.is_translated()) {
+            writeln!(table, "({language:?}, {:?}, {:?}),", message.msgid(), message.msgstr()?)?;
+        }
+    }
+    table.push(']');
+    Ok(table)
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use rand::TryRng;
 use serde::{Deserialize, Serialize};
 
-use crate::code::{Algorithm, CodeError, Digits, Kind, Period, Secret, Step, Token};
+use crate::code::{Algorithm, CodeError, Digits, Kind, Period, RecoveryCode, Secret, Step, Token};
 
 /// The version of the record's format that this code reads and writes.
 pub const RECORD_FORMAT: u32 = 1;
@@ -105,11 +105,65 @@ impl fmt::Display for UserName {
     }
 }
 
-/// Which issue of an account a record and a state belong to: 128 random bits,
-/// so that a state can never be taken for that of another secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Generation(pub [u8; 16]);
+/// Bytes that are written as lowercase hexadecimal digits.
+macro_rules! hexadecimal {
+    ($(#[$doc:meta])* $name:ident of $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(pub [u8; $bytes]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = &'static str;
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                let error = concat!("must be ", $bytes, " bytes in lowercase hexadecimal digits");
+                let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+                if pairs.len() != $bytes || !rest.is_empty() {
+                    return Err(error);
+                }
+                let mut bytes = [0; $bytes];
+                for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+                    *byte = nibble(*high).zip(nibble(*low)).map(|(h, l)| h << 4 | l).ok_or(error)?;
+                }
+                Ok(Self(bytes))
+            }
+        }
+    };
+}
+
+const fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit.saturating_sub(b'0')),
+        b'a'..=b'f' => Some(digit.saturating_sub(b'a').saturating_add(10)),
+        _ => None,
+    }
+}
+
+hexadecimal!(
+    /// Which issue of an account a record and a state belong to: 128 random bits,
+    /// so that a state can never be taken for that of another secret.
+    Generation of 16
+);
+hexadecimal!(
+    /// What makes equal recovery codes of two accounts hash differently.
+    Salt of 16
+);
+hexadecimal!(
+    /// What is stored of a recovery code.
+    Hash of 32
+);
 
 impl Generation {
     /// A new one from `rng`.
@@ -120,29 +174,6 @@ impl Generation {
         let mut bytes = [0; 16];
         rng.try_fill_bytes(&mut bytes)?;
         Ok(Self(bytes))
-    }
-}
-
-impl fmt::Display for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl From<Generation> for String {
-    fn from(generation: Generation) -> Self {
-        generation.to_string()
-    }
-}
-
-impl TryFrom<String> for Generation {
-    type Error = &'static str;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        match u128::from_str_radix(&text, 16) {
-            Ok(number) if digits && text.len() == 32 => Ok(Self(number.to_be_bytes())),
-            Ok(_) | Err(_) => Err("a generation is 32 lowercase hexadecimal digits"),
-        }
     }
 }
 
@@ -224,8 +255,47 @@ pub struct Record {
     pub issuer: String,
     /// When.
     pub issued_at: Timestamp,
+    /// Until when it must be activated; after that a pending user is refused.
+    pub deadline: Option<Timestamp>,
     /// The tokens, by ascending id: 1 to [`MAX_TOKENS`] of them.
     pub tokens: Vec<(TokenId, Token)>,
+    /// Codes for the day the phone is lost.
+    pub recovery: Option<Recovery>,
+}
+
+/// The most recovery codes of a set: the state has room for so many.
+pub const MAX_RECOVERY_CODES: usize = 16;
+
+/// A set of recovery codes, as hashes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// Which set, so that spent codes of another one do not count.
+    pub set: u32,
+    /// Goes into each hash.
+    pub salt: Salt,
+    /// SHA-256 of salt and code, for each code.
+    pub hashes: Vec<Hash>,
+}
+
+impl Recovery {
+    /// A new set of `count` codes, and what it stores of them.
+    ///
+    /// # Errors
+    /// Those of `rng`.
+    pub fn generate<R: TryRng>(
+        rng: &mut R,
+        count: usize,
+    ) -> Result<(Self, Vec<RecoveryCode>), R::Error> {
+        let (mut set, mut salt) = ([0; 4], [0; 16]);
+        rng.try_fill_bytes(&mut set)?;
+        rng.try_fill_bytes(&mut salt)?;
+        let codes = (0..count.min(MAX_RECOVERY_CODES))
+            .map(|_| RecoveryCode::generate(rng))
+            .collect::<Result<Vec<_>, _>>()?;
+        let hashes = codes.iter().map(|code| Hash(code.hash(&salt))).collect();
+        Ok((Self { set: u32::from_le_bytes(set), salt: Salt(salt), hashes }, codes))
+    }
 }
 
 /// The record as it stands in its file. Every field must be there and no
@@ -239,7 +309,11 @@ struct RawRecord {
     generation: Generation,
     issuer: String,
     issued_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<Timestamp>,
     token: Vec<RawToken>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<Recovery>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -278,13 +352,18 @@ impl TryFrom<RawRecord> for Record {
         if tokens.is_empty() || !tokens.is_sorted_by(|(a, _), (b, _)| a < b) {
             return Err(RecordError::TokenIds);
         }
+        if raw.recovery.as_ref().is_some_and(|set| set.hashes.len() > MAX_RECOVERY_CODES) {
+            return Err(RecordError::RecoveryCodes);
+        }
         Ok(Self {
             user: raw.user,
             uid: raw.uid,
             generation: raw.generation,
             issuer: raw.issuer,
             issued_at: raw.issued_at,
+            deadline: raw.deadline,
             tokens,
+            recovery: raw.recovery,
         })
     }
 }
@@ -313,7 +392,9 @@ impl From<Record> for RawRecord {
             generation: record.generation,
             issuer: record.issuer,
             issued_at: record.issued_at,
+            deadline: record.deadline,
             token,
+            recovery: record.recovery,
         }
     }
 }
@@ -330,6 +411,9 @@ pub enum RecordError {
     /// None, too many, out of order or twice the same.
     #[error("tokens have ascending ids from 1 to {MAX_TOKENS}, and there is at least one")]
     TokenIds,
+    /// More than the state has room for.
+    #[error("more than {MAX_RECOVERY_CODES} recovery codes")]
+    RecoveryCodes,
     /// A token's parameter.
     #[error(transparent)]
     Token(#[from] CodeError),
@@ -340,8 +424,14 @@ pub enum RecordError {
 pub struct TokenState {
     /// The first step whose code has not been spent or passed over: HOTP's
     /// next counter (RFC 4226 section 7.2), TOTP's last accepted step plus
-    /// one. It never decreases.
+    /// one. No login decreases it.
     pub next: Step,
+    /// Steps by which a TOTP token's clock is ahead of ours, or behind if
+    /// negative (RFC 6238 section 6).
+    pub drift: i32,
+    /// The counter of an HOTP code far ahead, whose successor would prove that
+    /// the token is there (RFC 4226 section 7.4); 0: none.
+    pub resync: Step,
 }
 
 /// Wrong codes given together with the right password.
@@ -365,6 +455,27 @@ impl Failures {
     }
 }
 
+/// A host from which no code is asked for some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RememberedHost {
+    /// Hash of generation, address and service.
+    pub key: [u8; 16],
+    /// Until when; 0: no host.
+    pub until: Timestamp,
+}
+
+/// How many hosts are remembered.
+pub const MAX_HOSTS: usize = 8;
+
+/// Which recovery codes have been spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpentRecovery {
+    /// The set that they belong to.
+    pub set: u32,
+    /// One bit for each code, the first one's the lowest.
+    pub bits: u16,
+}
+
 /// What logins have done with an issued record. Fixed size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
@@ -378,6 +489,10 @@ pub struct State {
     pub failures: Failures,
     /// Where each token stands, by id.
     pub(crate) tokens: [TokenState; MAX_TOKENS],
+    /// Recovery codes that have been used.
+    pub recovery: SpentRecovery,
+    /// Hosts from which no code is asked for now.
+    pub hosts: [RememberedHost; MAX_HOSTS],
 }
 
 impl State {
@@ -390,6 +505,8 @@ impl State {
             last_login: None,
             failures: Failures::default(),
             tokens: [TokenState::default(); MAX_TOKENS],
+            recovery: SpentRecovery::default(),
+            hosts: [RememberedHost::default(); MAX_HOSTS],
         }
     }
 
@@ -452,6 +569,23 @@ impl Account {
             Some(since) => Phase::Active { since },
         }
     }
+
+    /// Which codes of the present set are spent, one bit each.
+    #[must_use]
+    pub fn spent_recovery_codes(&self) -> u16 {
+        match &self.record.recovery {
+            Some(recovery) if recovery.set == self.state.recovery.set => self.state.recovery.bits,
+            Some(_) | None => 0,
+        }
+    }
+
+    /// How many recovery codes are left; `None` without a set.
+    #[must_use]
+    pub fn recovery_codes_left(&self) -> Option<usize> {
+        let recovery = self.record.recovery.as_ref()?;
+        let spent = usize::try_from(self.spent_recovery_codes().count_ones()).unwrap_or(0);
+        Some(recovery.hashes.len().saturating_sub(spent))
+    }
 }
 
 #[cfg(test)]
@@ -466,6 +600,8 @@ pub(crate) mod tests {
             generation: Generation([7; 16]),
             issuer: "host.example.org".to_owned(),
             issued_at: Timestamp(1_700_000_000),
+            deadline: None,
+            recovery: None,
             tokens: vec![(
                 TokenId::FIRST,
                 Token {
@@ -483,6 +619,11 @@ pub(crate) mod tests {
         for kind in [Kind::Hotp, Kind::Totp { period: Period::default() }] {
             let text = toml::to_string(&record(kind)).unwrap();
             assert_eq!(toml::from_str::<Record>(&text).unwrap(), record(kind), "{text}");
+            let (recovery, _) = Recovery::generate(&mut rand::rngs::SysRng, 8).unwrap();
+            let (deadline, recovery) = (Some(Timestamp(5)), Some(recovery));
+            let more = Record { deadline, recovery, ..record(kind) };
+            let text = toml::to_string(&more).unwrap();
+            assert_eq!(toml::from_str::<Record>(&text).unwrap(), more, "{text}");
         }
     }
 
@@ -532,7 +673,10 @@ pub(crate) mod tests {
     fn each_token_has_its_own_place_in_the_state() {
         let mut state = State::fresh(Generation([1; 16]));
         for id in TokenId::all() {
-            state = state.with_token(id, TokenState { next: Step(u64::from(id.get())) });
+            state = state.with_token(
+                id,
+                TokenState { next: Step(u64::from(id.get())), ..TokenState::default() },
+            );
         }
         for id in TokenId::all() {
             assert_eq!(state.token(id).next, Step(u64::from(id.get())));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use syslog::{Facility, LogFormat, Severity};
 
-use crate::login::{Grant, NotNeeded, Refusal, Verdict};
+use crate::login::{Exemption, Grant, NotNeeded, Refusal, Verdict};
 
 /// Where the local syslog daemon listens.
 const SOCKET: &str = "/dev/log";
@@ -73,26 +73,37 @@ impl Outcome {
 /// Outcome and reason of a verdict.
 #[must_use]
 pub fn explain(verdict: Verdict) -> (Outcome, String) {
-    let (outcome, reason) = match verdict {
+    match verdict {
         Verdict::Admitted(grant) => (
             Outcome::Admitted,
             match grant {
-                Grant::PasswordAlone => "password right, no code needed (not enabled)",
-                Grant::Skipped => "password right, code skipped (pending)",
-                Grant::Activated => "first code right: activated",
-                Grant::Code => "code right",
+                Grant::PasswordAlone => "password right, no code needed (not enabled)".to_owned(),
+                Grant::Skipped => "password right, code skipped (pending)".to_owned(),
+                Grant::Activated => "first code right: activated".to_owned(),
+                Grant::Code => "code right".to_owned(),
+                Grant::RecoveryCode { left } => format!("recovery code right, {left} left"),
+                Grant::Exempt(why) => format!("password right, no code needed ({})", exempt(why)),
             },
         ),
         Verdict::NotNeeded(why) => (
             Outcome::Ignored,
             match why {
-                NotNeeded::NotEnabled => "no code needed (not enabled)",
-                NotNeeded::Skipped => "code skipped (pending)",
+                NotNeeded::NotEnabled => "no code needed (not enabled)".to_owned(),
+                NotNeeded::Skipped => "code skipped (pending)".to_owned(),
+                NotNeeded::Exempt(why) => format!("no code needed ({})", exempt(why)),
             },
         ),
-        Verdict::Again(refusal) | Verdict::Refused(refusal) => return explain_refusal(refusal),
-    };
-    (outcome, reason.to_owned())
+        Verdict::Again(refusal) | Verdict::Refused(refusal) => explain_refusal(refusal),
+    }
+}
+
+/// Every bypass that the admin configured is logged as one.
+const fn exempt(why: Exemption) -> &'static str {
+    match why {
+        Exemption::Group => "exempt_groups",
+        Exemption::Network => "exempt_networks",
+        Exemption::RememberedHost => "remembered host",
+    }
 }
 
 fn explain_refusal(refusal: Refusal) -> (Outcome, String) {
@@ -117,6 +128,11 @@ fn explain_refusal(refusal: Refusal) -> (Outcome, String) {
         Refusal::NoCode => "no code given",
         Refusal::RefusedBySshd => {
             "sshd had refused this user before (it sent INCORRECT for the user's answer)"
+        }
+        Refusal::OutOfStep => "code of a counter far ahead (onetimectl resync)",
+        Refusal::NotEnrolled => "not enabled, but a code is required (onetimectl enable)",
+        Refusal::DeadlinePassed => {
+            "not activated before the deadline (onetimectl enable --new-secret)"
         }
         Refusal::Disabled => "the account was changed during the login",
     };

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use rand::TryRng;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// RFC 4648 base32 as authenticator apps expect it: uppercase, no padding.
@@ -366,6 +367,78 @@ impl fmt::Debug for Code {
     }
 }
 
+/// A code for the day the phone is lost: 12 symbols, 59 bits. Overwritten when
+/// dropped; `Debug` is redacted.
+#[derive(Clone)]
+pub struct RecoveryCode(Zeroizing<String>);
+
+impl RecoveryCode {
+    /// No 0 and O, no 1, I and L.
+    const SYMBOLS: &'static [u8] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
+    const LENGTH: usize = 12;
+    /// Characters of [`RecoveryCode::text`].
+    pub const TEXT_LENGTH: usize = 14;
+
+    /// A new one from `rng`.
+    ///
+    /// # Errors
+    /// Those of `rng`.
+    pub fn generate<R: TryRng>(rng: &mut R) -> Result<Self, R::Error> {
+        let mut code = Zeroizing::new(String::with_capacity(Self::LENGTH));
+        while code.len() < Self::LENGTH {
+            let mut byte = [0];
+            rng.try_fill_bytes(&mut byte)?;
+            // A multiple of 31: above, some symbols would be likelier.
+            let [byte] = byte;
+            if byte < 248 {
+                let symbol = Self::SYMBOLS.get(usize::from(byte % 31));
+                code.extend(symbol.map(|symbol| char::from(*symbol)));
+            }
+        }
+        Ok(Self(code))
+    }
+
+    /// Reads what was typed; case, spaces and hyphens do not matter. `None` if
+    /// it cannot be a recovery code.
+    #[must_use]
+    pub fn parse(typed: &[u8]) -> Option<Self> {
+        let mut code = Zeroizing::new(String::with_capacity(Self::LENGTH));
+        for byte in typed.iter().filter(|byte| !matches!(byte, b' ' | b'-')) {
+            let symbol = byte.to_ascii_uppercase();
+            if !Self::SYMBOLS.contains(&symbol) || code.len() == Self::LENGTH {
+                return None;
+            }
+            code.push(char::from(symbol));
+        }
+        (code.len() == Self::LENGTH).then_some(Self(code))
+    }
+
+    /// As people read it: three groups of four.
+    #[must_use]
+    pub fn text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(Self::TEXT_LENGTH));
+        for (index, symbol) in self.0.char_indices() {
+            if index != 0 && index.is_multiple_of(4) {
+                text.push('-');
+            }
+            text.push(symbol);
+        }
+        text
+    }
+
+    /// What is stored of it.
+    #[must_use]
+    pub fn hash(&self, salt: &[u8; 16]) -> [u8; 32] {
+        Sha256::new().chain_update(salt).chain_update(self.0.as_bytes()).finalize().into()
+    }
+}
+
+impl fmt::Debug for RecoveryCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecoveryCode([redacted])")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -516,6 +589,26 @@ mod tests {
         }
         assert_eq!("sha256".parse(), Ok(Algorithm::Sha256));
         assert_eq!("MD5".parse::<Algorithm>(), Err(CodeError::Algorithm));
+    }
+
+    #[test]
+    fn recovery_codes_are_readable_strong_and_read_as_people_type_them() {
+        let code = RecoveryCode::generate(&mut rand::rngs::SysRng).unwrap();
+        let text = code.text();
+        assert_eq!(text.len(), 14);
+        assert!(!text.contains(['0', 'O', '1', 'I', 'L']), "{}", *text);
+        let other = RecoveryCode::generate(&mut rand::rngs::SysRng).unwrap();
+        assert_ne!(*other.text(), *text);
+        assert!((RecoveryCode::SYMBOLS.len() as f64).log2() * 12.0 > 50.0);
+        let salt = [3; 16];
+        for typed in [text.to_lowercase(), text.replace('-', ""), text.replace('-', " ")] {
+            let read = RecoveryCode::parse(typed.as_bytes()).unwrap();
+            assert_eq!(read.hash(&salt), code.hash(&salt));
+        }
+        assert_ne!(code.hash(&[4; 16]), code.hash(&salt));
+        for typed in ["", "2345-6789-ABC", "2345-6789-ABCDE", "2345-6789-ABC0", "123456"] {
+            assert!(RecoveryCode::parse(typed.as_bytes()).is_none(), "{typed}");
+        }
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! keys and values out of range are errors that name line and key: a policy
 //! that was misspelt must not silently be another one.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::code::{Algorithm, Digits, Period};
@@ -91,6 +93,12 @@ pub struct Code {
     /// Counters after the expected one that are tried too (hotp; RFC 4226
     /// section 7.4).
     pub look_ahead: LookAhead,
+    /// Steps that a token's clock may run off and still be followed (totp; RFC
+    /// 6238 section 6).
+    pub max_drift: MaxDrift,
+    /// Counters within which two codes in a row, in two logins, bring a token
+    /// back that is beyond `look_ahead` (hotp; RFC 4226 section 7.4); 0: off.
+    pub resync: Resync,
 }
 
 impl Default for Code {
@@ -102,6 +110,8 @@ impl Default for Code {
             period: Period::default(),
             window: Window(1),
             look_ahead: LookAhead(10),
+            max_drift: MaxDrift(10),
+            resync: Resync(0),
         }
     }
 }
@@ -110,25 +120,67 @@ impl Default for Code {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Enrollment {
+    /// Whether a login enrols, and whether it may be skipped.
+    pub at_login: AtLogin,
+    /// How long after it was issued a secret can be activated.
+    pub deadline: Span,
     /// How the QR code is drawn at a login.
     pub qr: Qr,
     /// Show the secret also where no password was checked (`password=none`).
     pub show_without_password: bool,
+    /// How many recovery codes are issued and shown when the first code has
+    /// succeeded at a login.
+    pub recovery_codes: RecoveryCodes,
 }
 
-/// `[login]`: what a login looks like.
+/// `[login]`: what a login looks like, and who needs a code.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Login {
-    /// The prompt for an active user's code.
+    /// What becomes of a user without a record.
+    pub missing: Missing,
+    /// Groups whose members need a record, whatever `missing` says.
+    pub require_groups: Names,
+    /// Groups whose members are never asked for a code.
+    pub exempt_groups: Names,
+    /// Networks from which nobody is asked for a code.
+    pub exempt_networks: Networks,
+    /// How long no code is asked for again from the same address, for the
+    /// same service.
+    pub remember: Span,
+    /// The prompt for an active user's code, or `combined`: password and code
+    /// are one answer to one prompt.
     pub prompt: String,
     /// Whether a code is seen while it is typed.
     pub echo: bool,
+    /// The same prompts for everybody, so that nobody learns who exists and
+    /// who is enabled.
+    pub uniform: bool,
+    /// In which language users are spoken to.
+    pub language: Language,
 }
 
 impl Default for Login {
     fn default() -> Self {
-        Self { prompt: "One-time code: ".to_owned(), echo: false }
+        Self {
+            missing: Missing::Ignore,
+            require_groups: Names::default(),
+            exempt_groups: Names::default(),
+            exempt_networks: Networks::default(),
+            remember: Span::default(),
+            prompt: String::new(),
+            echo: false,
+            uniform: false,
+            language: Language::En,
+        }
+    }
+}
+
+impl Login {
+    /// Whether password and code are one answer.
+    #[must_use]
+    pub fn is_combined(&self) -> bool {
+        self.prompt == "combined"
     }
 }
 
@@ -159,6 +211,16 @@ macro_rules! words {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
         #[serde(try_from = "String")]
         pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// The word for it.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
 
         impl FromStr for $name {
             type Err = String;
@@ -207,11 +269,138 @@ words!(
     }
 );
 
+words!(
+    /// Whether a login enrols a pending user.
+    AtLogin, default Optional {
+        /// It does, and Enter skips it.
+        Optional = "optional",
+        /// It does, and no code, no login.
+        Required = "required",
+        /// It does not: nothing is shown or asked before the account is active.
+        Off = "off",
+    }
+);
+
+words!(
+    /// What becomes of a user without a record.
+    Missing, default Ignore {
+        /// They need no code.
+        Ignore = "ignore",
+        /// They are refused.
+        Deny = "deny",
+        /// They are issued a record after the right password.
+        Enrol = "enrol",
+    }
+);
+
+words!(
+    /// A language of the login texts.
+    Language, default En {
+        /// English.
+        En = "en",
+        /// German.
+        De = "de",
+        /// French.
+        Fr = "fr",
+        /// Chinese (simplified).
+        Zh = "zh",
+    }
+);
+
+/// A length of time: `none`, or a whole number and `s`, `m`, `h` or `d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Span(Option<u64>);
+
+impl Span {
+    /// In seconds; `None` for `none`.
+    #[must_use]
+    pub const fn seconds(self) -> Option<u64> {
+        self.0
+    }
+}
+
+impl FromStr for Span {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = "must be \"none\", or a whole number and s, m, h or d (12h, 14d)";
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400_u64)];
+        units
+            .iter()
+            .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+            .and_then(|(number, seconds)| number.parse::<u64>().ok()?.checked_mul(*seconds))
+            .filter(|seconds| (1..=10 * 365 * 86_400).contains(seconds))
+            .map(|seconds| Self(Some(seconds)))
+            .ok_or(error)
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// A list of names; as an argument, with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Names(pub Vec<String>);
+
+impl FromStr for Names {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let names: Vec<_> = text.split(',').map(str::to_owned).collect();
+        match names.iter().any(|name| name.is_empty() || name.contains(char::is_control)) {
+            true => Err("must be names with commas between them"),
+            false => Ok(Self(names)),
+        }
+    }
+}
+
+/// A list of networks in CIDR notation (or single addresses); as an argument,
+/// with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Whether one of them holds the address.
+    #[must_use]
+    pub fn contain(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl TryFrom<Vec<String>> for Networks {
+    type Error = String;
+    fn try_from(list: Vec<String>) -> Result<Self, String> {
+        let network = |text: &String| {
+            let single = text.parse::<IpAddr>().map(IpNet::from);
+            single.or_else(|_| text.parse::<IpNet>()).map_err(|_| {
+                format!("{text}: must be a network as in 192.0.2.0/24 or 2001:db8::/32")
+            })
+        };
+        Ok(Self(list.iter().map(network).collect::<Result<_, _>>()?))
+    }
+}
+
+impl FromStr for Networks {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',').map(str::to_owned).collect::<Vec<_>>().try_into()
+    }
+}
+
 /// A small count with an upper bound.
 macro_rules! bounded {
     ($(#[$doc:meta])* $name:ident up to $max:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
         #[serde(try_from = "u64")]
         pub struct $name(u64);
 
@@ -246,6 +435,18 @@ macro_rules! bounded {
 bounded!(
     /// Steps before and after: each one more gives a guess two more chances.
     Window up to 10
+);
+bounded!(
+    /// Steps of drift that are followed.
+    MaxDrift up to 100
+);
+bounded!(
+    /// Counters in which two codes in a row are looked for.
+    Resync up to 1000
+);
+bounded!(
+    /// Recovery codes issued at activation.
+    RecoveryCodes up to 16
 );
 bounded!(
     /// Counters ahead: each one gives a guess one more chance.
@@ -329,8 +530,27 @@ impl Config {
     }
 
     /// The keys that a service's line in pam.d may override as `key=value`.
-    pub const PER_LOGIN: [&'static str; 7] =
-        ["service", "window", "look_ahead", "qr", "show_without_password", "prompt", "echo"];
+    pub const PER_LOGIN: [&'static str; 19] = [
+        "service",
+        "window",
+        "look_ahead",
+        "max_drift",
+        "resync",
+        "at_login",
+        "qr",
+        "show_without_password",
+        "recovery_codes",
+        "missing",
+        "require_groups",
+        "exempt_groups",
+        "exempt_networks",
+        "remember",
+        "prompt",
+        "echo",
+        "uniform",
+        "language",
+        "failures",
+    ];
 
     /// Overrides one of [`Config::PER_LOGIN`]; `None` if `key` is none of them.
     ///
@@ -342,10 +562,22 @@ impl Config {
             "service" => assign(&mut self.password.service, value),
             "window" => assign(&mut self.code.window, value),
             "look_ahead" => assign(&mut self.code.look_ahead, value),
+            "max_drift" => assign(&mut self.code.max_drift, value),
+            "resync" => assign(&mut self.code.resync, value),
+            "at_login" => assign(&mut self.enrollment.at_login, value),
             "qr" => assign(&mut self.enrollment.qr, value),
             "show_without_password" => assign(&mut self.enrollment.show_without_password, value),
+            "recovery_codes" => assign(&mut self.enrollment.recovery_codes, value),
+            "missing" => assign(&mut self.login.missing, value),
+            "require_groups" => assign(&mut self.login.require_groups, value),
+            "exempt_groups" => assign(&mut self.login.exempt_groups, value),
+            "exempt_networks" => assign(&mut self.login.exempt_networks, value),
+            "remember" => assign(&mut self.login.remember, value),
             "prompt" => assign(&mut self.login.prompt, value),
             "echo" => assign(&mut self.login.echo, value),
+            "uniform" => assign(&mut self.login.uniform, value),
+            "language" => assign(&mut self.login.language, value),
+            "failures" => assign(&mut self.limits.failures, value),
             _ => return None,
         };
         Some(set.map_err(|what| ConfigError::Argument { key, what }).and_then(|()| self.check()))
@@ -409,6 +641,10 @@ mod tests {
             ("[code]\nalgorithm = \"MD5\"", "algorithm"),
             ("[enrollment]\nqr = \"png\"", "qr"),
             ("[login]\necho = 1", "echo"),
+            ("[login]\nremember = \"12\"", "remember"),
+            ("[login]\nmissing = \"no\"", "missing"),
+            ("[login]\nexempt_networks = [\"192.0.2.0/33\"]", "exempt_networks"),
+            ("[enrollment]\ndeadline = \"0d\"", "deadline"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.starts_with("line 2: ") && error.contains(key), "{error}");
@@ -427,9 +663,58 @@ mod tests {
     }
 
     #[test]
+    fn lengths_of_time_have_a_unit() {
+        for (text, seconds) in
+            [("none", None), ("90s", Some(90)), ("12h", Some(43_200)), ("14d", Some(1_209_600))]
+        {
+            assert_eq!(text.parse::<Span>().map(Span::seconds), Ok(seconds), "{text}");
+        }
+        for text in ["", "0s", "5", "h", "-1h", "1.5h", "99999999999999999999d", "4000d", "1 h"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_hold_their_addresses_and_no_other() {
+        let networks: Networks = "192.0.2.0/24,2001:db8::/32,198.51.100.7".parse().unwrap();
+        for (address, inside) in [
+            ("192.0.2.255", true),
+            ("192.0.3.0", false),
+            ("::ffff:192.0.2.1", true),
+            ("2001:db8:1::1", true),
+            ("2001:db9::", false),
+            ("198.51.100.7", true),
+            ("198.51.100.8", false),
+        ] {
+            assert_eq!(networks.contain(address.parse().unwrap()), inside, "{address}");
+        }
+        assert!(!Networks::default().contain("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
     fn every_per_login_key_can_be_set_by_an_argument_and_no_other() {
         let mut config = Config::default();
-        let values = ["other", "2", "3", "ascii", "true", "Code? ", "true"];
+        let values = [
+            "other",
+            "2",
+            "3",
+            "4",
+            "100",
+            "required",
+            "ascii",
+            "true",
+            "8",
+            "deny",
+            "wheel,adm",
+            "svc",
+            "192.0.2.0/24,::1",
+            "12h",
+            "Code? ",
+            "true",
+            "true",
+            "de",
+            "9",
+        ];
         for (key, value) in Config::PER_LOGIN.into_iter().zip(values) {
             let before = config.clone();
             assert_eq!(config.set(key, value), Some(Ok(())), "{key}");

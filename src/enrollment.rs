@@ -9,11 +9,12 @@ use std::fmt::Write;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use qrcode::types::Color;
 use qrcode::{EcLevel, QrCode};
+use rand::TryRng;
 use zeroize::Zeroizing;
 
-use crate::account::UserName;
-use crate::code::{Algorithm, Digits, Kind, Period, Token};
-use crate::config::Qr;
+use crate::account::{Generation, Record, Timestamp, TokenId, Uid, UserName};
+use crate::code::{Algorithm, Digits, Kind, Period, Secret, Token};
+use crate::config::{Config, KindName, Qr};
 use crate::login::Invitation;
 
 /// What stays as it is in a URI's component (RFC 3986 section 2.3).
@@ -23,6 +24,40 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// let a usual code fit a terminal of 24 lines.
 const BORDER: usize = 2;
 
+/// A new record by the configuration, with one new token and no recovery
+/// codes.
+///
+/// # Errors
+/// Those of `rng`.
+pub fn new_record<R: TryRng>(
+    rng: &mut R,
+    config: &Config,
+    user: UserName,
+    uid: Uid,
+    issuer: String,
+    now: Timestamp,
+) -> Result<Record, R::Error> {
+    let token = Token {
+        secret: Secret::generate(rng)?,
+        algorithm: config.code.algorithm,
+        digits: config.code.digits,
+        kind: match config.code.kind {
+            KindName::Totp => Kind::Totp { period: config.code.period },
+            KindName::Hotp => Kind::Hotp,
+        },
+    };
+    Ok(Record {
+        user,
+        uid,
+        generation: Generation::generate(rng)?,
+        issuer,
+        issued_at: now,
+        deadline: config.enrollment.deadline.seconds().map(|seconds| now.plus(seconds)),
+        tokens: vec![(TokenId::FIRST, token)],
+        recovery: None,
+    })
+}
+
 /// What an app needs to know about one token.
 #[derive(Debug)]
 pub struct Enrollment<'a> {
@@ -30,6 +65,8 @@ pub struct Enrollment<'a> {
     pub issuer: &'a str,
     /// Whose it is.
     pub user: &'a UserName,
+    /// Until when it must be set up.
+    pub deadline: Option<Timestamp>,
     token: &'a Token,
 }
 
@@ -40,6 +77,7 @@ impl<'a> Enrollment<'a> {
         record.tokens.iter().map(|(_, token)| Self {
             issuer: &record.issuer,
             user: &record.user,
+            deadline: record.deadline,
             token,
         })
     }
@@ -98,9 +136,9 @@ impl<'a> Enrollment<'a> {
     pub fn parameters(&self) -> Option<String> {
         let (algorithm, digits) = (self.token.algorithm, self.token.digits);
         let moved_by = match self.token.kind {
-            Kind::Hotp => "counter-based".to_owned(),
+            Kind::Hotp => "HOTP".to_owned(),
             Kind::Totp { period } if period == Period::default() => String::new(),
-            Kind::Totp { period } => format!("every {period} s"),
+            Kind::Totp { period } => format!("{period} s"),
         };
         let parts = [
             if algorithm == Algorithm::Sha1 { String::new() } else { algorithm.to_string() },
@@ -285,10 +323,7 @@ mod tests {
         let sixty = Kind::Totp { period: Period::try_from(60).unwrap() };
         let uri = with(sixty, change, |e| e.uri());
         assert!(uri.ends_with("&algorithm=SHA256&digits=8&period=60"), "{}", *uri);
-        assert_eq!(
-            with(sixty, change, |e| e.parameters()).unwrap(),
-            "SHA256, 8 digits, every 60 s"
-        );
+        assert_eq!(with(sixty, change, |e| e.parameters()).unwrap(), "SHA256, 8 digits, 60 s");
         let uri = with(Kind::Hotp, |_| {}, |e| e.uri());
         assert!(uri.starts_with("otpauth://hotp/") && uri.ends_with("&counter=0"), "{}", *uri);
     }

@@ -32,6 +32,7 @@
 //! ```text
 //! pam                  the only room that touches libpam
 //! store                records and states on disk, the one writing door
+//! system               time, host name, users and groups
 //! audit  messages      what the log and the user are told
 //! enrollment           otpauth URI, QR code, key
 //! login                plan and judge
@@ -61,3 +62,4 @@ pub mod messages;
 #[allow(unsafe_code, reason = "the one room for it")]
 pub(crate) mod pam;
 pub mod store;
+pub mod system;

@@ -4,12 +4,17 @@
 //! Both are pure: no clock, no randomness, no file, no libpam. The PAM hook
 //! and `onetimectl verify` call them and do as they say.
 
-use crate::account::{Account, Failures, Phase, Record, State, Timestamp, TokenId, TokenState};
-use crate::code::{Code, Kind, Step};
-use crate::config::{Code as CodePolicy, Config, Limits};
+mod find;
+mod limits;
 
-/// Seconds.
-const WEEK: u64 = 7 * 86_400;
+use std::net::IpAddr;
+
+use crate::account::{Account, Phase, Record, State, Timestamp};
+use crate::code::{Code, RecoveryCode};
+use crate::config::{AtLogin, Config, Missing};
+use find::{Found, accept, accept_recovery, find, host_key, remember};
+
+pub use find::{ResyncError, resync};
 
 /// How often a pending user may try a code in one login.
 pub const PENDING_TRIES: u32 = 3;
@@ -76,6 +81,21 @@ impl Fault {
     }
 }
 
+/// All that a login's rules depend on besides the account.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// What is known of the password.
+    pub password: &'a PasswordCheck,
+    /// From where (PAM_RHOST).
+    pub rhost: Option<&'a str>,
+    /// Where to (PAM_SERVICE).
+    pub service: &'a str,
+    /// Those of the groups in the configuration that the user is a member of.
+    pub groups: &'a [String],
+    /// When.
+    pub now: Timestamp,
+}
+
 /// What a login has to do next.
 #[derive(Debug)]
 pub enum Plan<'a> {
@@ -83,6 +103,11 @@ pub enum Plan<'a> {
     Done(Verdict),
     /// Ask for a code.
     Ask(Question<'a>),
+    /// Ask as an active user is asked, and do not heed the answer: nobody is
+    /// to learn that there is nothing to ask (`uniform`).
+    Pretend(Verdict),
+    /// Issue a record, and plan anew (`missing = "enrol"`).
+    Issue,
 }
 
 /// How to ask for a code.
@@ -103,6 +128,8 @@ pub enum Prompt {
     Code,
     /// For a pending user, who may skip it.
     SetUp,
+    /// For a pending user, who may not.
+    SetUpRequired,
 }
 
 /// A record that may be shown to the user, together with the evidence for it.
@@ -130,36 +157,137 @@ impl<'a> Invitation<'a> {
 #[must_use]
 pub fn plan<'a>(
     account: Option<&'a Account>,
-    password: &PasswordCheck,
+    circumstances: &Circumstances<'_>,
     config: &Config,
 ) -> Plan<'a> {
-    let Some(account) = account else {
-        return Plan::Done(match password {
-            PasswordCheck::Right(_) => Verdict::Admitted(Grant::PasswordAlone),
-            PasswordCheck::Wrong(fault) => Verdict::Refused(fault.refusal()),
-            PasswordCheck::InStack | PasswordCheck::Without => {
-                Verdict::NotNeeded(NotNeeded::NotEnabled)
-            }
-        });
+    let Circumstances { password, now, .. } = circumstances;
+    let settled = |verdict| {
+        if config.login.uniform { Plan::Pretend(verdict) } else { Plan::Done(verdict) }
     };
-    let record = &account.record;
+    if let Some(why) = exemption(account, circumstances, config) {
+        return settled(without_code(password, Grant::Exempt(why), NotNeeded::Exempt(why)));
+    }
+    let Some(account) = account else {
+        return match missing(circumstances, config) {
+            Missing::Ignore => {
+                settled(without_code(password, Grant::PasswordAlone, NotNeeded::NotEnabled))
+            }
+            Missing::Deny => settled(refused_unless_wrong(password, Refusal::NotEnrolled)),
+            Missing::Enrol if may_be_shown(password, config).is_some() => Plan::Issue,
+            Missing::Enrol => settled(refused_unless_wrong(password, Refusal::NotEnrolled)),
+        };
+    };
     match account.phase() {
         // Asked whether the password was right or wrong: one verdict for both.
         Phase::Active { .. } => Plan::Ask(Question { show: None, prompt: Prompt::Code, tries: 1 }),
         Phase::Pending => {
-            let show = match password {
-                PasswordCheck::Right(proof) => Some(Invitation::new(record, proof)),
-                PasswordCheck::Wrong(fault) => {
-                    return Plan::Done(Verdict::Refused(fault.refusal()));
+            if let PasswordCheck::Wrong(fault) = password {
+                return settled(Verdict::Refused(fault.refusal()));
+            }
+            if is_too_late(&account.record, *now) {
+                return settled(Verdict::Refused(Refusal::DeadlinePassed));
+            }
+            let prompt = match config.enrollment.at_login {
+                AtLogin::Optional => Prompt::SetUp,
+                AtLogin::Required => Prompt::SetUpRequired,
+                AtLogin::Off => {
+                    return settled(without_code(password, Grant::Skipped, NotNeeded::Skipped));
                 }
-                PasswordCheck::Without if config.enrollment.show_without_password => {
-                    Some(Invitation::new(record, &PasswordProof::by_configuration()))
-                }
-                PasswordCheck::InStack | PasswordCheck::Without => None,
             };
-            Plan::Ask(Question { show, prompt: Prompt::SetUp, tries: PENDING_TRIES })
+            let proof = may_be_shown(password, config);
+            let show = proof.as_ref().map(|proof| Invitation::new(&account.record, proof.proof()));
+            Plan::Ask(Question { show, prompt, tries: PENDING_TRIES })
         }
     }
+}
+
+/// Evidence from the login, or in its place from the configuration.
+enum Shown<'a> {
+    Proven(&'a PasswordProof),
+    Configured(PasswordProof),
+}
+
+impl Shown<'_> {
+    const fn proof(&self) -> &PasswordProof {
+        match self {
+            Self::Proven(proof) => proof,
+            Self::Configured(proof) => proof,
+        }
+    }
+}
+
+/// Whether whoever is at the other end may see a secret.
+fn may_be_shown<'a>(password: &'a PasswordCheck, config: &Config) -> Option<Shown<'a>> {
+    match password {
+        PasswordCheck::Right(proof) => Some(Shown::Proven(proof)),
+        PasswordCheck::Without if config.enrollment.show_without_password => {
+            Some(Shown::Configured(PasswordProof::by_configuration()))
+        }
+        PasswordCheck::Wrong(_) | PasswordCheck::InStack | PasswordCheck::Without => None,
+    }
+}
+
+/// The verdict where no code is needed.
+const fn without_code(password: &PasswordCheck, grant: Grant, not_needed: NotNeeded) -> Verdict {
+    match password {
+        PasswordCheck::Right(_) => Verdict::Admitted(grant),
+        PasswordCheck::Wrong(fault) => Verdict::Refused(fault.refusal()),
+        PasswordCheck::InStack | PasswordCheck::Without => Verdict::NotNeeded(not_needed),
+    }
+}
+
+const fn refused_unless_wrong(password: &PasswordCheck, refusal: Refusal) -> Verdict {
+    match password {
+        PasswordCheck::Wrong(fault) => Verdict::Refused(fault.refusal()),
+        PasswordCheck::Right(_) | PasswordCheck::InStack | PasswordCheck::Without => {
+            Verdict::Refused(refusal)
+        }
+    }
+}
+
+/// What becomes of this user without a record.
+fn missing(circumstances: &Circumstances<'_>, config: &Config) -> Missing {
+    let required = is_member(circumstances, &config.login.require_groups.0);
+    match config.login.missing {
+        Missing::Ignore if required => Missing::Deny,
+        other @ (Missing::Ignore | Missing::Deny | Missing::Enrol) => other,
+    }
+}
+
+/// Why this login needs no code although others do.
+fn exemption(
+    account: Option<&Account>,
+    circumstances: &Circumstances<'_>,
+    config: &Config,
+) -> Option<Exemption> {
+    let Circumstances { rhost, service, now, .. } = circumstances;
+    if is_member(circumstances, &config.login.exempt_groups.0) {
+        return Some(Exemption::Group);
+    }
+    // A host's name is what somebody says it is.
+    let address = rhost.and_then(|rhost| rhost.parse::<IpAddr>().ok());
+    if address.is_some_and(|address| config.login.exempt_networks.contain(address)) {
+        return Some(Exemption::Network);
+    }
+    let account = account.filter(|account| matches!(account.phase(), Phase::Active { .. }))?;
+    let state = &account.state;
+    let (Some(rhost), Some(seconds)) = (rhost, config.login.remember.seconds()) else {
+        return None;
+    };
+    let key = host_key(state.generation, rhost, service);
+    // No longer than the configuration says now, whatever it said then.
+    let latest = now.plus(seconds);
+    let remembered = |until: Timestamp| *now < until && until <= latest;
+    let known = state.hosts.iter().any(|host| host.key == key && remembered(host.until));
+    known.then_some(Exemption::RememberedHost)
+}
+
+fn is_member(circumstances: &Circumstances<'_>, groups: &[String]) -> bool {
+    circumstances.groups.iter().any(|group| groups.contains(group))
+}
+
+fn is_too_late(record: &Record, now: Timestamp) -> bool {
+    record.deadline.is_some_and(|deadline| deadline <= now)
 }
 
 /// What came back from the prompt.
@@ -169,7 +297,9 @@ pub enum Answer {
     Empty,
     /// Something that can be a code.
     Code(Code),
-    /// Something that cannot.
+    /// Something that can be a recovery code.
+    Recovery(RecoveryCode),
+    /// Something that can be neither.
     NotACode,
     /// What sshd sends in place of an answer where it has already decided to
     /// refuse (root login not permitted, user not allowed).
@@ -188,7 +318,8 @@ impl Answer {
         } else if Self::is_sshd_refusal(typed) {
             Self::RefusedBySshd
         } else {
-            Code::parse(typed).map_or(Self::NotACode, Self::Code)
+            let recovery = || RecoveryCode::parse(typed).map(Self::Recovery);
+            Code::parse(typed).map(Self::Code).or_else(recovery).unwrap_or(Self::NotACode)
         }
     }
 
@@ -204,14 +335,12 @@ impl Answer {
 /// One answer, with all that its judgement depends on.
 #[derive(Debug)]
 pub struct Attempt<'a> {
-    /// What is known of the password.
-    pub password: &'a PasswordCheck,
+    /// Who, whence, when.
+    pub circumstances: Circumstances<'a>,
     /// What was answered.
     pub answer: &'a Answer,
     /// How many more answers this login will hear.
     pub tries_left: u32,
-    /// When.
-    pub now: Timestamp,
 }
 
 /// A verdict that may not be told before the state it leads to is on disk:
@@ -258,12 +387,20 @@ pub enum Verdict {
 pub enum Grant {
     /// No record: the password suffices.
     PasswordAlone,
-    /// Pending, and the code was skipped: the password suffices for now.
+    /// Pending, and the code was skipped or not asked for: the password
+    /// suffices for now.
     Skipped,
     /// Pending, and the code was right: active from now on.
     Activated,
     /// Active, and the code was right.
     Code,
+    /// Active, and a recovery code was right.
+    RecoveryCode {
+        /// How many are left.
+        left: usize,
+    },
+    /// The configuration asks for no code.
+    Exempt(Exemption),
 }
 
 /// Why no code is needed from somebody whose password others answer for.
@@ -271,8 +408,21 @@ pub enum Grant {
 pub enum NotNeeded {
     /// No record.
     NotEnabled,
-    /// Pending, and the code was skipped.
+    /// Pending, and the code was skipped or not asked for.
     Skipped,
+    /// The configuration asks for no code.
+    Exempt(Exemption),
+}
+
+/// Why the configuration asks for no code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exemption {
+    /// `exempt_groups`
+    Group,
+    /// `exempt_networks`
+    Network,
+    /// `remember`
+    RememberedHost,
 }
 
 /// Why somebody is refused. For the log; the user is not told which.
@@ -285,10 +435,12 @@ pub enum Refusal {
         /// Its PAM result.
         result: i32,
     },
-    /// No token shows this code near this step.
+    /// No token shows this code near this step, or no recovery code is this.
     WrongCode,
     /// The token showed it, but it, or a later one, has been used.
     SpentCode,
+    /// A counter token is far ahead: the next code would bring it back.
+    OutOfStep,
     /// All codes of this time are spent, because the clock was set back.
     ClockWentBack,
     /// Not 6 to 8 digits.
@@ -304,6 +456,10 @@ pub enum Refusal {
     RefusedBySshd,
     /// The record was removed while the code was being typed.
     Disabled,
+    /// No record, and the configuration demands one.
+    NotEnrolled,
+    /// Pending, and too late to activate.
+    DeadlinePassed,
 }
 
 /// Judges one answer against the account as it stands under its lock.
@@ -318,29 +474,34 @@ pub fn judge(account: Option<&Account>, attempt: &Attempt<'_>, config: &Config) 
 }
 
 fn judge_pending(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Judgement {
-    let refusal = match (attempt.password, attempt.answer) {
-        (PasswordCheck::Wrong(fault), _) => {
-            return Judgement::unchanged(Verdict::Refused(fault.refusal()));
-        }
-        (_, Answer::RefusedBySshd) => {
+    let Circumstances { password, now, .. } = attempt.circumstances;
+    if let PasswordCheck::Wrong(fault) = password {
+        return Judgement::unchanged(Verdict::Refused(fault.refusal()));
+    }
+    if is_too_late(&account.record, now) {
+        return Judgement::unchanged(Verdict::Refused(Refusal::DeadlinePassed));
+    }
+    let refusal = match (attempt.answer, config.enrollment.at_login) {
+        (Answer::RefusedBySshd, _) => {
             return Judgement::unchanged(Verdict::Refused(Refusal::RefusedBySshd));
         }
-        (PasswordCheck::Right(_), Answer::Empty) => {
-            return Judgement::unchanged(Verdict::Admitted(Grant::Skipped));
+        (Answer::Empty, AtLogin::Optional | AtLogin::Off) => {
+            let verdict = without_code(password, Grant::Skipped, NotNeeded::Skipped);
+            return Judgement::unchanged(verdict);
         }
-        (PasswordCheck::InStack | PasswordCheck::Without, Answer::Empty) => {
-            return Judgement::unchanged(Verdict::NotNeeded(NotNeeded::Skipped));
-        }
-        (_, Answer::NotACode) => Refusal::NotACode,
-        (_, Answer::Code(code)) => match find(account, code, attempt.now, &config.code) {
-            Ok((id, step)) => {
-                let accepted = accept(account.state, id, step, attempt.now);
+        (Answer::Empty, AtLogin::Required) => Refusal::NoCode,
+        // It would prove that a sheet of paper is there, not that an app is.
+        (Answer::NotACode | Answer::Recovery(_), _) => Refusal::NotACode,
+        (Answer::Code(code), _) => match find(account, code, now, &config.code) {
+            Found::Accepted(found) => {
+                let accepted = accept(account.state, found, now);
                 return Judgement {
                     verdict: Verdict::Admitted(Grant::Activated),
-                    next: Some(State { activated_at: Some(attempt.now), ..accepted }),
+                    next: Some(State { activated_at: Some(now), ..accepted }),
                 };
             }
-            Err(refusal) => refusal,
+            Found::OutOfStep(..) => Refusal::OutOfStep,
+            Found::Refused(refusal) => refusal,
         },
     };
     // Not counted: a pending account does not depend on its code yet.
@@ -352,31 +513,40 @@ fn judge_pending(account: &Account, attempt: &Attempt<'_>, config: &Config) -> J
 }
 
 fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Judgement {
+    let Circumstances { password, now, .. } = attempt.circumstances;
     let state = account.state;
     // Computed first and always, so that the time it takes tells nothing.
-    let found = match attempt.answer {
-        Answer::Empty => Err(Refusal::NoCode),
-        Answer::NotACode => Err(Refusal::NotACode),
-        Answer::RefusedBySshd => Err(Refusal::RefusedBySshd),
-        Answer::Code(code) => find(account, code, attempt.now, &config.code),
+    let accepted = match attempt.answer {
+        Answer::Empty => Err((Refusal::NoCode, state)),
+        Answer::NotACode => Err((Refusal::NotACode, state)),
+        Answer::RefusedBySshd => Err((Refusal::RefusedBySshd, state)),
+        Answer::Code(code) => match find(account, code, now, &config.code) {
+            Found::Accepted(found) => {
+                let accepted = accept(state, found, now);
+                Ok((Grant::Code, remember(accepted, &attempt.circumstances, &config.login)))
+            }
+            Found::OutOfStep(noted) => Err((Refusal::OutOfStep, find::note(state, noted))),
+            Found::Refused(refusal) => Err((refusal, find::without_resync(state))),
+        },
+        Answer::Recovery(code) => match accept_recovery(account, code, now) {
+            Ok((next, left)) => Ok((Grant::RecoveryCode { left }, next)),
+            Err(refusal) => Err((refusal, state)),
+        },
     };
     let locked_until = state.failures.locked_until;
-    let refusal = match (attempt.password, found) {
-        (PasswordCheck::Wrong(fault), _) => fault.refusal(),
-        _ if attempt.now < locked_until => Refusal::LockedOut { until: locked_until },
-        (_, Ok((id, step))) => {
-            return Judgement {
-                verdict: Verdict::Admitted(Grant::Code),
-                next: Some(accept(state, id, step, attempt.now)),
-            };
+    let (refusal, next) = match (password, accepted) {
+        (PasswordCheck::Wrong(fault), _) => (fault.refusal(), state),
+        _ if now < locked_until => (Refusal::LockedOut { until: locked_until }, state),
+        (_, Ok((grant, next))) => {
+            return Judgement { verdict: Verdict::Admitted(grant), next: Some(next) };
         }
-        (_, Err(refusal)) => refusal,
+        (_, Err(refused)) => refused,
     };
     // Only a guess counts, and only with the right password: nobody can lock
     // a user out without it.
     let failures = match refusal {
-        Refusal::WrongCode | Refusal::SpentCode => {
-            count_failure(state.failures, attempt.now, &config.limits)
+        Refusal::WrongCode | Refusal::SpentCode | Refusal::OutOfStep => {
+            limits::count_failure(state.failures, now, &config.limits)
         }
         Refusal::WrongPassword
         | Refusal::PasswordService { .. }
@@ -385,88 +555,13 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
         | Refusal::NoCode
         | Refusal::LockedOut { .. }
         | Refusal::RefusedBySshd
-        | Refusal::Disabled => state.failures,
+        | Refusal::Disabled
+        | Refusal::NotEnrolled
+        | Refusal::DeadlinePassed => state.failures,
     };
     // Written even where nothing changed: a refusal takes as long whichever
     // factor was wrong.
-    Judgement { verdict: Verdict::Refused(refusal), next: Some(State { failures, ..state }) }
-}
-
-/// The token and step whose code this is, among the steps not yet spent.
-fn find(
-    account: &Account,
-    code: &Code,
-    now: Timestamp,
-    policy: &CodePolicy,
-) -> Result<(TokenId, Step), Refusal> {
-    // Every token is tried, whichever matches.
-    let mut found = Err(Refusal::WrongCode);
-    for (id, token) in &account.record.tokens {
-        let next = account.state.token(*id).next;
-        let steps = match token.kind {
-            Kind::Totp { period } => {
-                let present = time_step(now, period.get());
-                let window = policy.window.get();
-                present.minus(window).0..=present.plus(window).0
-            }
-            // Those before `next` only to tell a spent code from a wrong one.
-            Kind::Hotp => {
-                let ahead = policy.look_ahead.get();
-                next.minus(ahead).0..=next.plus(ahead).0
-            }
-        };
-        let clock_went_back = match token.kind {
-            // An accepted step was within the window of its time.
-            Kind::Totp { .. } => next.0 > steps.end().saturating_add(1),
-            Kind::Hotp => false,
-        };
-        match token.newest_match(code, steps.map(Step)) {
-            Some(step) if step >= next && found.is_err() => found = Ok((*id, step)),
-            Some(_) if found == Err(Refusal::WrongCode) => {
-                found =
-                    Err(if clock_went_back { Refusal::ClockWentBack } else { Refusal::SpentCode });
-            }
-            Some(_) | None => {}
-        }
-    }
-    found
-}
-
-/// T of RFC 6238 section 4.2, with T0 = 0.
-fn time_step(now: Timestamp, period: u16) -> Step {
-    Step(now.0.checked_div(u64::from(period)).unwrap_or(0))
-}
-
-/// The state once the code of `step` has been spent.
-fn accept(state: State, id: TokenId, step: Step, now: Timestamp) -> State {
-    State { last_login: Some(now), ..state.with_token(id, TokenState { next: step.plus(1) }) }
-}
-
-/// One more wrong code; the last of too many locks.
-///
-/// A success does not clear the count: otherwise the user's own logins would
-/// give whoever has their password new guesses all day.
-fn count_failure(failures: Failures, now: Timestamp, limits: &Limits) -> Failures {
-    let recent = failures.recent(now, limits.period);
-    let counted = Failures {
-        count: recent.saturating_add(1),
-        since: if recent == 0 { now } else { failures.since },
-        ..failures
-    };
-    if limits.failures == 0 || counted.count < limits.failures {
-        return counted;
-    }
-    let quiet_weeks = now.since(failures.locked_until).checked_div(WEEK).unwrap_or(0);
-    let level = u64::from(failures.lockouts).saturating_sub(quiet_weeks);
-    let doubled =
-        u32::try_from(level).ok().and_then(|level| 2_u64.checked_pow(level)).unwrap_or(u64::MAX);
-    let seconds = limits.lockout.saturating_mul(doubled).min(limits.max_lockout);
-    Failures {
-        count: 0,
-        since: now,
-        lockouts: u32::try_from(level.saturating_add(1)).unwrap_or(u32::MAX),
-        locked_until: now.plus(seconds),
-    }
+    Judgement { verdict: Verdict::Refused(refusal), next: Some(State { failures, ..next }) }
 }
 
 #[cfg(test)]

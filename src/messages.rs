@@ -1,34 +1,118 @@
-//! What a login says to the user. Each text explains itself: many programs
-//! show one prompt and nothing else.
+//! What a login says to the user, in their language. Each text explains
+//! itself: many programs show one prompt and nothing else.
+//!
+//! The English text is the key to the translations in `po/`, as with gettext.
 
+use std::borrow::Cow;
+
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::config::{Config, Qr};
+use crate::account::Timestamp;
+use crate::code::RecoveryCode;
+use crate::config::{Config, Language};
 use crate::enrollment::Enrollment;
 use crate::login::Prompt;
 
-/// Told once, when the first code has succeeded.
-pub const ACTIVATED: &str =
+const CODE: &str = "One-time code: ";
+const SET_UP: &str = "One-time code (Enter to skip until you have set up your app): ";
+const SET_UP_REQUIRED: &str = "One-time code from your app, to complete its set-up: ";
+const COMBINED: &str = "Password and one-time code in one line, nothing between them: ";
+const AGAIN: &str = "That was not the right code. ";
+const ADD: &str = "Add {issuer}, account {user}, to your authenticator app:";
+const KEY: &str = "Key: {key}";
+const PARAMETERS: &str = "Settings: {parameters}";
+const DEADLINE: &str = "Set it up before {date}; after that you cannot log in.";
+const ACTIVATED: &str =
     "One-time codes are on now: from the next login on you need your password and a code.";
+const LOCKED: &str = "Too many wrong codes. Try again later.";
+const RECOVERY: &str = "If you lose your phone, each of these recovery codes works once in place \
+                        of a code. Keep them on paper:";
+const RECOVERED: &str = "You used a recovery code; {left} are left.";
 
-/// Told to somebody who knows the password of a locked account.
-pub const LOCKED: &str = "Too many wrong codes. Try again later.";
+/// All texts, for the test that each is translated.
+#[cfg(test)]
+const ALL: [&str; 13] = [
+    CODE,
+    SET_UP,
+    SET_UP_REQUIRED,
+    COMBINED,
+    AGAIN,
+    ADD,
+    KEY,
+    PARAMETERS,
+    DEADLINE,
+    ACTIVATED,
+    LOCKED,
+    RECOVERY,
+    RECOVERED,
+];
+
+/// (language, English text, translation), from the PO files.
+const TRANSLATIONS: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/translations.rs"));
+
+fn say(language: Language, english: &'static str) -> &'static str {
+    let code = language.word();
+    let translated = TRANSLATIONS
+        .iter()
+        .find(|(language, key, _)| *language == code && *key == english)
+        .map(|(_, _, translation)| *translation);
+    translated.unwrap_or(english)
+}
 
 /// The prompt for a code.
 #[must_use]
-pub fn prompt(prompt: Prompt, config: &Config) -> String {
-    match prompt {
-        Prompt::Code => config.login.prompt.clone(),
-        Prompt::SetUp => {
-            "One-time code (Enter to skip until you have set up your app): ".to_owned()
-        }
-    }
+pub fn prompt(prompt: Prompt, config: &Config) -> Cow<'_, str> {
+    let language = config.login.language;
+    let own = &config.login.prompt;
+    Cow::Borrowed(match prompt {
+        Prompt::Code if own.is_empty() || config.login.is_combined() => say(language, CODE),
+        Prompt::Code => own,
+        Prompt::SetUp => say(language, SET_UP),
+        Prompt::SetUpRequired => say(language, SET_UP_REQUIRED),
+    })
 }
 
 /// The prompt after a wrong code.
 #[must_use]
 pub fn prompt_again(which: Prompt, config: &Config) -> String {
-    format!("That was not the right code. {}", prompt(which, config))
+    format!("{}{}", say(config.login.language, AGAIN), prompt(which, config))
+}
+
+/// The prompt for password and code in one answer.
+#[must_use]
+pub fn prompt_combined(language: Language) -> &'static str {
+    say(language, COMBINED)
+}
+
+/// Told once, when the first code has succeeded.
+#[must_use]
+pub fn activated(language: Language) -> &'static str {
+    say(language, ACTIVATED)
+}
+
+/// Told to somebody who knows the password of a locked account.
+#[must_use]
+pub fn locked(language: Language) -> &'static str {
+    say(language, LOCKED)
+}
+
+/// Told to somebody who has just used a recovery code.
+#[must_use]
+pub fn recovered(left: usize, language: Language) -> String {
+    say(language, RECOVERED).replace("{left}", &left.to_string())
+}
+
+/// Recovery codes, one a line.
+#[must_use]
+pub fn recovery_codes(codes: &[RecoveryCode], language: Language) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(1024));
+    text.push_str(say(language, RECOVERY));
+    for code in codes {
+        text.push_str("\n    ");
+        text.push_str(&code.text());
+    }
+    text
 }
 
 /// How to set up the app, with the QR code and the key.
@@ -36,19 +120,85 @@ pub fn prompt_again(which: Prompt, config: &Config) -> String {
 /// It begins with a newline: ssh puts `(user@host) ` before the first line,
 /// which would shift the QR code's first row.
 #[must_use]
-pub fn invitation(enrollment: &Enrollment<'_>, qr: Qr) -> Zeroizing<String> {
-    let Enrollment { issuer, user, .. } = enrollment;
-    let drawn = enrollment.qr_text(qr);
-    let key = enrollment.key();
-    let parameters = enrollment.parameters().map(|text| format!(" ({text})")).unwrap_or_default();
-    Zeroizing::new(match drawn {
-        Some(drawn) => format!(
-            "\nAdd {issuer}, account {user}, to your authenticator app:\n{}\nKey{parameters}: {}",
-            *drawn, *key
-        ),
-        None => format!(
-            "\nAdd {issuer}, account {user}, to your authenticator app.\nKey{parameters}: {}",
-            *key
-        ),
-    })
+pub fn invitation(enrollment: &Enrollment<'_>, config: &Config) -> Zeroizing<String> {
+    let language = config.login.language;
+    let add = say(language, ADD)
+        .replace("{issuer}", enrollment.issuer)
+        .replace("{user}", enrollment.user.as_str());
+    // Reserved at once: a string that grows leaves copies of the key behind.
+    let mut text = Zeroizing::new(String::with_capacity(32 * 1024));
+    text.push('\n');
+    text.push_str(&add);
+    text.push('\n');
+    if let Some(drawn) = enrollment.qr_text(config.enrollment.qr) {
+        text.push_str(&drawn);
+        text.push('\n');
+    }
+    if let Some(deadline) = enrollment.deadline {
+        text.push_str(&say(language, DEADLINE).replace("{date}", &date(deadline)));
+        text.push('\n');
+    }
+    if let Some(parameters) = enrollment.parameters() {
+        text.push_str(&say(language, PARAMETERS).replace("{parameters}", &parameters));
+        text.push('\n');
+    }
+    if let Some((before, after)) = say(language, KEY).split_once("{key}") {
+        text.push_str(before);
+        text.push_str(&enrollment.key());
+        text.push_str(after);
+    }
+    text
+}
+
+/// To the minute, in UTC: a login knows no time zone.
+fn date(time: Timestamp) -> String {
+    let seconds = i64::try_from(time.0).ok();
+    match seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()) {
+        Some(time) => format!("{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute()),
+        None => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holes(text: &str) -> Vec<&str> {
+        let mut holes: Vec<_> = text
+            .split('{')
+            .skip(1)
+            .filter_map(|rest| rest.split_once('}'))
+            .map(|(hole, _)| hole)
+            .collect();
+        holes.sort_unstable();
+        holes
+    }
+
+    #[test]
+    fn every_text_is_translated_with_the_same_holes_and_nothing_else_is() {
+        for language in [Language::De, Language::Fr, Language::Zh] {
+            for text in ALL {
+                let translated = say(language, text);
+                assert_ne!(translated, text, "{language:?}");
+                assert_eq!(holes(translated), holes(text), "{translated}");
+                assert!(!translated.contains(char::is_control), "{translated}");
+                let ends: &[char] = if text.ends_with(' ') {
+                    &[' ', '：', '。']
+                } else {
+                    &['.', ':', '}', '：', '。']
+                };
+                assert!(translated.ends_with(ends), "{translated:?}");
+            }
+            assert_eq!(say(Language::En, CODE), CODE);
+        }
+        for (_, english, _) in TRANSLATIONS.iter().filter(|(_, english, _)| !english.is_empty()) {
+            assert!(ALL.contains(english), "translated, but never said: {english}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_told_as_a_date() {
+        assert_eq!(date(Timestamp(1_700_000_000)), "2023-11-14 22:13 UTC");
+        assert_eq!(date(Timestamp(u64::MAX)), "-");
+    }
 }

@@ -3,10 +3,12 @@
 
 use proptest::prelude::*;
 
+use super::limits::count_failure;
 use super::*;
 use crate::account::tests::record;
-use crate::code::Period;
-use crate::config::Code as Policy;
+use crate::account::{Failures, Generation, Recovery, TokenId, TokenState};
+use crate::code::{Kind, Period, Step};
+use crate::config::{Code as Policy, Limits};
 
 const CODES: [&str; 10] = [
     "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
@@ -27,12 +29,28 @@ fn account(kind: Kind) -> Account {
 fn active(kind: Kind, next: u64) -> Account {
     let mut account = account(kind);
     account.state.activated_at = Some(Timestamp(1));
-    account.state = account.state.with_token(TokenId::FIRST, TokenState { next: Step(next) });
+    account.state = account
+        .state
+        .with_token(TokenId::FIRST, TokenState { next: Step(next), ..TokenState::default() });
     account
 }
 
 fn right() -> PasswordCheck {
     PasswordCheck::Right(PasswordProof::by_transaction())
+}
+
+fn circumstances(password: &PasswordCheck, now: u64) -> Circumstances<'_> {
+    Circumstances {
+        password,
+        rhost: Some("192.0.2.7"),
+        service: "sshd",
+        groups: &[],
+        now: Timestamp(now),
+    }
+}
+
+fn plan<'a>(account: Option<&'a Account>, password: &PasswordCheck, config: &Config) -> Plan<'a> {
+    super::plan(account, &circumstances(password, 3_000), config)
 }
 
 /// Verdict and next state, told only if the commit succeeds.
@@ -44,7 +62,8 @@ fn judged(
     now: u64,
 ) -> (Verdict, State) {
     let answer = Answer::read(typed.as_bytes());
-    let attempt = Attempt { password, answer: &answer, tries_left, now: Timestamp(now) };
+    let attempt =
+        Attempt { circumstances: circumstances(password, now), answer: &answer, tries_left };
     let mut state = account.state;
     let verdict = judge(Some(account), &attempt, &Config::default())
         .settle(|next| {
@@ -66,7 +85,7 @@ fn a_disabled_user_needs_the_password_alone() {
     let config = Config::default();
     let done = |password| match plan(None, &password, &config) {
         Plan::Done(verdict) => verdict,
-        Plan::Ask(_) => panic!("asked for a code"),
+        Plan::Ask(_) | Plan::Pretend(_) | Plan::Issue => panic!("not done"),
     };
     assert_eq!(done(right()), Verdict::Admitted(Grant::PasswordAlone));
     assert_eq!(done(WRONG), Verdict::Refused(Refusal::WrongPassword));
@@ -96,7 +115,7 @@ fn the_secret_is_shown_only_to_a_pending_user_whose_password_is_proven() {
     let shown =
         |password: &PasswordCheck, config: &Config| match plan(Some(&pending), password, config) {
             Plan::Ask(question) => question.show.is_some(),
-            Plan::Done(_) => false,
+            Plan::Done(_) | Plan::Pretend(_) | Plan::Issue => false,
         };
     for (password, default, without_password) in [
         (right(), true, true),
@@ -113,7 +132,7 @@ fn the_secret_is_shown_only_to_a_pending_user_whose_password_is_proven() {
 fn a_pending_user_with_a_wrong_password_is_refused_as_a_disabled_one_is() {
     match plan(Some(&account(totp())), &WRONG, &Config::default()) {
         Plan::Done(verdict) => assert_eq!(verdict, Verdict::Refused(Refusal::WrongPassword)),
-        Plan::Ask(question) => panic!("{question:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -243,8 +262,9 @@ fn a_code_of_any_token_works_and_only_that_token_moves() {
 #[test]
 fn a_record_removed_while_the_code_was_typed_refuses() {
     let answer = Answer::read(CODES[5].as_bytes());
+    let password = right();
     let attempt =
-        Attempt { password: &right(), answer: &answer, tries_left: 0, now: Timestamp(150) };
+        Attempt { circumstances: circumstances(&password, 150), answer: &answer, tries_left: 0 };
     let verdict = judge(None, &attempt, &Config::default()).settle(|_| Err::<(), ()>(()));
     assert_eq!(verdict, Ok(Verdict::Refused(Refusal::Disabled)));
 }
@@ -252,8 +272,9 @@ fn a_record_removed_while_the_code_was_typed_refuses() {
 #[test]
 fn no_success_is_told_when_the_commit_fails() {
     let answer = Answer::read(CODES[5].as_bytes());
+    let password = right();
     let attempt =
-        Attempt { password: &right(), answer: &answer, tries_left: 0, now: Timestamp(150) };
+        Attempt { circumstances: circumstances(&password, 150), answer: &answer, tries_left: 0 };
     for account in [account(totp()), active(totp(), 0)] {
         let verdict = judge(Some(&account), &attempt, &Config::default()).settle(|_| Err("full"));
         assert_eq!(verdict, Err("full"));
@@ -359,6 +380,346 @@ fn failures_zero_never_locks() {
     assert_eq!((failures.count, failures.locked_until), (100, Timestamp(0)));
 }
 
+// --- policies ---
+
+fn configured(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    change(&mut config);
+    config
+}
+
+fn judged_with(account: &Account, typed: &str, now: u64, config: &Config) -> (Verdict, State) {
+    let (password, answer) = (right(), Answer::read(typed.as_bytes()));
+    let circumstances = circumstances(&password, now);
+    let attempt = Attempt { circumstances, answer: &answer, tries_left: 0 };
+    let mut state = account.state;
+    let verdict = judge(Some(account), &attempt, config)
+        .settle(|next| {
+            state = *next;
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    (verdict, state)
+}
+
+fn hotp_code(counter: u64) -> String {
+    totp_rs::Builder::new()
+        .with_secret(b"12345678901234567890".as_slice())
+        .with_step_duration(1)
+        .build_noncompliant()
+        .generate(counter)
+        .to_string()
+}
+
+#[test]
+fn at_login_decides_whether_a_pending_user_is_asked_and_may_skip() {
+    let pending = account(totp());
+    let with = |at_login| configured(|config| config.enrollment.at_login = at_login);
+    let prompt = |config: &Config| match plan(Some(&pending), &right(), config) {
+        Plan::Ask(question) => Ok(question.prompt),
+        Plan::Done(verdict) | Plan::Pretend(verdict) => Err(verdict),
+        Plan::Issue => panic!("there is a record"),
+    };
+    assert_eq!(prompt(&with(AtLogin::Optional)), Ok(Prompt::SetUp));
+    assert_eq!(prompt(&with(AtLogin::Required)), Ok(Prompt::SetUpRequired));
+    assert_eq!(prompt(&with(AtLogin::Off)), Err(Verdict::Admitted(Grant::Skipped)));
+    let empty = |at_login| judged_with(&pending, "", 150, &with(at_login)).0;
+    assert_eq!(empty(AtLogin::Optional), Verdict::Admitted(Grant::Skipped));
+    assert_eq!(empty(AtLogin::Required), Verdict::Refused(Refusal::NoCode));
+}
+
+#[test]
+fn after_its_deadline_a_pending_user_is_refused_and_an_active_one_is_not() {
+    let mut pending = account(totp());
+    pending.record.deadline = Some(Timestamp(3_001));
+    let asked = |account: &Account| {
+        matches!(plan(Some(account), &right(), &Config::default()), Plan::Ask(_))
+    };
+    assert!(asked(&pending));
+    pending.record.deadline = Some(Timestamp(3_000));
+    assert!(!asked(&pending));
+    assert_eq!(
+        verdict(&pending, &right(), &hotp_code(100), 3_000),
+        Verdict::Refused(Refusal::DeadlinePassed)
+    );
+    assert_eq!(verdict(&pending, &WRONG, "", 3_000), Verdict::Refused(Refusal::WrongPassword));
+    pending.state.activated_at = Some(Timestamp(1));
+    assert_eq!(verdict(&pending, &right(), &hotp_code(100), 3_000), Verdict::Admitted(Grant::Code));
+}
+
+#[test]
+fn a_user_without_a_record_is_ignored_denied_or_enrolled_as_configured() {
+    let with = |missing| configured(|config| config.login.missing = missing);
+    let planned = |password: &PasswordCheck, config: &Config| match plan(None, password, config) {
+        Plan::Done(verdict) => Some(verdict),
+        Plan::Issue => None,
+        Plan::Ask(_) | Plan::Pretend(_) => panic!("asked"),
+    };
+    let denied = Some(Verdict::Refused(Refusal::NotEnrolled));
+    let wrong = Some(Verdict::Refused(Refusal::WrongPassword));
+    let ignored = Some(Verdict::NotNeeded(NotNeeded::NotEnabled));
+    for (missing, expected) in [
+        (Missing::Ignore, [Some(Verdict::Admitted(Grant::PasswordAlone)), wrong, ignored, ignored]),
+        (Missing::Deny, [denied, wrong, denied, denied]),
+        // Only after a right password; otherwise fails closed.
+        (Missing::Enrol, [None, wrong, denied, denied]),
+    ] {
+        let passwords = [right(), WRONG, PasswordCheck::InStack, PasswordCheck::Without];
+        let verdicts = passwords.map(|password| planned(&password, &with(missing)));
+        assert_eq!(verdicts, expected, "{missing:?}");
+    }
+    let mut shown = with(Missing::Enrol);
+    shown.enrollment.show_without_password = true;
+    assert_eq!(planned(&PasswordCheck::Without, &shown), None);
+}
+
+#[test]
+fn members_of_a_required_group_need_a_record_and_of_an_exempt_one_no_code() {
+    let config = configured(|config| {
+        config.login.require_groups = "wheel".parse().unwrap();
+        config.login.exempt_groups = "robots".parse().unwrap();
+    });
+    let password = right();
+    let planned = |groups: &[String], account: Option<&Account>| {
+        let circumstances = Circumstances { groups, ..circumstances(&password, 3_000) };
+        match super::plan(account, &circumstances, &config) {
+            Plan::Done(verdict) => Some(verdict),
+            Plan::Ask(_) | Plan::Pretend(_) | Plan::Issue => None,
+        }
+    };
+    let active = active(totp(), 0);
+    let (wheel, robots) = (["wheel".to_owned()], ["robots".to_owned()]);
+    assert_eq!(planned(&[], None), Some(Verdict::Admitted(Grant::PasswordAlone)));
+    assert_eq!(planned(&wheel, None), Some(Verdict::Refused(Refusal::NotEnrolled)));
+    assert_eq!(planned(&wheel, Some(&active)), None);
+    let exempt = Some(Verdict::Admitted(Grant::Exempt(Exemption::Group)));
+    assert_eq!(planned(&robots, Some(&active)), exempt);
+    assert_eq!(planned(&robots, None), exempt);
+}
+
+#[test]
+fn only_an_address_is_exempt_by_network_and_never_without_the_password() {
+    let config =
+        configured(|config| config.login.exempt_networks = "192.0.2.0/24".parse().unwrap());
+    let active = active(totp(), 0);
+    for (rhost, password, expected) in [
+        (Some("192.0.2.7"), right(), Some(Verdict::Admitted(Grant::Exempt(Exemption::Network)))),
+        (
+            Some("::ffff:192.0.2.7"),
+            right(),
+            Some(Verdict::Admitted(Grant::Exempt(Exemption::Network))),
+        ),
+        (
+            Some("192.0.2.7"),
+            PasswordCheck::InStack,
+            Some(Verdict::NotNeeded(NotNeeded::Exempt(Exemption::Network))),
+        ),
+        (Some("192.0.2.7"), WRONG, Some(Verdict::Refused(Refusal::WrongPassword))),
+        (Some("198.51.100.1"), right(), None),
+        (Some("192.0.2.7.example.org"), right(), None),
+        (Some(""), right(), None),
+        (None, right(), None),
+    ] {
+        let circumstances = Circumstances { rhost, ..circumstances(&password, 3_000) };
+        let verdict = match super::plan(Some(&active), &circumstances, &config) {
+            Plan::Done(verdict) => Some(verdict),
+            Plan::Ask(_) | Plan::Pretend(_) | Plan::Issue => None,
+        };
+        assert_eq!(verdict, expected, "{rhost:?}");
+    }
+}
+
+#[test]
+fn a_host_is_remembered_for_its_service_and_its_time_and_only_after_a_code() {
+    let config = configured(|config| config.login.remember = "1h".parse().unwrap());
+    let mut account = active(totp(), 0);
+    let password = right();
+    let asked = |account: &Account, rhost, service, now, config: &Config| {
+        let circumstances = Circumstances { rhost, service, ..circumstances(&password, now) };
+        matches!(super::plan(Some(account), &circumstances, config), Plan::Ask(_))
+    };
+    let home = Some("192.0.2.7");
+    assert!(asked(&account, home, "sshd", 3_000, &config), "not yet remembered");
+    account.state = judged_with(&account, &hotp_code(100), 3_000, &config).1;
+    assert!(!asked(&account, home, "sshd", 3_000 + 3_599, &config));
+    assert!(asked(&account, home, "sshd", 3_000 + 3_600, &config), "forgotten in time");
+    assert!(asked(&account, home, "su", 3_100, &config), "another service");
+    assert!(asked(&account, Some("192.0.2.8"), "sshd", 3_100, &config), "another host");
+    assert!(asked(&account, None, "sshd", 3_100, &config), "no host");
+    assert!(asked(&account, home, "sshd", 3_100, &Config::default()), "switched off meanwhile");
+    let shorter = configured(|config| config.login.remember = "10s".parse().unwrap());
+    assert!(asked(&account, home, "sshd", 3_100, &shorter), "shortened meanwhile");
+    account.state.activated_at = None;
+    assert!(asked(&account, home, "sshd", 3_100, &config), "never for a pending account");
+}
+
+#[test]
+fn the_host_that_would_be_forgotten_first_makes_room() {
+    let config = configured(|config| config.login.remember = "1h".parse().unwrap());
+    let password = right();
+    let hosts: Vec<String> = (0..9).map(|n| format!("192.0.2.{n}")).collect();
+    let mut state = State::fresh(Generation([7; 16]));
+    for (now, host) in (100..).zip(&hosts) {
+        let circumstances = Circumstances { rhost: Some(host), ..circumstances(&password, now) };
+        state = remember(state, &circumstances, &config.login);
+    }
+    let keys: Vec<_> = state.hosts.iter().map(|host| host.key).collect();
+    let known = |host: &String| keys.contains(&host_key(state.generation, host, "sshd"));
+    assert_eq!(hosts.iter().filter(|host| known(host)).count(), 8);
+    assert!(!known(&hosts[0]) && known(&hosts[8]));
+}
+
+#[test]
+fn uniform_asks_everybody_as_an_active_user_is_asked() {
+    let config = configured(|config| config.login.uniform = true);
+    let pretended = |account: Option<&Account>, password: &PasswordCheck| match plan(
+        account, password, &config,
+    ) {
+        Plan::Pretend(verdict) => Some(verdict),
+        Plan::Ask(_) | Plan::Done(_) | Plan::Issue => None,
+    };
+    let pending = account(totp());
+    assert_eq!(pretended(None, &WRONG), Some(Verdict::Refused(Refusal::WrongPassword)));
+    assert_eq!(pretended(Some(&pending), &WRONG), Some(Verdict::Refused(Refusal::WrongPassword)));
+    assert_eq!(pretended(None, &right()), Some(Verdict::Admitted(Grant::PasswordAlone)));
+    assert!(matches!(plan(Some(&active(totp(), 0)), &WRONG, &config), Plan::Ask(_)));
+}
+
+// --- drift and resynchronization ---
+
+#[test]
+fn a_clock_that_runs_off_is_followed_as_far_as_permitted() {
+    let config = configured(|config| config.code.max_drift = 5.try_into().unwrap());
+    for direction in [1_i64, -1] {
+        let mut account = active(totp(), 0);
+        let mut admitted = 0;
+        for off in 1..=10_i64 {
+            let now = 30_000 + 3_000 * off as u64;
+            let shown = (now / 30).saturating_add_signed(off * direction);
+            let (verdict, state) = judged_with(&account, &hotp_code(shown), now, &config);
+            if verdict != Verdict::Admitted(Grant::Code) {
+                break;
+            }
+            account.state = state;
+            admitted = off;
+        }
+        // Five are followed, and the window reaches one further.
+        assert_eq!(admitted, 6, "{direction}");
+        let drift = account.state.token(TokenId::FIRST).drift;
+        assert_eq!(i64::from(drift), 5 * direction);
+    }
+    let none = configured(|config| config.code.max_drift = 0.try_into().unwrap());
+    let (_, state) = judged_with(&active(totp(), 0), &hotp_code(101), 3_000, &none);
+    assert_eq!(state.token(TokenId::FIRST).drift, 0);
+}
+
+#[test]
+fn typing_late_does_not_shut_a_user_out() {
+    let mut account = active(totp(), 0);
+    for (now, step) in [(3_000, 99), (3_090, 103), (3_180, 105), (3_270, 109)] {
+        let (verdict, state) = judged_with(&account, &hotp_code(step), now, &Config::default());
+        assert_eq!(verdict, Verdict::Admitted(Grant::Code), "{now}");
+        account.state = state;
+    }
+}
+
+#[test]
+fn two_codes_in_a_row_in_two_logins_bring_a_counter_token_back_if_configured() {
+    let config = configured(|config| config.code.resync = 100.try_into().unwrap());
+    let account = active(Kind::Hotp, 0);
+    let (first, state) = judged_with(&account, &hotp_code(50), 0, &config);
+    assert_eq!(first, Verdict::Refused(Refusal::OutOfStep));
+    assert_eq!(state.token(TokenId::FIRST).next, Step(0), "the counter does not move");
+    assert_eq!(state.failures.count, 1, "it is a guess");
+    let noted = Account { state, ..account.clone() };
+    let (second, state) = judged_with(&noted, &hotp_code(51), 0, &config);
+    assert_eq!(second, Verdict::Admitted(Grant::Code));
+    assert_eq!(state.token(TokenId::FIRST).next, Step(52));
+    // Not in a row, or with another one between.
+    assert_eq!(
+        judged_with(&noted, &hotp_code(53), 0, &config).0,
+        Verdict::Refused(Refusal::OutOfStep)
+    );
+    let (_, state) = judged_with(&noted, "000000", 0, &config);
+    let broken = Account { state, ..account.clone() };
+    assert_eq!(
+        judged_with(&broken, &hotp_code(51), 0, &config).0,
+        Verdict::Refused(Refusal::OutOfStep)
+    );
+    // Not unless configured, and no further than configured.
+    assert_eq!(
+        judged_with(&account, &hotp_code(50), 0, &Config::default()).0,
+        Verdict::Refused(Refusal::WrongCode)
+    );
+    assert_eq!(
+        judged_with(&account, &hotp_code(101), 0, &config).0,
+        Verdict::Refused(Refusal::WrongCode)
+    );
+}
+
+#[test]
+fn the_admin_resynchronizes_with_two_codes_in_a_row() {
+    let policy = Policy::default();
+    let resynced = |account: &Account, codes: [u64; 2], now| {
+        let [one, two] = codes.map(|step| Code::parse(hotp_code(step).as_bytes()).unwrap());
+        resync(account, [&one, &two], Timestamp(now), &policy)
+            .map(|state| state.token(TokenId::FIRST))
+    };
+    let hotp = active(Kind::Hotp, 5);
+    assert_eq!(resynced(&hotp, [900, 901], 0).map(|token| token.next), Ok(Step(902)));
+    assert_eq!(resynced(&hotp, [900, 902], 0), Err(ResyncError::NotFound));
+    assert_eq!(resynced(&hotp, [2, 3], 0), Err(ResyncError::NotFound), "behind");
+    let totp = active(totp(), 995);
+    let token = resynced(&totp, [1_007, 1_008], 30_000).unwrap();
+    assert_eq!((token.next, token.drift), (Step(1_009), 8));
+    assert_eq!(resynced(&totp, [1_020, 1_021], 30_000), Err(ResyncError::Drift(21)));
+    assert_eq!(resynced(&totp, [993, 994], 30_000), Err(ResyncError::Spent));
+}
+
+// --- recovery codes ---
+
+#[test]
+fn each_recovery_code_works_once_in_place_of_a_code() {
+    let mut account = active(totp(), 0);
+    let (recovery, codes) = Recovery::generate(&mut rand::rngs::SysRng, 3).unwrap();
+    account.record.recovery = Some(recovery);
+    let config = Config::default();
+    for (left, code) in [2, 1, 0].into_iter().zip(&codes) {
+        let (verdict, state) = judged_with(&account, &code.text(), 150, &config);
+        assert_eq!(verdict, Verdict::Admitted(Grant::RecoveryCode { left }));
+        assert_eq!(state.last_login, Some(Timestamp(150)));
+        account.state = state;
+        let (again, _) = judged_with(&account, &code.text(), 150, &config);
+        assert_eq!(again, Verdict::Refused(Refusal::SpentCode));
+    }
+    let (wrong, state) = judged_with(&account, "2222-2222-2222", 150, &config);
+    assert_eq!((wrong, state.failures.count), (Verdict::Refused(Refusal::WrongCode), 1));
+    assert_eq!(
+        verdict(&account, &WRONG, &codes[0].text(), 150),
+        Verdict::Refused(Refusal::WrongPassword)
+    );
+    // A new set: its codes are unspent, the old ones worth nothing.
+    let (recovery, new) = Recovery::generate(&mut rand::rngs::SysRng, 3).unwrap();
+    account.record.recovery = Some(recovery);
+    assert_eq!(account.recovery_codes_left(), Some(3));
+    assert_eq!(
+        verdict(&account, &right(), &codes[0].text(), 150),
+        Verdict::Refused(Refusal::WrongCode)
+    );
+    let grant = Grant::RecoveryCode { left: 2 };
+    assert_eq!(verdict(&account, &right(), &new[0].text(), 150), Verdict::Admitted(grant));
+}
+
+#[test]
+fn a_recovery_code_does_not_activate_a_pending_account() {
+    let mut account = account(totp());
+    let (recovery, codes) = Recovery::generate(&mut rand::rngs::SysRng, 3).unwrap();
+    account.record.recovery = Some(recovery);
+    let (verdict, state) = judged_with(&account, &codes[0].text(), 150, &Config::default());
+    assert_eq!(verdict, Verdict::Refused(Refusal::NotACode));
+    assert_eq!(state, account.state);
+}
+
 // --- properties ---
 
 /// Moves a user can make: seconds to wait, which password, which answer.
@@ -425,7 +786,7 @@ proptest! {
             }
             let password = check(*which);
             let answer = Answer::read(&bytes(typed, now));
-            let attempt = Attempt { password: &password, answer: &answer, tries_left: 0, now: Timestamp(now) };
+            let attempt = Attempt { circumstances: circumstances(&password, now), answer: &answer, tries_left: 0 };
             let before = account.clone();
             let verdict = judge(Some(&account), &attempt, &config)
                 .settle(|next| { account.state = *next; Ok::<(), ()>(()) })
@@ -447,7 +808,10 @@ proptest! {
                     prop_assert!(account.state.activated_at.is_some());
                     let step = new.minus(1);
                     prop_assert!(!spent.contains(&step), "step {:?} twice", step);
-                    prop_assert!(step.0.abs_diff(now / 30) <= 1, "outside of the window");
+                    let drift = i64::from(before.state.token(TokenId::FIRST).drift);
+                    let centre = (now / 30).saturating_add_signed(drift);
+                    prop_assert!(step.0.abs_diff(centre) <= 1, "outside of the window");
+                    prop_assert!(drift.unsigned_abs() <= config.code.max_drift.get());
                     spent.push(step);
                 }
                 Verdict::Admitted(Grant::Skipped) => {
@@ -462,7 +826,9 @@ proptest! {
                     prop_assert!(unproven);
                     prop_assert_eq!(old, new);
                 }
-                Verdict::Admitted(Grant::PasswordAlone) => prop_assert!(false, "there is a record"),
+                Verdict::Admitted(Grant::PasswordAlone | Grant::RecoveryCode { .. } | Grant::Exempt(_)) => {
+                    prop_assert!(false, "{verdict:?}");
+                }
                 Verdict::Again(_) | Verdict::Refused(_) => prop_assert_eq!(old, new),
             }
         }
@@ -476,7 +842,7 @@ proptest! {
     ) {
         let mut account = account(totp());
         account.state.activated_at = active.then_some(Timestamp(5));
-        account.state = account.state.with_token(TokenId::FIRST, TokenState { next: Step(next) });
+        account.state = account.state.with_token(TokenId::FIRST, TokenState { next: Step(next), ..TokenState::default() });
         if let Plan::Ask(question) = plan(Some(&account), &check(which), &Config::default()) {
             prop_assert!(question.show.is_none());
         }

@@ -17,11 +17,23 @@ pub(super) enum PasswordMode {
     None,
 }
 
+/// Where the password comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FirstPass {
+    /// From an earlier module, if it left one; else the user is asked.
+    Default,
+    /// The same, and the user is asked if it is wrong (`try_first_pass`).
+    Try,
+    /// From an earlier module only (`use_first_pass`).
+    Use,
+}
+
 /// What stands on the line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Arguments {
     pub(super) config: PathBuf,
     pub(super) password: PasswordMode,
+    pub(super) first_pass: FirstPass,
     pub(super) debug: bool,
     /// Keys of the configuration, to be overridden in this order.
     overrides: Vec<(String, String)>,
@@ -45,6 +57,7 @@ impl Arguments {
         let mut parsed = Self {
             config: PathBuf::from(DEFAULT_PATH),
             password: PasswordMode::Verify,
+            first_pass: FirstPass::Default,
             debug: false,
             overrides: Vec::new(),
         };
@@ -58,6 +71,12 @@ impl Arguments {
             seen.push(key);
             match argument.split_once('=') {
                 None if key == "debug" => parsed.debug = true,
+                None if key == "try_first_pass" => parsed.first_pass = FirstPass::Try,
+                None if key == "use_first_pass" => parsed.first_pass = FirstPass::Use,
+                // What it is called in pam_unix and in pam_google_authenticator.
+                None if key == "nullok" => {
+                    parsed.overrides.push(("missing".to_owned(), "ignore".to_owned()));
+                }
                 Some(("config", path)) if path.starts_with('/') => {
                     parsed.config = PathBuf::from(path)
                 }
@@ -111,7 +130,7 @@ mod tests {
         let arguments = parse(&[]).unwrap();
         assert_eq!(arguments.config, PathBuf::from("/etc/onetime/onetime.toml"));
         assert_eq!(arguments.password, PasswordMode::Verify);
-        assert!(!arguments.debug);
+        assert!(!arguments.debug && arguments.first_pass == FirstPass::Default);
         assert_eq!(arguments.apply(Config::default()), Ok(Config::default()));
     }
 
@@ -137,6 +156,7 @@ mod tests {
             (c"config=x", "config"),
             (c"config", "config"),
             (c"debug=1", "debug"),
+            (c"nullok=yes", "nullok"),
             (c"dir=/tmp", "dir"),
             (c"", ""),
             (c"=", ""),

@@ -1,28 +1,31 @@
 //! One login, from the hook to the result. The rules are in [`crate::login`];
 //! this is the driver that asks, shows, stores, logs.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::unistd::User;
 use pam::constants::{PAM_SILENT, PamFlag, PamResultCode};
 use pam::module::PamHandle;
 use pam::secret::SecretBytes;
+use rand::rngs::SysRng;
+use zeroize::Zeroizing;
 
-use super::arguments::{ArgumentError, Arguments, PasswordMode};
+use super::arguments::{ArgumentError, Arguments, FirstPass, PasswordMode};
 use super::handle::{self, Echo, Tone};
 use super::password::{self, Verified};
 use super::sys::MAX_RESPONSE;
-use crate::account::{Phase, Timestamp, UserName, UserNameError};
+use crate::account::{Account, Phase, Recovery};
 use crate::audit::{self, Outcome, Subject};
-use crate::config::{Config, ConfigError};
-use crate::enrollment::Enrollment;
+use crate::code::RecoveryCode;
+use crate::config::{Config, ConfigError, Missing};
+use crate::enrollment::{self, Enrollment};
 use crate::login::{
-    Answer, Attempt, Fault, Grant, PasswordCheck, Plan, Question, Refusal, Verdict, judge, plan,
+    Answer, Attempt, Circumstances, Fault, Grant, PasswordCheck, Plan, Prompt, Question, Refusal,
+    Verdict, judge, plan,
 };
 use crate::messages;
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Replace, Store, StoreError};
+use crate::system::{self, Person, SystemError};
 
 /// Authenticates, logs one line, and says PAM's result.
 pub(super) fn authenticate(pamh: &mut PamHandle, line: &[&CStr], flags: PamFlag) -> PamResultCode {
@@ -68,16 +71,14 @@ enum Trouble {
     ConfigFile(StoreError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the password database cannot be read: {0}")]
-    Passwd(nix::Error),
+    #[error(transparent)]
+    System(#[from] SystemError),
+    #[error("no randomness for a new secret")]
+    Random,
     #[error("unknown user")]
     UnknownUser,
-    #[error("{0}")]
-    UserName(#[from] UserNameError),
     #[error("the conversation failed ({0:?})")]
     Conversation(PamResultCode),
-    #[error("the clock is before 1970")]
-    Clock,
     #[error("the user name was changed during the login")]
     UserChanged,
 }
@@ -88,9 +89,9 @@ impl Trouble {
             Self::Recursion | Self::Arguments(_) | Self::Config { .. } | Self::ConfigFile(_) => {
                 PamResultCode::PAM_SERVICE_ERR
             }
-            Self::Store(_) | Self::Passwd(_) | Self::Clock => PamResultCode::PAM_AUTHINFO_UNAVAIL,
+            Self::Store(_) | Self::System(_) | Self::Random => PamResultCode::PAM_AUTHINFO_UNAVAIL,
             // Tells no more than a wrong code does.
-            Self::UnknownUser | Self::UserName(_) | Self::Conversation(_) | Self::UserChanged => {
+            Self::UnknownUser | Self::Conversation(_) | Self::UserChanged => {
                 PamResultCode::PAM_AUTH_ERR
             }
         }
@@ -98,23 +99,17 @@ impl Trouble {
 
     const fn outcome(&self) -> Outcome {
         match self {
-            Self::UnknownUser | Self::UserName(_) | Self::Conversation(_) => Outcome::Refused,
+            Self::UnknownUser | Self::Conversation(_) => Outcome::Refused,
             Self::Recursion
             | Self::Arguments(_)
             | Self::Config { .. }
             | Self::ConfigFile(_)
             | Self::Store(_)
-            | Self::Passwd(_)
-            | Self::Clock
+            | Self::System(_)
+            | Self::Random
             | Self::UserChanged => Outcome::Failed,
         }
     }
-}
-
-/// A user of the password database.
-struct Person {
-    name: UserName,
-    uid: u32,
 }
 
 fn attempt(
@@ -129,37 +124,34 @@ fn attempt(
     let arguments = Arguments::parse(line)?;
     let config = read_config(&arguments)?;
     let given = handle::user(pamh).map_err(Trouble::Conversation)?;
-    let person = find_person(&given)?;
+    let person = Person::find(&given)?;
     // The name of an unknown user is not logged: it may be a password, typed
     // at the wrong prompt.
     let known = person.as_ref().map(|person| person.name.as_str());
     subject.user = known.unwrap_or("(unknown)").to_owned();
-    let name = person.as_ref().map_or(given.as_str(), |person| person.name.as_str());
-    let login = Login { config: &config, arguments: &arguments, flags, name };
+    let login = Login {
+        config: &config,
+        arguments: &arguments,
+        flags,
+        name: known.unwrap_or(&given),
+        subject,
+    };
 
     // An unknown user meets the same prompt and the same check as a known one.
-    let asked = match arguments.password {
-        PasswordMode::Verify => Some(login.verify_asked(pamh)?),
-        PasswordMode::Stack | PasswordMode::None => None,
-    };
+    let typed = login.ask_first(pamh)?;
     let Some(person) = &person else {
+        login.turn_away(pamh, &typed)?;
         return Err(Trouble::UnknownUser);
     };
     let store = Store::open(Path::new(&config.store.dir), Store::ROOT)?;
     let account = store.load(&person.name, person.uid)?;
-    let phase = account.as_ref().map(crate::account::Account::phase);
+    let (password, answer) = login.split(pamh, typed, account.as_ref());
     if arguments.debug {
-        let (mode, nth) = (arguments.password, account.as_ref().map(|a| a.record.tokens.len()));
-        audit::debug(subject, &format!("password={mode:?} phase={phase:?} tokens={nth:?}"));
+        let (mode, phase) = (arguments.password, account.as_ref().map(Account::phase));
+        audit::debug(subject, &format!("password={mode:?} phase={phase:?}"));
     }
-    let password = match asked {
-        Some(check) => check,
-        None => login.check_stacked(pamh, phase),
-    };
-    let verdict = match plan(account.as_ref(), &password, &config) {
-        Plan::Done(verdict) => verdict,
-        Plan::Ask(question) => login.ask(pamh, &store, person, &password, &question)?,
-    };
+    let verdict = Candidate { login, store: &store, person, password: &password, answer }
+        .decide(pamh, account)?;
     // Whatever was decided is about `given`.
     if handle::user_item(pamh).as_deref() != Some(given.as_str()) {
         return Err(Trouble::UserChanged);
@@ -167,40 +159,166 @@ fn attempt(
     Ok(verdict)
 }
 
+/// What came of the first prompt.
+enum Typed {
+    /// Nothing was asked: others answer for the password.
+    Nothing,
+    /// The password, which was verified.
+    Password(PasswordCheck),
+    /// Password and code in one (`prompt=combined`), not yet taken apart.
+    Combined(SecretBytes),
+}
+
 /// What does not change while a login goes on.
+#[derive(Clone, Copy)]
 struct Login<'a> {
     config: &'a Config,
     arguments: &'a Arguments,
     flags: PamFlag,
     /// The canonical name of a known user.
     name: &'a str,
+    subject: &'a Subject,
 }
 
 impl Login<'_> {
-    fn verify_asked(&self, pamh: &mut PamHandle) -> Result<PasswordCheck, Trouble> {
+    fn ask_first(&self, pamh: &mut PamHandle) -> Result<Typed, Trouble> {
+        match self.arguments.password {
+            PasswordMode::Stack | PasswordMode::None => Ok(Typed::Nothing),
+            PasswordMode::Verify if self.config.login.is_combined() => {
+                self.ask_combined(pamh).map(Typed::Combined)
+            }
+            PasswordMode::Verify => self.ask_password(pamh).map(Typed::Password),
+        }
+    }
+
+    fn ask_password(&self, pamh: &mut PamHandle) -> Result<PasswordCheck, Trouble> {
+        let left = handle::password_item(pamh);
+        match (self.arguments.first_pass, left) {
+            (FirstPass::Use, None) => return Ok(PasswordCheck::Wrong(Fault::Password)),
+            (FirstPass::Use, Some(left)) => return Ok(self.verify(pamh, left.as_bytes())),
+            (FirstPass::Try, Some(left)) => {
+                if let right @ PasswordCheck::Right(_) = self.verify(pamh, left.as_bytes()) {
+                    return Ok(right);
+                }
+                handle::set_password(pamh, None);
+            }
+            (FirstPass::Default | FirstPass::Try, _) => {}
+        }
         let password = handle::ask_password(pamh).map_err(Trouble::Conversation)?;
-        Ok(self.verify(pamh, &password))
+        Ok(self.verify(pamh, password.as_bytes()))
+    }
+
+    fn ask_combined(&self, pamh: &mut PamHandle) -> Result<SecretBytes, Trouble> {
+        let left = handle::password_item(pamh);
+        match (self.arguments.first_pass, left) {
+            (_, Some(left)) => Ok(left),
+            (FirstPass::Use, None) => Err(Trouble::Conversation(PamResultCode::PAM_AUTHTOK_ERR)),
+            (FirstPass::Default | FirstPass::Try, None) => {
+                let prompt = messages::prompt_combined(self.config.login.language);
+                handle::ask(pamh, prompt, Echo::Off)
+                    .map_err(Trouble::Conversation)?
+                    .ok_or(Trouble::Conversation(PamResultCode::PAM_CONV_ERR))
+            }
+        }
+    }
+
+    /// Lets an unknown user go through what a known one goes through.
+    fn turn_away(&self, pamh: &mut PamHandle, typed: &Typed) -> Result<(), Trouble> {
+        match typed {
+            Typed::Combined(answer) => drop(self.verify(pamh, answer.as_bytes())),
+            Typed::Password(_) | Typed::Nothing if self.config.login.uniform => {
+                let prompt = messages::prompt(Prompt::Code, self.config);
+                drop(self.ask_code(pamh, &prompt)?);
+            }
+            Typed::Password(_) | Typed::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// What is known of the password; and the code, if it came with it.
+    fn split(
+        &self,
+        pamh: &mut PamHandle,
+        typed: Typed,
+        account: Option<&Account>,
+    ) -> (PasswordCheck, Option<Answer>) {
+        match typed {
+            Typed::Password(check) => (check, None),
+            Typed::Nothing => (self.check_stacked(pamh, account), None),
+            Typed::Combined(all) => {
+                let (check, answer) = self.split_combined(pamh, all.as_bytes(), account);
+                (check, Some(answer))
+            }
+        }
+    }
+
+    /// Takes password and code apart: the code is as long as the account's are.
+    /// A user who needs none has typed the password alone.
+    fn split_combined(
+        &self,
+        pamh: &mut PamHandle,
+        all: &[u8],
+        account: Option<&Account>,
+    ) -> (PasswordCheck, Answer) {
+        let Some(account) = account else {
+            return (self.verify_and_hand_on(pamh, all), Answer::Empty);
+        };
+        // A pending user may have typed a code or not: the whole is tried first.
+        if account.phase() == Phase::Pending
+            && let right @ PasswordCheck::Right(_) = self.verify_and_hand_on(pamh, all)
+        {
+            return (right, Answer::Empty);
+        }
+        let lengths = account.record.tokens.iter().map(|(_, token)| token.digits.get().into());
+        let ends = lengths.chain([RecoveryCode::TEXT_LENGTH]);
+        let split = ends
+            .filter_map(|length: usize| all.split_at_checked(all.len().checked_sub(length)?))
+            .map(|(password, code)| (password, Answer::read(code)))
+            .find(|(_, answer)| matches!(answer, Answer::Code(_) | Answer::Recovery(_)));
+        let Some((password, answer)) = split else {
+            return (self.verify_and_hand_on(pamh, all), Answer::Empty);
+        };
+        let check = self.verify_and_hand_on(pamh, password);
+        if let PasswordCheck::Right(_) = check {
+            return (check, answer);
+        }
+        // A password that ends in digits, from a remembered host perhaps.
+        match self.verify_and_hand_on(pamh, all) {
+            right @ PasswordCheck::Right(_) => (right, Answer::Empty),
+            PasswordCheck::Wrong(_) | PasswordCheck::InStack | PasswordCheck::Without => {
+                (check, answer)
+            }
+        }
+    }
+
+    fn verify_and_hand_on(&self, pamh: &mut PamHandle, password: &[u8]) -> PasswordCheck {
+        let check = self.verify(pamh, password);
+        if let Ok(text) = CString::new(password) {
+            handle::set_password(pamh, Some(&text));
+            drop(Zeroizing::new(text.into_bytes()));
+        }
+        check
     }
 
     /// Earlier modules or an ssh key answer for the password. But libpam does
     /// not tell whether an earlier `required` module failed, so before a
     /// secret is shown the password they left is verified here.
-    fn check_stacked(&self, pamh: &mut PamHandle, phase: Option<Phase>) -> PasswordCheck {
-        match (self.arguments.password, phase) {
-            (PasswordMode::None, _) => PasswordCheck::Without,
-            (PasswordMode::Verify | PasswordMode::Stack, Some(Phase::Pending)) => {
-                match handle::password_item(pamh) {
-                    Some(password) => self.verify(pamh, &password),
-                    None => PasswordCheck::InStack,
-                }
-            }
-            (PasswordMode::Verify | PasswordMode::Stack, Some(Phase::Active { .. }) | None) => {
-                PasswordCheck::InStack
-            }
+    fn check_stacked(&self, pamh: &mut PamHandle, account: Option<&Account>) -> PasswordCheck {
+        let may_be_shown = match account.map(Account::phase) {
+            Some(Phase::Pending) => true,
+            Some(Phase::Active { .. }) => false,
+            None => self.config.login.missing == Missing::Enrol,
+        };
+        match self.arguments.password {
+            PasswordMode::None => PasswordCheck::Without,
+            PasswordMode::Verify | PasswordMode::Stack => match handle::password_item(pamh) {
+                Some(password) if may_be_shown => self.verify(pamh, password.as_bytes()),
+                Some(_) | None => PasswordCheck::InStack,
+            },
         }
     }
 
-    fn verify(&self, pamh: &mut PamHandle, password: &SecretBytes) -> PasswordCheck {
+    fn verify(&self, pamh: &mut PamHandle, password: &[u8]) -> PasswordCheck {
         if password.len() > MAX_RESPONSE {
             return PasswordCheck::Wrong(Fault::Password);
         }
@@ -208,57 +326,11 @@ impl Login<'_> {
         PasswordCheck::Wrong(
             match password::verify(pamh, service, self.name, password, self.flags) {
                 Verified::Right(proof) => return PasswordCheck::Right(proof),
-                Verified::Wrong if Answer::is_sshd_refusal(password.as_bytes()) => {
-                    Fault::RefusedBySshd
-                }
+                Verified::Wrong if Answer::is_sshd_refusal(password) => Fault::RefusedBySshd,
                 Verified::Wrong => Fault::Password,
                 Verified::Failed(code) => Fault::Service { result: code as i32 },
             },
         )
-    }
-
-    fn ask(
-        &self,
-        pamh: &mut PamHandle,
-        store: &Store,
-        person: &Person,
-        password: &PasswordCheck,
-        question: &Question<'_>,
-    ) -> Result<Verdict, Trouble> {
-        if let Some(invitation) = &question.show {
-            for enrollment in Enrollment::of(invitation) {
-                let text = messages::invitation(&enrollment, self.config.enrollment.qr);
-                self.tell(pamh, &text, Tone::Info);
-            }
-        }
-        let mut prompt = messages::prompt(question.prompt, self.config);
-        let mut tries_left = question.tries;
-        loop {
-            tries_left = tries_left.saturating_sub(1);
-            let answer = self.ask_code(pamh, &prompt)?;
-            let now = now()?;
-            let attempt = Attempt { password, answer: &answer, tries_left, now };
-            let verdict = store.update(&person.name, person.uid, |account| {
-                judge(account, &attempt, self.config)
-            })?;
-            match verdict {
-                Verdict::Again(_) if tries_left > 0 => {
-                    prompt = messages::prompt_again(question.prompt, self.config);
-                    continue;
-                }
-                Verdict::Admitted(Grant::Activated) => {
-                    self.tell(pamh, messages::ACTIVATED, Tone::Info)
-                }
-                Verdict::Refused(Refusal::LockedOut { .. }) => {
-                    self.tell(pamh, messages::LOCKED, Tone::Error);
-                }
-                Verdict::Admitted(_)
-                | Verdict::NotNeeded(_)
-                | Verdict::Again(_)
-                | Verdict::Refused(_) => {}
-            }
-            return Ok(verdict);
-        }
     }
 
     fn ask_code(&self, pamh: &PamHandle, prompt: &str) -> Result<Answer, Trouble> {
@@ -281,27 +353,171 @@ impl Login<'_> {
     }
 }
 
+/// A known user, up to whom it is to give a right code.
+struct Candidate<'a> {
+    login: Login<'a>,
+    store: &'a Store,
+    person: &'a Person,
+    password: &'a PasswordCheck,
+    /// The code, if it came with the password.
+    answer: Option<Answer>,
+}
+
+impl Candidate<'_> {
+    fn decide(mut self, pamh: &PamHandle, account: Option<Account>) -> Result<Verdict, Trouble> {
+        let config = self.login.config;
+        let both = config.login.require_groups.0.iter().chain(&config.login.exempt_groups.0);
+        let groups = self.person.groups_among(both)?;
+        let circumstances = Circumstances {
+            password: self.password,
+            rhost: self.login.subject.rhost.as_deref(),
+            service: &self.login.subject.service,
+            groups: &groups,
+            now: system::now()?,
+        };
+        let issued;
+        let first = plan(account.as_ref(), &circumstances, config);
+        let settled = if let Plan::Issue = first {
+            issued = self.issue(&circumstances)?;
+            plan(issued.as_ref(), &circumstances, config)
+        } else {
+            first
+        };
+        match settled {
+            Plan::Done(verdict) => Ok(verdict),
+            Plan::Ask(question) => self.ask(pamh, circumstances, &question),
+            Plan::Pretend(verdict) => {
+                if self.answer.is_none() {
+                    let prompt = messages::prompt(Prompt::Code, config);
+                    drop(self.login.ask_code(pamh, &prompt)?);
+                }
+                Ok(verdict)
+            }
+            // A record has just been issued, so there is one.
+            Plan::Issue => Ok(Verdict::Refused(Refusal::Disabled)),
+        }
+    }
+
+    /// Issues a record to a user who has none (`missing = "enrol"`).
+    fn issue(&self, circumstances: &Circumstances<'_>) -> Result<Option<Account>, Trouble> {
+        let config = self.login.config;
+        let issuer = config.issuer.clone().map_or_else(system::host_name, Ok)?;
+        let Person { name, uid, .. } = self.person;
+        let record = enrollment::new_record(
+            &mut SysRng,
+            config,
+            name.clone(),
+            self.person.uid(),
+            issuer,
+            circumstances.now,
+        )
+        .map_err(|_| Trouble::Random)?;
+        // Another login may have been quicker: its record serves both.
+        let _issued = self.store.issue(&record, Replace::No)?;
+        let reason = "enabled at login: a new secret was issued";
+        audit::send(Outcome::Changed, self.login.subject, reason);
+        Ok(self.store.load(name, *uid)?)
+    }
+
+    fn ask(
+        &mut self,
+        pamh: &PamHandle,
+        circumstances: Circumstances<'_>,
+        question: &Question<'_>,
+    ) -> Result<Verdict, Trouble> {
+        let login = self.login;
+        if let Some(invitation) = &question.show {
+            for enrollment in Enrollment::of(invitation) {
+                let text = messages::invitation(&enrollment, login.config);
+                login.tell(pamh, &text, Tone::Info);
+            }
+        }
+        let mut prompt = messages::prompt(question.prompt, login.config);
+        let mut tries_left = question.tries;
+        loop {
+            tries_left = tries_left.saturating_sub(1);
+            let answer = match self.answer.take() {
+                Some(answer) => {
+                    tries_left = 0;
+                    answer
+                }
+                None => login.ask_code(pamh, &prompt)?,
+            };
+            let circumstances = Circumstances { now: system::now()?, ..circumstances };
+            let attempt = Attempt { circumstances, answer: &answer, tries_left };
+            let verdict = self.store.update(&self.person.name, self.person.uid, |account| {
+                judge(account, &attempt, login.config)
+            })?;
+            if let Verdict::Again(_) = verdict
+                && tries_left > 0
+            {
+                prompt = messages::prompt_again(question.prompt, login.config).into();
+                continue;
+            }
+            self.tell_verdict(pamh, verdict);
+            return Ok(verdict);
+        }
+    }
+
+    /// Says after the verdict what the user needs to know; never why they are
+    /// refused, except that it is no use to try on.
+    fn tell_verdict(&self, pamh: &PamHandle, verdict: Verdict) {
+        let language = self.login.config.login.language;
+        match verdict {
+            Verdict::Admitted(Grant::Activated) => {
+                self.login.tell(pamh, messages::activated(language), Tone::Info);
+                self.issue_recovery_codes(pamh);
+            }
+            Verdict::Admitted(Grant::RecoveryCode { left }) => {
+                self.login.tell(pamh, &messages::recovered(left, language), Tone::Info);
+            }
+            Verdict::Refused(Refusal::LockedOut { .. }) => {
+                self.login.tell(pamh, messages::locked(language), Tone::Error);
+            }
+            Verdict::Admitted(_)
+            | Verdict::NotNeeded(_)
+            | Verdict::Again(_)
+            | Verdict::Refused(_) => {}
+        }
+    }
+
+    /// Issues recovery codes once the account is active, if so configured. The
+    /// login has succeeded already, and stands even where this does not.
+    fn issue_recovery_codes(&self, pamh: &PamHandle) {
+        let config = self.login.config;
+        let count = usize::try_from(config.enrollment.recovery_codes.get()).unwrap_or(0);
+        // Codes that nobody sees are of no use.
+        if count == 0 || self.login.flags & PAM_SILENT != 0 {
+            return;
+        }
+        let mut codes = Vec::new();
+        let amended = self.store.amend_record(&self.person.name, |account| {
+            let mut account = account.clone();
+            if account.record.recovery.is_none() {
+                let (recovery, new) =
+                    Recovery::generate(&mut SysRng, count).map_err(|_| Trouble::Random)?;
+                account.record.recovery = Some(recovery);
+                codes = new;
+            }
+            Ok::<_, Trouble>(account)
+        });
+        match amended {
+            Ok(()) if codes.is_empty() => {}
+            Ok(()) => {
+                let text = messages::recovery_codes(&codes, config.login.language);
+                self.login.tell(pamh, &text, Tone::Info);
+            }
+            Err(trouble) => {
+                let reason = format!("no recovery codes were issued: {trouble}");
+                audit::send(Outcome::Failed, self.login.subject, &reason);
+            }
+        }
+    }
+}
+
 fn read_config(arguments: &Arguments) -> Result<Config, Trouble> {
     let text = store::read_config(&arguments.config).map_err(Trouble::ConfigFile)?;
     Config::parse(&text)
         .and_then(|config| arguments.apply(config))
         .map_err(|error| Trouble::Config { path: arguments.config.display().to_string(), error })
-}
-
-/// The user by their canonical name: an alias must not be a second account.
-fn find_person(given: &str) -> Result<Option<Person>, Trouble> {
-    match User::from_name(given) {
-        Ok(Some(user)) => {
-            Ok(Some(Person { name: UserName::new(user.name)?, uid: user.uid.as_raw() }))
-        }
-        Ok(None) => Ok(None),
-        Err(error) => Err(Trouble::Passwd(error)),
-    }
-}
-
-fn now() -> Result<Timestamp, Trouble> {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => Ok(Timestamp(since.as_secs())),
-        Err(_) => Err(Trouble::Clock),
-    }
 }

@@ -79,6 +79,14 @@ pub(super) fn ask_password(pamh: &mut PamHandle) -> Result<SecretBytes, PamResul
     password_item(pamh).ok_or(PamResultCode::PAM_AUTHTOK_ERR)
 }
 
+/// Sets the password for later modules, or forgets it.
+pub(super) fn set_password(pamh: &mut PamHandle, password: Option<&CStr>) {
+    let value = password.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: the handle is valid, the value null or NUL-terminated; libpam
+    // copies it. Where it fails, later modules ask themselves.
+    let _ = unsafe { sys::pam_set_item(pamh, sys::PAM_AUTHTOK, value.cast()) };
+}
+
 /// The password that an earlier module has set, if one has.
 pub(super) fn password_item(pamh: &PamHandle) -> Option<SecretBytes> {
     let item = pamh.get_item::<AuthTok<'_>>().ok()??;

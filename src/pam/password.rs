@@ -14,7 +14,6 @@ use pam::constants::{
     PamFlag, PamResultCode,
 };
 use pam::module::PamHandle;
-use pam::secret::SecretBytes;
 
 use super::handle::{self, SUCCESS};
 use super::sys;
@@ -50,7 +49,7 @@ pub(super) fn verify(
     pamh: &mut PamHandle,
     service: &str,
     user: &str,
-    password: &SecretBytes,
+    password: &[u8],
     flags: PamFlag,
 ) -> Verified {
     let passed = flags & (PAM_DISALLOW_NULL_AUTHTOK | PAM_SILENT);
@@ -78,7 +77,7 @@ pub(super) fn verify(
 
 /// What the callbacks of the nested handle work with.
 struct Dialogue<'a> {
-    password: &'a SecretBytes,
+    password: &'a [u8],
     /// Microseconds.
     delay: Cell<c_uint>,
 }
@@ -221,7 +220,7 @@ unsafe fn answer(
     for (message, text) in messages.iter().zip(&mut texts) {
         // SAFETY: each pointer is null or that of a message.
         match unsafe { message.as_ref() }.map(|message| message.style) {
-            Some(PAM_PROMPT_ECHO_OFF) => *text = copy(dialogue.password.as_bytes()),
+            Some(PAM_PROMPT_ECHO_OFF) => *text = copy(dialogue.password),
             Some(PAM_TEXT_INFO | PAM_ERROR_MSG) => continue,
             Some(_) | None => {}
         }

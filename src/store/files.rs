@@ -208,19 +208,38 @@ impl Store {
         judge(Some(&locked.account)).settle(|next| self.commit(user, &locked, next))
     }
 
-    /// Changes a state by the admin's will, not by a login.
+    /// Changes a state otherwise than by a login's verdict.
     ///
     /// # Errors
-    /// [`StoreError`], also when there is no record.
-    pub fn amend(
+    /// [`StoreError`], also when there is no record; those of `change`.
+    pub fn amend<E: From<StoreError>>(
         &self,
         user: &UserName,
-        change: impl FnOnce(State) -> State,
-    ) -> Result<(), StoreError> {
-        match self.lock_account(user, Lock::Exclusive)? {
-            Some(locked) => self.commit(user, &locked, &change(locked.account.state)),
-            None => Err(StoreError::NotEnabled(user.clone())),
+        change: impl FnOnce(&Account) -> Result<State, E>,
+    ) -> Result<(), E> {
+        let locked = self.lock_account(user, Lock::Exclusive)?;
+        let locked = locked.ok_or_else(|| StoreError::NotEnabled(user.clone()))?;
+        let next = change(&locked.account)?;
+        Ok(self.commit(user, &locked, &next)?)
+    }
+
+    /// Changes what was issued without issuing anew: the generation and with
+    /// it the state stay. The state goes first.
+    ///
+    /// # Errors
+    /// [`StoreError`], also when there is no record; those of `change`.
+    pub fn amend_record<E: From<StoreError>>(
+        &self,
+        user: &UserName,
+        change: impl FnOnce(&Account) -> Result<Account, E>,
+    ) -> Result<(), E> {
+        let locked = self.lock_account(user, Lock::Exclusive)?;
+        let locked = locked.ok_or_else(|| StoreError::NotEnabled(user.clone()))?;
+        let next = change(&locked.account)?;
+        if next.state != locked.account.state {
+            self.commit(user, &locked, &next.state)?;
         }
+        Ok(self.write_record(&next.record)?)
     }
 
     /// Puts `record` in force, with a fresh state.
@@ -252,9 +271,7 @@ impl Store {
             None => self.rewrite_state(user, &file, &fresh)?,
         }
         self.state.sync()?;
-        let text = record::to_text(record)
-            .map_err(|_| self.record_error(user, "it cannot be written as TOML"))?;
-        replace(&self.users, &self.record_name(user)?, &text)?;
+        self.write_record(record)?;
         Ok(Issued::New)
     }
 
@@ -316,7 +333,7 @@ impl Store {
             };
             let present = now.0.checked_div(u64::from(period.get())).unwrap_or(0);
             let next = Step(present).plus(window).plus(1);
-            state = state.with_token(*id, TokenState { next });
+            state = state.with_token(*id, TokenState { next, ..TokenState::default() });
         }
         self.rewrite_state(user, &file, &state)?;
         self.state.sync()?;
@@ -459,6 +476,13 @@ impl Store {
             .map_err(io_error(&self.state.path.join(self.file_name(user)?), "write"))
     }
 
+    fn write_record(&self, record: &Record) -> Result<(), StoreError> {
+        let user = &record.user;
+        let text = record::to_text(record)
+            .map_err(|_| self.record_error(user, "it cannot be written as TOML"))?;
+        replace(&self.users, &self.record_name(user)?, &text)
+    }
+
     fn record(&self, user: &UserName) -> Result<Option<Record>, StoreError> {
         let name = self.record_name(user)?;
         let Some(text) = self.users.text(&name, self.owner)? else {
@@ -593,7 +617,10 @@ mod tests {
 
     fn activate(store: &Store) {
         store
-            .amend(&totp().user, |state| State { activated_at: Some(Timestamp(5)), ..state })
+            .amend(&totp().user, |account| {
+                let activated_at = Some(Timestamp(5));
+                Ok::<_, StoreError>(State { activated_at, ..account.state })
+            })
             .unwrap();
     }
 

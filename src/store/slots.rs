@@ -3,7 +3,7 @@
 //! holds; a commit overwrites the other one in place. So a write that is torn
 //! or lost leaves the old state, and nothing is allocated during a login.
 
-use crate::account::{Failures, Generation, State, Timestamp, TokenId, TokenState};
+use crate::account::{Failures, Generation, RememberedHost, State, Timestamp, TokenId, TokenState};
 use crate::code::Step;
 
 /// Bytes of a slot. One disk sector.
@@ -18,7 +18,7 @@ const MAGIC: [u8; 8] = *b"OTSTATE\x01";
 /// What the checksum covers: all before it.
 const CHECKED_BYTES: usize = SLOT_BYTES - 4;
 /// Bytes of a token's place that are zero today.
-const TOKEN_SPARE: usize = 24;
+const TOKEN_SPARE: usize = 12;
 
 const ACTIVATED: u32 = 1;
 const LOGGED_IN: u32 = 2;
@@ -117,8 +117,17 @@ pub(super) fn encode(sequence: u64, state: &State) -> [u8; SLOT_BYTES] {
     }
     bytes.extend(u64::from(state.failures.lockouts).to_le_bytes());
     for id in TokenId::all() {
-        bytes.extend(state.token(id).next.0.to_le_bytes());
+        let TokenState { next, drift, resync } = state.token(id);
+        bytes.extend(next.0.to_le_bytes());
+        bytes.extend(drift.to_le_bytes());
         bytes.extend([0; TOKEN_SPARE]);
+        bytes.extend(resync.0.to_le_bytes());
+    }
+    bytes.extend(state.recovery.set.to_le_bytes());
+    bytes.extend(u32::from(state.recovery.bits).to_le_bytes());
+    for host in state.hosts {
+        bytes.extend(host.key);
+        bytes.extend(host.until.0.to_le_bytes());
     }
     bytes.resize(CHECKED_BYTES, 0);
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
@@ -153,8 +162,15 @@ fn decode(slot: &[u8; SLOT_BYTES]) -> Option<(u64, State)> {
     };
     for id in TokenId::all() {
         let next = Step(number(&mut rest)?);
+        let drift = i32::from_le_bytes(take(&mut rest)?);
         let _spare: [u8; TOKEN_SPARE] = take(&mut rest)?;
-        state = state.with_token(id, TokenState { next });
+        let resync = Step(number(&mut rest)?);
+        state = state.with_token(id, TokenState { next, drift, resync });
+    }
+    state.recovery.set = u32::from_le_bytes(take(&mut rest)?);
+    state.recovery.bits = u16::try_from(u32::from_le_bytes(take(&mut rest)?)).ok()?;
+    for host in &mut state.hosts {
+        *host = RememberedHost { key: take(&mut rest)?, until: Timestamp(number(&mut rest)?) };
     }
     (encode(sequence, &state) == *slot).then_some((sequence, state))
 }
@@ -178,7 +194,8 @@ mod tests {
     const OTHER: Generation = Generation([2; 16]);
 
     fn state(generation: Generation, next: u64) -> State {
-        State::fresh(generation).with_token(TokenId::FIRST, TokenState { next: Step(next) })
+        State::fresh(generation)
+            .with_token(TokenId::FIRST, TokenState { next: Step(next), ..TokenState::default() })
     }
 
     fn file(first: Option<(u64, State)>, second: Option<(u64, State)>) -> Vec<u8> {
@@ -255,7 +272,8 @@ mod tests {
         #[test]
         fn every_state_comes_back_as_it_was(
             generation: [u8; 16], sequence: u64, activated: Option<u64>, login: Option<u64>,
-            count: u32, since: u64, lockouts: u32, until: u64, next: [u64; 4],
+            count: u32, since: u64, lockouts: u32, until: u64, tokens: [(u64, i32, u64); 4],
+            recovery: (u32, u16), hosts: [([u8; 16], u64); 8],
         ) {
             let mut state = State {
                 activated_at: activated.map(Timestamp),
@@ -265,9 +283,12 @@ mod tests {
                 },
                 ..State::fresh(Generation(generation))
             };
-            for (id, next) in TokenId::all().zip(next) {
-                state = state.with_token(id, TokenState { next: Step(next) });
+            for (id, (next, drift, resync)) in TokenId::all().zip(tokens) {
+                let token = TokenState { next: Step(next), drift, resync: Step(resync) };
+                state = state.with_token(id, token);
             }
+            (state.recovery.set, state.recovery.bits) = recovery;
+            state.hosts = hosts.map(|(key, until)| RememberedHost { key, until: Timestamp(until) });
             prop_assert_eq!(decode(&encode(sequence, &state)), Some((sequence, state)));
         }
     }

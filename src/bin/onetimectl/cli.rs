@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use pam_onetime::code::{Algorithm, Digits, Period};
-use pam_onetime::config::{DEFAULT_PATH, KindName};
+use pam_onetime::config::{DEFAULT_PATH, KindName, Span};
 
 /// Switch one-time codes on and off for the users of this machine.
 ///
@@ -117,6 +117,9 @@ pub(crate) struct EnableOptions {
     /// Who issues it, as the app shows it [default: from the configuration]
     #[arg(long, value_name = "TEXT")]
     pub(crate) issuer: Option<String>,
+    /// How long it can be activated: none, 12h, 14d [default: from the configuration]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) deadline: Option<Span>,
     /// Replace the secret of a user who is enabled already
     #[arg(long)]
     pub(crate) new_secret: bool,

@@ -1,14 +1,13 @@
-//! What every verb works with: the configuration, the store, the users of
-//! the system, the time.
+//! What every verb works with: the configuration, the store, and users by the
+//! names that the admin typed.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use nix::unistd::User;
-use pam_onetime::account::{Timestamp, UserName};
+use pam_onetime::account::UserName;
 use pam_onetime::config::Config;
 use pam_onetime::store::{Store, read_config};
+use pam_onetime::system::Person;
 
 use crate::cli::Cli;
 use crate::report::Form;
@@ -19,11 +18,11 @@ pub(crate) struct Context {
 }
 
 /// A user, as far as this system knows them.
-pub(crate) struct Person {
+pub(crate) struct User {
     /// The canonical name, or the one given.
     pub(crate) name: UserName,
     /// `None`: the system does not know them.
-    pub(crate) uid: Option<u32>,
+    pub(crate) person: Option<Person>,
 }
 
 impl Context {
@@ -42,23 +41,20 @@ impl Context {
     }
 }
 
-impl Person {
-    /// Looks up a name.
+impl User {
+    /// Looks a name up.
     pub(crate) fn find(given: &str) -> anyhow::Result<Self> {
-        let known = User::from_name(given).context("the password database cannot be read")?;
-        Ok(match known {
-            Some(user) => Self { name: UserName::new(user.name)?, uid: Some(user.uid.as_raw()) },
-            None => Self { name: UserName::new(given)?, uid: None },
-        })
+        let person = Person::find(given)?;
+        let name = match &person {
+            Some(person) => person.name.clone(),
+            None => UserName::new(given)?,
+        };
+        Ok(Self { name, person })
     }
 
     /// The uid of a user whom the system must know.
     pub(crate) fn known_uid(&self) -> anyhow::Result<u32> {
-        self.uid.ok_or_else(|| anyhow!("this system knows no such user"))
+        let known = self.person.as_ref().map(|person| person.uid);
+        known.ok_or_else(|| anyhow!("this system knows no such user"))
     }
-}
-
-pub(crate) fn now() -> anyhow::Result<Timestamp> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
-    Ok(Timestamp(since.as_secs()))
 }

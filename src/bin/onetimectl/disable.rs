@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use pam_onetime::store::Removed;
 use serde::Serialize;
 
-use crate::context::{Context, Person};
+use crate::context::{Context, User};
 use crate::report;
 
 #[derive(Serialize)]
@@ -25,7 +25,7 @@ pub(crate) fn run(context: &Context, users: &[String], yes: bool) -> anyhow::Res
         users,
         |user| {
             // Also for a user whom the system does not know any more.
-            let person = Person::find(user)?;
+            let person = User::find(user)?;
             let result = match store.remove(&person.name)? {
                 Removed::Record => {
                     report::log(&person.name, "disabled: the secret was destroyed");

@@ -3,20 +3,21 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use pam_onetime::account::{AnyUid, Generation, Record, TokenId, Uid};
-use pam_onetime::code::{Kind, Secret, Token};
-use pam_onetime::config::{KindName, is_issuer};
+use pam_onetime::account::{AnyUid, Uid};
+use pam_onetime::config::{Config, KindName, is_issuer};
+use pam_onetime::enrollment::new_record;
 use pam_onetime::login::{Invitation, PasswordProof};
 use pam_onetime::store::{Issued, Replace, Store};
+use pam_onetime::system::{host_name, now};
 use rand::rngs::SysRng;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::cli::{Cli, EnableOptions};
-use crate::context::{Context, Person, now};
+use crate::context::{Context, User};
 use crate::qr::{self, Shown};
 use crate::report::{self, Form};
 
@@ -59,20 +60,15 @@ fn enable(
     store: &Store,
     user: &str,
 ) -> anyhow::Result<Told> {
-    let person = Person::find(user)?;
-    let uid = match person.uid {
-        Some(uid) => Uid::Is(uid),
+    let known = User::find(user)?;
+    let uid = match &known.person {
+        Some(person) => person.uid(),
         None if options.force => Uid::Any(AnyUid::Any),
         None => bail!("this system knows no such user (--force issues a secret all the same)"),
     };
-    let record = Record {
-        user: person.name,
-        uid,
-        generation: Generation::generate(&mut SysRng)?,
-        issuer: issuer(context, options)?,
-        issued_at: now()?,
-        tokens: vec![(TokenId::FIRST, new_token(context, options)?)],
-    };
+    let config = configured(context, options)?;
+    let issuer = issuer(context, options)?;
+    let record = new_record(&mut SysRng, &config, known.name, uid, issuer, now()?)?;
     let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
     // Written first: where it cannot be, no secret is issued that nobody has seen.
     let file = options.qr.as_deref().map(|path| qr::write(&invitation, path)).transpose()?;
@@ -98,38 +94,30 @@ fn enable(
         };
     let mut text = Zeroizing::new("enabled; the QR code is shown at the next login".to_owned());
     if on_screen && context.form == Form::Text {
-        text.push_str(&qr::text(&invitation, context.config.enrollment.qr));
+        text.push_str(&qr::text(&invitation, &context.config));
     }
     Ok(Told { result: "enabled", shown: on_screen.then(|| Shown::of(&invitation)), text })
 }
 
-fn new_token(context: &Context, options: &EnableOptions) -> anyhow::Result<Token> {
-    let defaults = &context.config.code;
-    let kind = match options.kind.unwrap_or(defaults.kind) {
-        KindName::Totp => Kind::Totp { period: options.period.unwrap_or(defaults.period) },
-        KindName::Hotp => {
-            ensure!(options.period.is_none(), "--period is for totp: a hotp token has none");
-            Kind::Hotp
-        }
-    };
-    Ok(Token {
-        secret: Secret::generate(&mut SysRng)?,
-        algorithm: options.algorithm.unwrap_or(defaults.algorithm),
-        digits: options.digits.unwrap_or(defaults.digits),
-        kind,
-    })
+/// The configuration, with what was said on the command line.
+fn configured(context: &Context, options: &EnableOptions) -> anyhow::Result<Config> {
+    let mut config = context.config.clone();
+    let code = &mut config.code;
+    code.kind = options.kind.unwrap_or(code.kind);
+    code.algorithm = options.algorithm.unwrap_or(code.algorithm);
+    code.digits = options.digits.unwrap_or(code.digits);
+    code.period = options.period.unwrap_or(code.period);
+    ensure!(
+        code.kind == KindName::Totp || options.period.is_none(),
+        "--period is for totp: a hotp token has none"
+    );
+    config.enrollment.deadline = options.deadline.unwrap_or(config.enrollment.deadline);
+    Ok(config)
 }
 
 fn issuer(context: &Context, options: &EnableOptions) -> anyhow::Result<String> {
     let chosen = options.issuer.clone().or_else(|| context.config.issuer.clone());
-    let issuer = match chosen {
-        Some(issuer) => issuer,
-        None => rustix::system::uname()
-            .nodename()
-            .to_str()
-            .context("the host's name is not UTF-8: set issuer in the configuration")?
-            .to_owned(),
-    };
+    let issuer = chosen.map_or_else(host_name, Ok)?;
     ensure!(
         is_issuer(&issuer),
         "the issuer must be 1 to 64 characters without ':' and control characters"

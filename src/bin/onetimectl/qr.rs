@@ -9,14 +9,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use pam_onetime::account::Phase;
-use pam_onetime::config::Qr;
+use pam_onetime::config::Config;
 use pam_onetime::enrollment::Enrollment;
 use pam_onetime::login::{Invitation, PasswordProof};
 use pam_onetime::messages;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::context::{Context, Person};
+use crate::context::{Context, User};
 use crate::report;
 
 /// What an app needs, for a program that hands it out.
@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow:
         context.form,
         &[user.to_owned()],
         |user| {
-            let person = Person::find(user)?;
+            let person = User::find(user)?;
             let Some(account) = store.inspect(&person.name)? else {
                 bail!("not enabled: there is no secret to show (onetimectl enable issues one)");
             };
@@ -74,7 +74,7 @@ pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow:
             let written = file.map(|path| write(&invitation, path)).transpose()?;
             let text = match written {
                 Some(path) => Zeroizing::new(format!("written to {}", path.display())),
-                None => text(&invitation, context.config.enrollment.qr),
+                None => text(&invitation, &context.config),
             };
             Ok(Told { shown: Shown::of(&invitation), text })
         },
@@ -83,10 +83,10 @@ pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow:
 }
 
 /// For a terminal.
-pub(crate) fn text(invitation: &Invitation<'_>, qr: Qr) -> Zeroizing<String> {
+pub(crate) fn text(invitation: &Invitation<'_>, config: &Config) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(32 * 1024));
     for enrollment in Enrollment::of(invitation) {
-        text.push_str(&messages::invitation(&enrollment, qr));
+        text.push_str(&messages::invitation(&enrollment, config));
     }
     text
 }

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use pam_onetime::store::Repaired;
+use pam_onetime::system::now;
 use serde::Serialize;
 
-use crate::context::{Context, Person, now};
+use crate::context::{Context, User};
 use crate::report;
 
 #[derive(Serialize)]
@@ -19,7 +20,7 @@ pub(crate) fn run(context: &Context, users: &[String]) -> anyhow::Result<ExitCod
         context.form,
         users,
         |user| {
-            let person = Person::find(user)?;
+            let person = User::find(user)?;
             let window = context.config.code.window.get();
             let result = match store.repair(&person.name, now()?, window)? {
                 Repaired::Sound => "sound",

@@ -7,9 +7,10 @@ use comfy_table::{Table, presets};
 use jiff::tz::TimeZone;
 use pam_onetime::account::{Account, Phase, Timestamp, UserName};
 use pam_onetime::store::Store;
+use pam_onetime::system::now;
 use serde::Serialize;
 
-use crate::context::{Context, Person, now};
+use crate::context::{Context, User};
 use crate::report::{self, Form, Row};
 
 #[derive(Serialize)]
@@ -88,8 +89,9 @@ fn look(
     now: Timestamp,
     listed: bool,
 ) -> anyhow::Result<Told> {
-    let person = Person::find(user)?;
-    let account = match (person.uid, listed) {
+    let person = User::find(user)?;
+    let uid = person.person.as_ref().map(|person| person.uid);
+    let account = match (uid, listed) {
         (Some(uid), _) => store.load(&person.name, uid)?,
         // A record whose user is gone.
         (None, true) => store.inspect(&person.name)?,

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use pam_onetime::account::Failures;
+use pam_onetime::store::StoreError;
 use serde::Serialize;
 
-use crate::context::{Context, Person};
+use crate::context::{Context, User};
 use crate::report;
 
 #[derive(Serialize)]
@@ -19,8 +20,10 @@ pub(crate) fn run(context: &Context, users: &[String]) -> anyhow::Result<ExitCod
         context.form,
         users,
         |user| {
-            let person = Person::find(user)?;
-            store.amend(&person.name, |state| state.with_failures(Failures::default()))?;
+            let person = User::find(user)?;
+            store.amend(&person.name, |account| {
+                Ok::<_, StoreError>(account.state.with_failures(Failures::default()))
+            })?;
             report::log(&person.name, "unlocked");
             Ok(Told { result: "unlocked" })
         },

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use pam_onetime::audit;
-use pam_onetime::login::{Answer, Attempt, Grant, PasswordCheck, Verdict, judge};
+use pam_onetime::login::{Answer, Attempt, Circumstances, Grant, PasswordCheck, Verdict, judge};
+use pam_onetime::system::now;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::context::{Context, Person, now};
+use crate::context::{Context, User};
 use crate::report;
 
 #[derive(Serialize)]
@@ -20,7 +21,7 @@ struct Told {
 
 pub(crate) fn run(context: &Context, user: &str, code: Option<&str>) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    let person = Person::find(user)?;
+    let person = User::find(user)?;
     let uid = person.known_uid().with_context(|| user.to_owned())?;
     if store.load(&person.name, uid)?.is_none() {
         bail!("{user}: not enabled (onetimectl enable issues a secret)");
@@ -35,16 +36,18 @@ pub(crate) fn run(context: &Context, user: &str, code: Option<&str>) -> anyhow::
         |_| {
             let answer = match Answer::read(typed.trim().as_bytes()) {
                 code @ Answer::Code(_) => code,
-                Answer::Empty | Answer::NotACode | Answer::RefusedBySshd => {
+                Answer::Empty | Answer::Recovery(_) | Answer::NotACode | Answer::RefusedBySshd => {
                     bail!("a code has 6 to 8 digits")
                 }
             };
-            let attempt = Attempt {
+            let circumstances = Circumstances {
                 password: &PasswordCheck::Without,
-                answer: &answer,
-                tries_left: 0,
+                rhost: None,
+                service: "onetimectl",
+                groups: &[],
                 now: now()?,
             };
+            let attempt = Attempt { circumstances, answer: &answer, tries_left: 0 };
             let verdict = store
                 .update(&person.name, uid, |account| judge(account, &attempt, &context.config))?;
             match verdict {

@@ -1,0 +1,253 @@
+//! Which token and step a code belongs to, and what the account becomes when
+//! it is accepted: windows, drift, resynchronization, recovery codes,
+//! remembered hosts.
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::{Circumstances, Refusal};
+use crate::account::{
+    Account, Generation, RememberedHost, SpentRecovery, State, Timestamp, TokenId, TokenState,
+};
+use crate::code::{Code, Kind, RecoveryCode, Step, Token};
+use crate::config::{Code as Policy, Login};
+
+/// What a code turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// That of a step not yet spent.
+    Accepted(Standing),
+    /// That of a counter far ahead, which is to be noted.
+    OutOfStep(Standing),
+    /// No good.
+    Refused(Refusal),
+}
+
+/// A token, and where it stands from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    id: TokenId,
+    token: TokenState,
+}
+
+/// The token and step whose code this is, among the steps not yet spent.
+pub(super) fn find(account: &Account, code: &Code, now: Timestamp, policy: &Policy) -> Found {
+    // Every token is tried, whichever matches.
+    let mut best = Found::Refused(Refusal::WrongCode);
+    for (id, token) in &account.record.tokens {
+        let found = match token.kind {
+            Kind::Totp { period } => {
+                find_totp(account, *id, token, code, time_step(now, period.get()), policy)
+            }
+            Kind::Hotp => find_hotp(account, *id, token, code, policy),
+        };
+        best = match (best, found) {
+            (Found::Accepted(_), _) | (_, Found::Refused(Refusal::WrongCode)) => best,
+            (Found::OutOfStep(_) | Found::Refused(_), found) => found,
+        };
+    }
+    best
+}
+
+fn find_totp(
+    account: &Account,
+    id: TokenId,
+    token: &Token,
+    code: &Code,
+    present: Step,
+    policy: &Policy,
+) -> Found {
+    let TokenState { next, drift, .. } = account.state.token(id);
+    let most = i32::try_from(policy.max_drift.get()).unwrap_or(i32::MAX);
+    let drift = drift.clamp(most.saturating_neg(), most);
+    let centre = Step(present.0.saturating_add_signed(i64::from(drift)));
+    let window = policy.window.get();
+    let (first, last) = (centre.minus(window), centre.plus(window));
+    match token.newest_match(code, (first.0..=last.0).map(Step)) {
+        Some(step) if step >= next => {
+            let ahead = distance(present, step).clamp(most.saturating_neg(), most);
+            let token = TokenState { next: step.plus(1), drift: ahead, resync: Step(0) };
+            Found::Accepted(Standing { id, token })
+        }
+        // An accepted step was within the window of its time.
+        Some(_) if next > last.plus(1) => Found::Refused(Refusal::ClockWentBack),
+        Some(_) => Found::Refused(Refusal::SpentCode),
+        None => Found::Refused(Refusal::WrongCode),
+    }
+}
+
+fn find_hotp(account: &Account, id: TokenId, token: &Token, code: &Code, policy: &Policy) -> Found {
+    let TokenState { next, resync, .. } = account.state.token(id);
+    let accepted = |step: Step| {
+        let token = TokenState { next: step.plus(1), ..TokenState::default() };
+        Found::Accepted(Standing { id, token })
+    };
+    // The second of two codes in a row (RFC 4226 section 7.4).
+    let awaited = (resync > next).then(|| resync.plus(1));
+    if awaited.is_some() && token.newest_match(code, awaited.into_iter()).is_some() {
+        return accepted(resync.plus(1));
+    }
+    let ahead = policy.look_ahead.get();
+    // Those before `next` only to tell a spent code from a wrong one.
+    let near = (next.minus(ahead).0..=next.plus(ahead).0).map(Step);
+    match token.newest_match(code, near) {
+        Some(step) if step >= next => return accepted(step),
+        Some(_) => return Found::Refused(Refusal::SpentCode),
+        None => {}
+    }
+    let far = (next.plus(ahead).plus(1).0..=next.plus(policy.resync.get()).0).map(Step);
+    match token.newest_match(code, far) {
+        Some(resync) => {
+            let token = TokenState { resync, ..account.state.token(id) };
+            Found::OutOfStep(Standing { id, token })
+        }
+        None => Found::Refused(Refusal::WrongCode),
+    }
+}
+
+/// The state after a wrong code: two codes in a row means in a row.
+pub(super) fn without_resync(state: State) -> State {
+    TokenId::all().fold(state, |state, id| {
+        state.with_token(id, TokenState { resync: Step(0), ..state.token(id) })
+    })
+}
+
+/// T of RFC 6238 section 4.2, with T0 = 0.
+fn time_step(now: Timestamp, period: u16) -> Step {
+    Step(now.0.checked_div(u64::from(period)).unwrap_or(0))
+}
+
+/// Steps from `from` to `to`, negative if `to` is earlier.
+fn distance(from: Step, to: Step) -> i32 {
+    let ahead = i32::try_from(to.0.saturating_sub(from.0)).unwrap_or(i32::MAX);
+    let behind = i32::try_from(from.0.saturating_sub(to.0)).unwrap_or(i32::MAX);
+    ahead.saturating_sub(behind)
+}
+
+/// The state once a code far ahead has been noted.
+pub(super) fn note(state: State, noted: Standing) -> State {
+    without_resync(state).with_token(noted.id, noted.token)
+}
+
+/// The state once the code has been spent.
+pub(super) fn accept(state: State, accepted: Standing, now: Timestamp) -> State {
+    State { last_login: Some(now), ..state.with_token(accepted.id, accepted.token) }
+}
+
+/// The state once the recovery code has been spent, and how many are left.
+pub(super) fn accept_recovery(
+    account: &Account,
+    code: &RecoveryCode,
+    now: Timestamp,
+) -> Result<(State, usize), Refusal> {
+    let recovery = account.record.recovery.as_ref().ok_or(Refusal::WrongCode)?;
+    let hash = code.hash(&recovery.salt.0);
+    // All are compared, whichever matches.
+    let (mut bit, mut matched) = (1_u16, 0_u16);
+    for stored in &recovery.hashes {
+        if bool::from(stored.0.ct_eq(&hash)) {
+            matched |= bit;
+        }
+        bit = bit.wrapping_shl(1);
+    }
+    let spent = account.spent_recovery_codes();
+    if matched == 0 {
+        return Err(Refusal::WrongCode);
+    }
+    if matched & spent != 0 {
+        return Err(Refusal::SpentCode);
+    }
+    let bits = spent | matched;
+    let left = account.recovery_codes_left().unwrap_or(0).saturating_sub(1);
+    let recovery = SpentRecovery { set: recovery.set, bits };
+    Ok((State { last_login: Some(now), recovery, ..account.state }, left))
+}
+
+/// What stands for a host and a service in the state: nobody can read from it
+/// where a user comes from.
+pub(super) fn host_key(generation: Generation, rhost: &str, service: &str) -> [u8; 16] {
+    let hash: [u8; 32] = Sha256::new()
+        .chain_update(generation.0)
+        .chain_update(rhost.as_bytes())
+        .chain_update([0])
+        .chain_update(service.as_bytes())
+        .finalize()
+        .into();
+    hash.first_chunk().copied().unwrap_or_default()
+}
+
+/// The state with the host of this login remembered, in the place of the one
+/// that would be forgotten first.
+pub(super) fn remember(
+    mut state: State,
+    circumstances: &Circumstances<'_>,
+    login: &Login,
+) -> State {
+    let Circumstances { rhost, service, now, .. } = circumstances;
+    let (Some(rhost), Some(seconds)) = (rhost, login.remember.seconds()) else {
+        return state;
+    };
+    let key = host_key(state.generation, rhost, service);
+    let place = state.hosts.iter_mut().min_by_key(|host| (host.key != key, host.until));
+    if let Some(place) = place {
+        *place = RememberedHost { key, until: now.plus(seconds) };
+    }
+    state
+}
+
+/// Why two codes do not say where a token stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ResyncError {
+    /// No token shows them one after the other near here.
+    #[error("these are not two codes in a row of any token of this account")]
+    NotFound,
+    /// Its clock is further off than `max_drift` permits.
+    #[error("the token's clock is {0} codes off: more than code.max_drift permits to follow")]
+    Drift(i32),
+    /// One of them, or a later one, has been used.
+    #[error("these codes, or later ones, have been used: wait for new ones")]
+    Spent,
+}
+
+/// How far around a resynchronization by the admin looks: counters ahead, or
+/// steps before and after.
+const RESYNC_REACH: u64 = 3_000;
+
+/// Finds the token that shows two codes in a row (RFC 4226 section 7.4, RFC
+/// 6238 section 6), and notes where it stands; both codes are spent.
+///
+/// # Errors
+/// [`ResyncError`].
+pub fn resync(
+    account: &Account,
+    codes: [&Code; 2],
+    now: Timestamp,
+    policy: &Policy,
+) -> Result<State, ResyncError> {
+    let [one, two] = codes;
+    for (id, token) in &account.record.tokens {
+        let TokenState { next, .. } = account.state.token(*id);
+        let (present, first, last) = match token.kind {
+            Kind::Totp { period } => {
+                let present = time_step(now, period.get());
+                (Some(present), present.minus(RESYNC_REACH), present.plus(RESYNC_REACH))
+            }
+            Kind::Hotp => (None, next, next.plus(RESYNC_REACH)),
+        };
+        let in_a_row = |step: &Step| {
+            token.newest_match(one, [*step].into_iter()).is_some()
+                && token.newest_match(two, [step.plus(1)].into_iter()).is_some()
+        };
+        let Some(step) = (first.0..=last.0).map(Step).find(in_a_row) else { continue };
+        if step < next {
+            return Err(ResyncError::Spent);
+        }
+        let drift = present.map_or(0, |present| distance(present, step.plus(1)));
+        if u64::from(drift.unsigned_abs()) > policy.max_drift.get() {
+            return Err(ResyncError::Drift(drift));
+        }
+        let token = TokenState { next: step.plus(2), drift, resync: Step(0) };
+        return Ok(account.state.with_token(*id, token));
+    }
+    Err(ResyncError::NotFound)
+}
