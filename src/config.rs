@@ -156,6 +156,9 @@ pub struct Login {
     /// The same prompts for everybody, so that nobody learns who exists and
     /// who is enabled.
     pub uniform: bool,
+    /// Show nothing where the application wants silence (PAM_SILENT). sudo
+    /// always does, and shows texts all the same when it gets them.
+    pub honour_silent: bool,
     /// In which language users are spoken to.
     pub language: Language,
 }
@@ -171,6 +174,7 @@ impl Default for Login {
             prompt: String::new(),
             echo: false,
             uniform: false,
+            honour_silent: true,
             language: Language::En,
         }
     }
@@ -530,7 +534,7 @@ impl Config {
     }
 
     /// The keys that a service's line in pam.d may override as `key=value`.
-    pub const PER_LOGIN: [&'static str; 19] = [
+    pub const PER_LOGIN: [&'static str; 20] = [
         "service",
         "window",
         "look_ahead",
@@ -548,6 +552,7 @@ impl Config {
         "prompt",
         "echo",
         "uniform",
+        "honour_silent",
         "language",
         "failures",
     ];
@@ -576,6 +581,7 @@ impl Config {
             "prompt" => assign(&mut self.login.prompt, value),
             "echo" => assign(&mut self.login.echo, value),
             "uniform" => assign(&mut self.login.uniform, value),
+            "honour_silent" => assign(&mut self.login.honour_silent, value),
             "language" => assign(&mut self.login.language, value),
             "failures" => assign(&mut self.limits.failures, value),
             _ => return None,
@@ -712,6 +718,7 @@ mod tests {
             "Code? ",
             "true",
             "true",
+            "false",
             "de",
             "9",
         ];

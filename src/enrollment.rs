@@ -37,15 +37,7 @@ pub fn new_record<R: TryRng>(
     issuer: String,
     now: Timestamp,
 ) -> Result<Record, R::Error> {
-    let token = Token {
-        secret: Secret::generate(rng)?,
-        algorithm: config.code.algorithm,
-        digits: config.code.digits,
-        kind: match config.code.kind {
-            KindName::Totp => Kind::Totp { period: config.code.period },
-            KindName::Hotp => Kind::Hotp,
-        },
-    };
+    let token = new_token(rng, config)?;
     Ok(Record {
         user,
         uid,
@@ -58,6 +50,22 @@ pub fn new_record<R: TryRng>(
     })
 }
 
+/// A new token by the configuration.
+///
+/// # Errors
+/// Those of `rng`.
+pub fn new_token<R: TryRng>(rng: &mut R, config: &Config) -> Result<Token, R::Error> {
+    Ok(Token {
+        secret: Secret::generate(rng)?,
+        algorithm: config.code.algorithm,
+        digits: config.code.digits,
+        kind: match config.code.kind {
+            KindName::Totp => Kind::Totp { period: config.code.period },
+            KindName::Hotp => Kind::Hotp,
+        },
+    })
+}
+
 /// What an app needs to know about one token.
 #[derive(Debug)]
 pub struct Enrollment<'a> {
@@ -65,6 +73,8 @@ pub struct Enrollment<'a> {
     pub issuer: &'a str,
     /// Whose it is.
     pub user: &'a UserName,
+    /// Which of the account's tokens.
+    pub id: TokenId,
     /// Until when it must be set up.
     pub deadline: Option<Timestamp>,
     token: &'a Token,
@@ -74,7 +84,8 @@ impl<'a> Enrollment<'a> {
     /// One for each token of the record.
     pub fn of(invitation: &Invitation<'a>) -> impl Iterator<Item = Self> + use<'a> {
         let record = invitation.record();
-        record.tokens.iter().map(|(_, token)| Self {
+        record.tokens.iter().map(|(id, token)| Self {
+            id: *id,
             issuer: &record.issuer,
             user: &record.user,
             deadline: record.deadline,

@@ -115,7 +115,11 @@ fn a_proof_that_a_secret_may_be_shown_is_made_where_it_should_be_and_nowhere_els
     assert_eq!(makers("by_configuration"), ["src/login.rs 1"]);
     assert_eq!(
         makers("by_administrator"),
-        ["src/bin/onetimectl/enable.rs 1", "src/bin/onetimectl/qr.rs 1"]
+        [
+            "src/bin/onetimectl/enable.rs 1",
+            "src/bin/onetimectl/qr.rs 1",
+            "src/bin/onetimectl/token.rs 1"
+        ]
     );
 }
 
@@ -128,7 +132,8 @@ fn the_core_asks_no_clock_no_chance_and_no_system() {
             "Instant",
             "SysRng",
             "std::fs",
-            "std::net",
+            "TcpStream",
+            "UdpSocket",
             "std::env",
             "rustix",
             "nix::",
@@ -222,6 +227,9 @@ fn every_verb_and_option_of_the_tool_stands_in_its_manual_page_and_back() {
     let mut all = options(&help(&[]));
     for verb in verbs.iter().filter(|verb| *verb != "help") {
         all.extend(options(&help(&[verb])));
+    }
+    for verb in ["add", "list", "remove"] {
+        all.extend(options(&help(&["token", verb])));
     }
     assert!(verbs.len() > 8 && all.len() > 10, "{verbs:?} {all:?}");
     let page = text("docs/onetimectl.8");

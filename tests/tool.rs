@@ -415,10 +415,10 @@ fn status_and_list_are_tables_that_tell_pending_active_locked_and_disabled_users
     let world = of_all_kinds();
     let time = r"\d{4}-\d\d-\d\d \d\d:\d\d";
     let mut rows = vec![
-        "USER +OTP +ACTIVATED +SINCE +LAST LOGIN +FAILURES".to_owned(),
-        "alice +yes +no +- +- +0".to_owned(),
-        format!("bob +yes +yes +{time} +{time} +0"),
-        format!("carol +yes +yes +{time} +{time} +locked until {time}"),
+        "USER +OTP +ACTIVATED +SINCE +LAST LOGIN +DRIFT +RECOVERY +FAILURES".to_owned(),
+        "alice +yes +no +- +- +- +- +0".to_owned(),
+        format!("bob +yes +yes +{time} +{time} +-1? +- +0"),
+        format!("carol +yes +yes +{time} +{time} +-1? +- +locked until {time}"),
     ];
     let assert_is = |args: &[&str], rows: &[String]| {
         let table = world.onetimectl(args).ok();
@@ -427,7 +427,7 @@ fn status_and_list_are_tables_that_tell_pending_active_locked_and_disabled_users
     };
     assert_is(&["list"], &rows);
     assert_is(&["status"], &rows);
-    rows.push("daemon +no +- +- +- +0".to_owned());
+    rows.push("daemon +no +- +- +- +- +- +0".to_owned());
     assert_is(&["status", "alice", "bob", "carol", "daemon"], &rows);
     world.onetimectl(&["disable", "--yes", "alice", "bob", "carol"]).ok();
     assert_eq!(world.onetimectl(&["list"]).ok(), "Nobody is enabled.\n");
@@ -441,13 +441,17 @@ fn status_as_json_has_these_keys_for_a_user_and_an_error_alone_for_one_who_is_un
     let rows = rows.as_array().expect("an array");
     let all = [
         "activated",
+        "deadline",
+        "drift",
         "error",
         "failures",
         "issued",
         "last_login",
         "locked_until",
         "otp",
+        "recovery_codes_left",
         "since",
+        "tokens",
         "user",
     ];
     for row in rows {

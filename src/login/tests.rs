@@ -594,7 +594,7 @@ fn a_clock_that_runs_off_is_followed_as_far_as_permitted() {
         let mut account = active(totp(), 0);
         let mut admitted = 0;
         for off in 1..=10_i64 {
-            let now = 30_000 + 3_000 * off as u64;
+            let now = 30_000 + 3_000 * off.unsigned_abs();
             let shown = (now / 30).saturating_add_signed(off * direction);
             let (verdict, state) = judged_with(&account, &hotp_code(shown), now, &config);
             if verdict != Verdict::Admitted(Grant::Code) {

@@ -344,10 +344,15 @@ impl Login<'_> {
         })
     }
 
+    /// Whether texts are shown that need no answer.
+    const fn speaks(&self) -> bool {
+        self.flags & PAM_SILENT == 0 || !self.config.login.honour_silent
+    }
+
     /// Shows a text, unless the application wants silence. Where it cannot
     /// show any, the login goes on: every prompt explains itself.
     fn tell(&self, pamh: &PamHandle, text: &str, tone: Tone) {
-        if self.flags & PAM_SILENT == 0 {
+        if self.speaks() {
             let _unseen = handle::tell(pamh, text, tone).is_err();
         }
     }
@@ -487,7 +492,7 @@ impl Candidate<'_> {
         let config = self.login.config;
         let count = usize::try_from(config.enrollment.recovery_codes.get()).unwrap_or(0);
         // Codes that nobody sees are of no use.
-        if count == 0 || self.login.flags & PAM_SILENT != 0 {
+        if count == 0 || !self.login.speaks() {
             return;
         }
         let mut codes = Vec::new();

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -139,7 +139,9 @@ impl Store {
     /// [`StoreError`].
     pub fn init(dir: &Path, owner: u32) -> Result<Self, StoreError> {
         if let Some(above) = dir.parent() {
-            std::fs::create_dir_all(above).map_err(io_error(above, "make"))?;
+            // Whatever the umask: others must not be able to write there.
+            let mut builder = std::fs::DirBuilder::new();
+            builder.recursive(true).mode(0o755).create(above).map_err(io_error(above, "make"))?;
         }
         make_dir(rustix::fs::CWD, dir, dir)?;
         let top = open_top(dir, owner)?;
@@ -281,11 +283,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn remove(&self, user: &UserName) -> Result<Removed, StoreError> {
-        // Held until the end; a state that cannot be opened safely does not
-        // keep a record alive.
-        let _lock = match self.lock_state(user) {
-            Err(StoreError::Unsafe { .. }) => None,
-            lock => lock?,
+        // Held until the end, and made for it if there is no state: somebody
+        // may be about to issue one. What keeps it from being made or opened
+        // (a full disk, a link) does not keep a record alive.
+        let _lock = match self.create_state(user) {
+            Err(StoreError::Unsafe { .. } | StoreError::Io { .. }) => None,
+            lock => Some(lock?),
         };
         let removed = unlink(&self.users, &self.record_name(user)?)?;
         self.users.sync()?;
@@ -309,16 +312,10 @@ impl Store {
         now: Timestamp,
         window: u64,
     ) -> Result<Repaired, StoreError> {
-        if self.record(user)?.is_none() {
-            // Under the lock: it may be about to be issued.
-            let _lock = self.lock_state(user)?;
-            if self.record(user)?.is_none() {
-                unlink(&self.state, &self.file_name(user)?)?;
-                return Ok(Repaired::NoRecord);
-            }
-        }
+        // Judged under the lock: it may be about to be issued.
         let file = self.create_state(user)?;
         let Some(record) = self.record(user)? else {
+            unlink(&self.state, &self.file_name(user)?)?;
             return Ok(Repaired::NoRecord);
         };
         if self.holding(user, &file, &record).is_ok() {
@@ -327,9 +324,7 @@ impl Store {
         let mut state = State { activated_at: Some(now), ..State::fresh(record.generation) };
         for (id, token) in &record.tokens {
             let Kind::Totp { period } = token.kind else {
-                return Err(
-                    self.record_error(user, "the counter of a hotp token was lost with the state")
-                );
+                return Err(StoreError::CounterLost(user.clone()));
             };
             let present = now.0.checked_div(u64::from(period.get())).unwrap_or(0);
             let next = Step(present).plus(window).plus(1);
@@ -591,7 +586,7 @@ fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     use super::*;

@@ -84,6 +84,26 @@ pub(crate) enum Verb {
         #[arg(required = true, value_name = "USER", value_hint = ValueHint::Username)]
         users: Vec<String>,
     },
+    /// Issue new recovery codes; the old ones are worth nothing then
+    Recovery {
+        /// Whose
+        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        user: String,
+    },
+    /// Find a token again whose clock or counter has run off
+    Resync {
+        /// Whose
+        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        user: String,
+        /// Two codes in a row; better typed at the prompt
+        #[arg(value_name = "CODE", num_args = 2)]
+        codes: Vec<String>,
+    },
+    /// Give a user further tokens, at most 4 in all
+    Token {
+        #[command(subcommand)]
+        verb: TokenVerb,
+    },
     /// End a lock after too many wrong codes
     Unlock {
         /// Whom
@@ -97,11 +117,39 @@ pub(crate) enum Verb {
     },
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct EnableOptions {
-    /// Whom
-    #[arg(required = true, value_name = "USER", value_hint = ValueHint::Username)]
-    pub(crate) users: Vec<String>,
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenVerb {
+    /// Add a token: a code of any works from then on
+    Add {
+        /// Whose
+        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        user: String,
+        #[command(flatten)]
+        token: TokenOptions,
+        /// Read its secret from standard input, in base32, instead of making one
+        #[arg(long)]
+        stdin: bool,
+    },
+    /// Show a user's tokens, without their secrets
+    List {
+        /// Whose
+        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        user: String,
+    },
+    /// Remove a token: its codes work no more
+    Remove {
+        /// Whose
+        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        user: String,
+        /// Its number in the list
+        #[arg(value_name = "ID")]
+        id: u8,
+    },
+}
+
+/// What a token is like.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct TokenOptions {
     /// Codes by time or by counter [default: from the configuration]
     #[arg(long, value_name = "totp|hotp")]
     pub(crate) kind: Option<KindName>,
@@ -114,6 +162,15 @@ pub(crate) struct EnableOptions {
     /// Seconds a code is shown, 15 to 300; totp only [default: from the configuration]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) period: Option<Period>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnableOptions {
+    /// Whom
+    #[arg(required = true, value_name = "USER", value_hint = ValueHint::Username)]
+    pub(crate) users: Vec<String>,
+    #[command(flatten)]
+    pub(crate) token: TokenOptions,
     /// Who issues it, as the app shows it [default: from the configuration]
     #[arg(long, value_name = "TEXT")]
     pub(crate) issuer: Option<String>,
@@ -123,6 +180,9 @@ pub(crate) struct EnableOptions {
     /// Replace the secret of a user who is enabled already
     #[arg(long)]
     pub(crate) new_secret: bool,
+    /// Issue recovery codes too, and show them
+    #[arg(long)]
+    pub(crate) recovery: bool,
     /// Write the QR code to this new file: .png or .svg
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) qr: Option<PathBuf>,

@@ -7,9 +7,10 @@ use anyhow::{bail, ensure};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use pam_onetime::account::{AnyUid, Uid};
-use pam_onetime::config::{Config, KindName, is_issuer};
+use pam_onetime::config::is_issuer;
 use pam_onetime::enrollment::new_record;
 use pam_onetime::login::{Invitation, PasswordProof};
+use pam_onetime::messages;
 use pam_onetime::store::{Issued, Replace, Store};
 use pam_onetime::system::{host_name, now};
 use rand::rngs::SysRng;
@@ -20,12 +21,15 @@ use crate::cli::{Cli, EnableOptions};
 use crate::context::{Context, User};
 use crate::qr::{self, Shown};
 use crate::report::{self, Form};
+use crate::{recovery, token};
 
 #[derive(Serialize)]
 struct Told {
     result: &'static str,
     #[serde(flatten)]
     shown: Option<Shown>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recovery_codes: Vec<recovery::Plain>,
     #[serde(skip)]
     text: Zeroizing<String>,
 }
@@ -66,9 +70,14 @@ fn enable(
         None if options.force => Uid::Any(AnyUid::Any),
         None => bail!("this system knows no such user (--force issues a secret all the same)"),
     };
-    let config = configured(context, options)?;
+    let mut config = token::configured(&context.config, &options.token)?;
+    config.enrollment.deadline = options.deadline.unwrap_or(config.enrollment.deadline);
     let issuer = issuer(context, options)?;
-    let record = new_record(&mut SysRng, &config, known.name, uid, issuer, now()?)?;
+    let mut record = new_record(&mut SysRng, &config, known.name, uid, issuer, now()?)?;
+    let codes = match options.recovery {
+        true => recovery::issue(&mut record)?,
+        false => Vec::new(),
+    };
     let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
     // Written first: where it cannot be, no secret is issued that nobody has seen.
     let file = options.qr.as_deref().map(|path| qr::write(&invitation, path)).transpose()?;
@@ -79,7 +88,12 @@ fn enable(
             qr::discard(file);
             let text = "already enabled, nothing changed (--new-secret issues a different secret)";
             let text = Zeroizing::new(text.to_owned());
-            return Ok(Told { result: "already_enabled", shown: None, text });
+            return Ok(Told {
+                result: "already_enabled",
+                shown: None,
+                recovery_codes: Vec::new(),
+                text,
+            });
         }
         Err(error) => {
             qr::discard(file);
@@ -96,23 +110,16 @@ fn enable(
     if on_screen && context.form == Form::Text {
         text.push_str(&qr::text(&invitation, &context.config));
     }
-    Ok(Told { result: "enabled", shown: on_screen.then(|| Shown::of(&invitation)), text })
-}
-
-/// The configuration, with what was said on the command line.
-fn configured(context: &Context, options: &EnableOptions) -> anyhow::Result<Config> {
-    let mut config = context.config.clone();
-    let code = &mut config.code;
-    code.kind = options.kind.unwrap_or(code.kind);
-    code.algorithm = options.algorithm.unwrap_or(code.algorithm);
-    code.digits = options.digits.unwrap_or(code.digits);
-    code.period = options.period.unwrap_or(code.period);
-    ensure!(
-        code.kind == KindName::Totp || options.period.is_none(),
-        "--period is for totp: a hotp token has none"
-    );
-    config.enrollment.deadline = options.deadline.unwrap_or(config.enrollment.deadline);
-    Ok(config)
+    if !codes.is_empty() && context.form == Form::Text {
+        text.push('\n');
+        text.push_str(&messages::recovery_codes(&codes, context.config.login.language));
+    }
+    Ok(Told {
+        result: "enabled",
+        shown: on_screen.then(|| Shown::of(&invitation)),
+        recovery_codes: recovery::plain(&codes),
+        text,
+    })
 }
 
 fn issuer(context: &Context, options: &EnableOptions) -> anyhow::Result<String> {

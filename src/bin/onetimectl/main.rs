@@ -8,9 +8,12 @@ mod disable;
 mod enable;
 mod init;
 mod qr;
+mod recovery;
 mod repair;
 mod report;
+mod resync;
 mod status;
+mod token;
 mod unlock;
 mod verify;
 
@@ -50,6 +53,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Verify { user, code } => verify::run(&context, user, code.as_deref()),
         Verb::Qr { user, file } => qr::run(&context, user, file.as_deref()),
         Verb::Repair { users } => repair::run(&context, users),
+        Verb::Recovery { user } => recovery::run(&context, user),
+        Verb::Resync { user, codes } => resync::run(&context, user, codes),
+        Verb::Token { verb } => token::run(&context, verb),
         Verb::Unlock { users } => unlock::run(&context, users),
         Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
     }

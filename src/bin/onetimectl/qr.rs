@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use pam_onetime::account::Phase;
+use pam_onetime::account::{MAX_TOKENS, Phase, TokenId};
 use pam_onetime::config::Config;
 use pam_onetime::enrollment::Enrollment;
 use pam_onetime::login::{Invitation, PasswordProof};
@@ -22,20 +22,24 @@ use crate::report;
 /// What an app needs, for a program that hands it out.
 #[derive(Serialize)]
 pub(crate) struct Shown {
-    #[serde(serialize_with = "plain")]
+    #[serde(serialize_with = "report::plain")]
     uri: Zeroizing<String>,
-    #[serde(serialize_with = "plain")]
+    #[serde(serialize_with = "report::plain")]
     secret: Zeroizing<String>,
-}
-
-fn plain<S: serde::Serializer>(text: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(text)
 }
 
 impl Shown {
     /// The first token's: `enable` issues one.
     pub(crate) fn of(invitation: &Invitation<'_>) -> Self {
-        let first = Enrollment::of(invitation).next();
+        Self::in_full(Enrollment::of(invitation).next())
+    }
+
+    /// That of one token.
+    pub(crate) fn of_token(invitation: &Invitation<'_>, id: TokenId) -> Self {
+        Self::in_full(Enrollment::of(invitation).find(|enrollment| enrollment.id == id))
+    }
+
+    fn in_full(first: Option<Enrollment<'_>>) -> Self {
         Self {
             uri: first.as_ref().map(Enrollment::uri).unwrap_or_default(),
             secret: first
@@ -82,11 +86,22 @@ pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow:
     )
 }
 
-/// For a terminal.
+/// For a terminal: all tokens.
 pub(crate) fn text(invitation: &Invitation<'_>, config: &Config) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(32 * 1024));
+    text_of(invitation, config, None)
+}
+
+/// For a terminal: one token, or all.
+pub(crate) fn text_of(
+    invitation: &Invitation<'_>,
+    config: &Config,
+    which: Option<TokenId>,
+) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(MAX_TOKENS * 32 * 1024));
     for enrollment in Enrollment::of(invitation) {
-        text.push_str(&messages::invitation(&enrollment, config));
+        if which.is_none_or(|which| which == enrollment.id) {
+            text.push_str(&messages::invitation(&enrollment, config));
+        }
     }
     text
 }

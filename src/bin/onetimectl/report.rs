@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use pam_onetime::account::UserName;
 use pam_onetime::audit::{self, Outcome, Subject};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 const FAILED: u8 = 1;
 const SOME_FAILED: u8 = 3;
@@ -73,7 +74,7 @@ pub(crate) fn finish<T: Serialize>(form: Form, rows: &[Row<T>]) -> anyhow::Resul
     for row in rows {
         if let Err(error) = &row.result {
             failed = failed.saturating_add(1);
-            eprintln!("onetimectl: {}: {error:#}", row.user);
+            complain(&format!("{}: {error:#}", row.user));
         }
     }
     Ok(match failed {
@@ -83,6 +84,20 @@ pub(crate) fn finish<T: Serialize>(form: Form, rows: &[Row<T>]) -> anyhow::Resul
     })
 }
 
+/// For `serialize_with`: a text that is overwritten when dropped.
+pub(crate) fn plain<S: serde::Serializer>(
+    text: &Zeroizing<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+/// In one piece: other processes may write to the same terminal.
+fn complain(what: &str) {
+    let line = format!("onetimectl: {what}\n");
+    eprint!("{line}");
+}
+
 /// Prints what is not about single users.
 pub(crate) fn say(text: &str) {
     println!("{text}");
@@ -90,15 +105,13 @@ pub(crate) fn say(text: &str) {
 
 /// The whole run failed.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("onetimectl: {error:#}");
+    complain(&format!("{error:#}"));
     ExitCode::from(FAILED)
 }
 
 /// The caller is not root.
 pub(crate) fn not_permitted() -> ExitCode {
-    eprintln!(
-        "onetimectl: not permitted: secrets belong to root; run it as root (sudo onetimectl ...)"
-    );
+    complain("not permitted: secrets belong to root; run it as root (sudo onetimectl ...)");
     ExitCode::from(NOT_PERMITTED)
 }
 

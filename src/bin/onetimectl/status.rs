@@ -21,6 +21,13 @@ struct Told {
     issued: Option<u64>,
     since: Option<u64>,
     last_login: Option<u64>,
+    /// Until when it must be activated.
+    deadline: Option<u64>,
+    tokens: usize,
+    /// Steps that a totp token's clock is ahead, that of the token furthest off.
+    drift: i32,
+    /// `None`: none were issued.
+    recovery_codes_left: Option<usize>,
     failures: u32,
     /// Only while locked.
     locked_until: Option<u64>,
@@ -39,6 +46,10 @@ impl Told {
             issued: account.map(|account| account.record.issued_at.0),
             since,
             last_login: state.and_then(|state| state.last_login).map(|time| time.0),
+            deadline: account.and_then(|account| account.record.deadline).map(|time| time.0),
+            tokens: account.map_or(0, |account| account.record.tokens.len()),
+            drift: account.map_or(0, furthest_off),
+            recovery_codes_left: account.and_then(Account::recovery_codes_left),
             failures: state.map_or(0, |state| state.failures.recent(now, period)),
             locked_until: state
                 .map(|state| state.failures.locked_until)
@@ -47,7 +58,7 @@ impl Told {
         }
     }
 
-    fn cells(&self, user: &str) -> [String; 6] {
+    fn cells(&self, user: &str) -> [String; 8] {
         let word = |yes| if yes { "yes" } else { "no" }.to_owned();
         let time = |time: Option<u64>| time.map_or_else(|| "-".to_owned(), date);
         [
@@ -56,6 +67,8 @@ impl Told {
             if self.otp { word(self.activated) } else { "-".to_owned() },
             time(self.since),
             time(self.last_login),
+            if self.drift == 0 { "-".to_owned() } else { format!("{:+}", self.drift) },
+            self.recovery_codes_left.map_or_else(|| "-".to_owned(), |left| left.to_string()),
             match self.locked_until {
                 Some(until) => format!("locked until {}", date(until)),
                 None => self.failures.to_string(),
@@ -112,7 +125,16 @@ fn enabled(store: &Store) -> anyhow::Result<Vec<String>> {
 fn table(rows: &[Row<Told>]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["USER", "OTP", "ACTIVATED", "SINCE", "LAST LOGIN", "FAILURES"]);
+    table.set_header([
+        "USER",
+        "OTP",
+        "ACTIVATED",
+        "SINCE",
+        "LAST LOGIN",
+        "DRIFT",
+        "RECOVERY",
+        "FAILURES",
+    ]);
     for row in rows {
         if let Ok(told) = &row.result {
             table.add_row(told.cells(&row.user));
@@ -125,6 +147,11 @@ fn table(rows: &[Row<Told>]) -> String {
         return "Nobody is enabled.".to_owned();
     }
     table.trim_fmt()
+}
+
+fn furthest_off(account: &Account) -> i32 {
+    let drifts = account.record.tokens.iter().map(|(id, _)| account.state.token(*id).drift);
+    drifts.max_by_key(|drift| drift.unsigned_abs()).unwrap_or(0)
 }
 
 /// Local time, to the minute.

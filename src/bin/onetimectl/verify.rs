@@ -28,7 +28,7 @@ pub(crate) fn run(context: &Context, user: &str, code: Option<&str>) -> anyhow::
     }
     let typed = match code {
         Some(code) => Zeroizing::new(code.to_owned()),
-        None => ask()?,
+        None => ask("One-time code: ")?,
     };
     report::each(
         context.form,
@@ -68,9 +68,10 @@ pub(crate) fn run(context: &Context, user: &str, code: Option<&str>) -> anyhow::
     )
 }
 
-fn ask() -> anyhow::Result<Zeroizing<String>> {
+/// A code, from the terminal without echo or from standard input.
+pub(crate) fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     if std::io::stdin().is_terminal() {
-        return Ok(Zeroizing::new(rpassword::prompt_password("One-time code: ")?));
+        return Ok(Zeroizing::new(rpassword::prompt_password(prompt)?));
     }
     let mut line = Zeroizing::new(String::with_capacity(64));
     std::io::stdin().read_line(&mut line)?;

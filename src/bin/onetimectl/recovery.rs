@@ -1,0 +1,64 @@
+//! `onetimectl recovery`: codes for the day the phone is lost.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use pam_onetime::account::{Record, Recovery};
+use pam_onetime::code::RecoveryCode;
+use pam_onetime::messages;
+use rand::rngs::SysRng;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::context::{Context, User};
+use crate::report;
+
+/// How many are issued at once.
+const COUNT: usize = 8;
+
+/// A code as JSON.
+#[derive(Serialize)]
+pub(crate) struct Plain(#[serde(serialize_with = "report::plain")] Zeroizing<String>);
+
+#[derive(Serialize)]
+struct Told {
+    recovery_codes: Vec<Plain>,
+    #[serde(skip)]
+    text: Zeroizing<String>,
+}
+
+pub(crate) fn run(context: &Context, user: &str) -> anyhow::Result<ExitCode> {
+    let store = context.store()?;
+    report::each(
+        context.form,
+        &[user.to_owned()],
+        |user| {
+            let known = User::find(user)?;
+            let mut codes = Vec::new();
+            store.amend_record(&known.name, |account| {
+                let mut account = account.clone();
+                codes = issue(&mut account.record)?;
+                Ok::<_, anyhow::Error>(account)
+            })?;
+            if codes.is_empty() {
+                bail!("no codes were made");
+            }
+            report::log(&known.name, "new recovery codes were issued");
+            let text = messages::recovery_codes(&codes, context.config.login.language);
+            Ok(Told { recovery_codes: plain(&codes), text })
+        },
+        |told| told.text.to_string(),
+    )
+}
+
+/// Puts a new set into the record; returns its codes.
+pub(crate) fn issue(record: &mut Record) -> anyhow::Result<Vec<RecoveryCode>> {
+    let (recovery, codes) = Recovery::generate(&mut SysRng, COUNT)?;
+    record.recovery = Some(recovery);
+    Ok(codes)
+}
+
+/// The codes as JSON.
+pub(crate) fn plain(codes: &[RecoveryCode]) -> Vec<Plain> {
+    codes.iter().map(|code| Plain(code.text())).collect()
+}
