@@ -247,3 +247,20 @@ fn no_test_is_ignored() {
         assert!(!text(&path).contains(&ignored), "{}", path.display());
     }
 }
+
+#[test]
+fn every_line_of_the_comparison_names_a_test_that_exists() {
+    let readme = text("README.md");
+    let (_, rest) = readme.split_once("## Compared with").expect("the comparison");
+    let lines = rest.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |"));
+    let tests: String = sources("tests").into_iter().chain(sources("src")).map(text).collect();
+    let mut named = 0;
+    for line in lines {
+        let name = line.rsplit('`').nth(1).unwrap_or_else(|| panic!("no test named: {line}"));
+        let exists =
+            tests.contains(&format!("fn {name}()")) || tests.contains(&format!("test {name} "));
+        assert!(exists, "no such test: {name}");
+        named += 1;
+    }
+    assert!(named > 20, "{named} lines");
+}
