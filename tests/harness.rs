@@ -191,13 +191,13 @@ fn alice_logs_in_by_ssh_with_her_password() {
 #[test]
 fn ssh_with_a_wrong_password_is_refused() {
     let world = world_with(&["sshd"]);
-    let sshd = Sshd::start(&world, "");
+    let mut sshd = Sshd::start(&world, "");
     let mut ssh = sshd.ssh("alice", &["id", "-un"]);
     ssh.expect("Password:");
     ssh.send_line("wrong");
     ssh.expect("Permission denied");
     assert!(!ssh.wait().success());
-    assert!(sshd.log().contains("Failed keyboard-interactive/pam for alice"), "{}", sshd.log());
+    sshd.expect_log("Failed keyboard-interactive/pam for alice");
 }
 
 #[test]

@@ -64,6 +64,12 @@ impl<'w> Sshd<'w> {
         self.daemon.text()
     }
 
+    /// Waits until sshd has logged this.
+    #[track_caller]
+    pub fn expect_log(&mut self, what: &str) {
+        self.daemon.expect(what);
+    }
+
     /// Makes a key pair that logs in as `user`; returns the private key's path in the
     /// world, for `ssh -i`.
     #[track_caller]
