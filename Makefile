@@ -39,7 +39,7 @@ test-deps: ## install what demo and tests need (Debian, Ubuntu)
 	@sh packaging/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 test: test-deps lint ## run every test and every lint
-	$(AS_ROOT) $(CARGO) test --locked
+	$(AS_ROOT) $(CARGO) test --locked --no-fail-fast
 
 lint: ## rustfmt, clippy, man pages
 	$(CARGO) fmt --check
