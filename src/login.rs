@@ -545,10 +545,12 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
     // Only a guess counts, and only with the right password: nobody can lock
     // a user out without it.
     let failures = match refusal {
-        Refusal::WrongCode | Refusal::SpentCode | Refusal::OutOfStep => {
+        Refusal::WrongCode | Refusal::OutOfStep => {
             limits::count_failure(state.failures, now, &config.limits)
         }
-        Refusal::WrongPassword
+        // Using a code twice, in two windows perhaps, is no guess.
+        Refusal::SpentCode
+        | Refusal::WrongPassword
         | Refusal::PasswordService { .. }
         | Refusal::ClockWentBack
         | Refusal::NotACode

@@ -422,6 +422,12 @@ fn uniform_shows_a_stranger_the_same_whoever_is_named() {
     }
     let right = login(&world, "alice", &[ALICE_PASSWORD, "000000"]);
     assert_eq!(right.events, expected.events);
+    // A damaged account does not stand out either.
+    world.remove("/var/lib/onetime/state/carol");
+    let damaged = login(&world, "carol", &[common::CAROL_PASSWORD, ""]);
+    assert_eq!(prompts(&damaged), [PASSWORD, CODE], "{damaged:?}");
+    assert_ne!(damaged.result(), SUCCESS);
+    world.onetimectl(&["enable", "carol", "--new-secret"]).ok();
     // Users who need no code answer what they like, and get in.
     assert_eq!(login(&world, "bob", &[BOB_PASSWORD, ""]).result(), SUCCESS);
     let pending = world.pamtester("test", "carol", &[common::CAROL_PASSWORD, ""]);

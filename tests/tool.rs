@@ -512,7 +512,8 @@ fn verify_judges_a_code_as_a_login_would_and_spends_it() {
     assert_ends(&verify(&first), 0, "alice: right code; activated");
     assert_ends(&verify(&first), 1, "onetimectl: alice: code already used");
     assert_ends(&verify(&second), 0, "alice: right code\n");
-    assert_eq!(status(&world, "alice")["failures"], 1, "the used one");
+    assert_eq!(status(&world, "alice")["failures"], 0, "using a code twice is no guess");
+    assert_ends(&verify("000000"), 1, "onetimectl: alice: wrong code");
 
     assert_ends(&verify("12345"), 1, "a code has 6 to 8 digits");
     assert_ends(&verify("12345x"), 1, "a code has 6 to 8 digits");

@@ -143,8 +143,15 @@ fn attempt(
         login.turn_away(pamh, &typed)?;
         return Err(Trouble::UnknownUser);
     };
-    let store = Store::open(Path::new(&config.store.dir), Store::ROOT)?;
-    let account = store.load(&person.name, person.uid)?;
+    let opened = Store::open(Path::new(&config.store.dir), Store::ROOT)
+        .and_then(|store| Ok((store.load(&person.name, person.uid)?, store)));
+    let (account, store) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            login.turn_away(pamh, &typed)?;
+            return Err(error.into());
+        }
+    };
     let (password, answer) = login.split(pamh, typed, account.as_ref());
     if arguments.debug {
         let (mode, phase) = (arguments.password, account.as_ref().map(Account::phase));
@@ -222,7 +229,7 @@ impl Login<'_> {
         }
     }
 
-    /// Lets an unknown user go through what a known one goes through.
+    /// Lets a user whom nothing is known of go through what others go through.
     fn turn_away(&self, pamh: &mut PamHandle, typed: &Typed) -> Result<(), Trouble> {
         match typed {
             Typed::Combined(answer) => drop(self.verify(pamh, answer.as_bytes())),
