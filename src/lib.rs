@@ -61,5 +61,6 @@ pub mod login;
 pub mod messages;
 #[allow(unsafe_code, reason = "the one room for it")]
 pub(crate) mod pam;
+pub use pam::{CheckedArguments, check_arguments};
 pub mod store;
 pub mod system;

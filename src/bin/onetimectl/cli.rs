@@ -104,6 +104,8 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: TokenVerb,
     },
+    /// Look for what is wrong with this machine's set-up, and say how to mend it
+    Doctor,
     /// End a lock after too many wrong codes
     Unlock {
         /// Whom

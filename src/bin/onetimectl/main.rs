@@ -5,6 +5,7 @@
 mod cli;
 mod context;
 mod disable;
+mod doctor;
 mod enable;
 mod init;
 mod qr;
@@ -43,6 +44,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     // Secrets pass through: no core dump, no ptrace by others.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    if let Verb::Doctor = cli.verb {
+        return doctor::run(cli);
+    }
     let context = Context::read(cli)?;
     match &cli.verb {
         Verb::Init => init::run(&context),
@@ -57,6 +61,6 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Resync { user, codes } => resync::run(&context, user, codes),
         Verb::Token { verb } => token::run(&context, verb),
         Verb::Unlock { users } => unlock::run(&context, users),
-        Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
+        Verb::Doctor | Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }
