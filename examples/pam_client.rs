@@ -27,6 +27,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io::{BufRead, Write};
+use std::os::unix::ffi::OsStringExt;
 
 #[repr(C)]
 struct Message {
@@ -77,11 +78,16 @@ struct Session {
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let mut next = || arguments.next().expect("pam_client SERVICE USER [options]");
-    let (service, user) = (c_string(&next()), c_string(&next()));
+    let mut arguments = std::env::args_os().skip(1);
+    // Any bytes: a user's name need not be text.
+    let mut next = || {
+        let argument = arguments.next().expect("pam_client SERVICE USER [options]");
+        CString::new(argument.into_vec()).expect("an argument has no NUL")
+    };
+    let (service, user) = (next(), next());
     let (mut flags, mut times, mut items, mut operations) = (0, 1, Vec::new(), Vec::new());
     for argument in arguments {
+        let argument = argument.into_string().expect("an option is text");
         match argument.split_once('=') {
             Some(("flags", value)) => flags = value.parse().expect("flags are a number"),
             Some(("times", value)) => times = value.parse().expect("times is a number"),

@@ -1,7 +1,11 @@
 //! Whole logins through the real Linux-PAM, each in a world of its own: what is
 //! shown, what is asked, who gets in, what is logged.
 
-#![allow(clippy::string_slice, reason = "a test fails by panicking")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::string_slice,
+    reason = "a test starts programs and fails by panicking"
+)]
 
 mod common;
 
@@ -568,6 +572,26 @@ fn hostile_user_names_are_refused_and_touch_no_file() {
     for line in world.syslog() {
         assert!(!line.text.contains('\n'), "{line:?}");
     }
+}
+
+#[test]
+fn a_user_name_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = hasty();
+    for name in [&b"\xff\xfealice"[..], b"ali\x80ce", b"alice\xc3"] {
+        let mut client = Client::new(&world, "sshd", "placeholder").command();
+        let arguments: Vec<_> = client
+            .get_args()
+            .map(
+                |word| if word == "placeholder" { std::ffi::OsStr::from_bytes(name) } else { word },
+            )
+            .map(std::ffi::OsStr::to_owned)
+            .collect();
+        client = std::process::Command::new(client.get_program());
+        let run = common::ClientRun::read(finish(client.args(arguments), b"x\nx\n"));
+        assert_eq!(run.result(), AUTH_ERR, "{run:?}");
+    }
+    logged(&world, "outcome=refused");
 }
 
 #[test]
