@@ -132,7 +132,7 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
         .map(|(user, candidate)| {
             let result = importer.import(&user, candidate, &mut seen);
             progress.step();
-            Row { user, result }
+            Row { user: shown(user), result }
         })
         .collect();
     progress.end();
@@ -311,7 +311,7 @@ impl Source {
             Format::Pskc
         } else if first.get(..10).is_some_and(|it| it.eq_ignore_ascii_case("otpauth://")) {
             Format::Otpauth
-        } else if first.starts_with("HOTP") && first.contains(char::is_whitespace) {
+        } else if first.split_whitespace().next().is_some_and(is_oath_type) {
             Format::Oath
         } else if text.contains("\n\" ") {
             Format::Google
@@ -334,6 +334,11 @@ impl Source {
         ensure!(owner == 0 || Some(owner) == uid, "{path}: is owned by uid {owner}, not by {user}");
         Ok(())
     }
+}
+
+/// Secrets in base32 may begin so too, but do not end there.
+fn is_oath_type(word: &str) -> bool {
+    word == "HOTP" || word.starts_with("HOTP/")
 }
 
 /// Reads to the end, and leaves no copies behind on the way.
@@ -376,6 +381,15 @@ fn lines(text: &str) -> impl Iterator<Item = Result<(usize, &str), Malformed>> {
 fn word(text: &str) -> String {
     let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':' | '.' | '+');
     text.chars().filter(allowed).take(32).collect()
+}
+
+/// A name as the report has it: what cannot be a user's name anyway must not
+/// write over the admin's terminal.
+fn shown(user: String) -> String {
+    if UserName::new(user.as_str()).is_ok() {
+        return user;
+    }
+    user.chars().flat_map(char::escape_default).take(64).collect()
 }
 
 /// Turns what the files say of a user into an account.
