@@ -430,7 +430,7 @@ impl<'a> Importer<'a> {
             None => bail!("this system knows no such user (--force imports all the same)"),
         };
         ensure!(
-            seen.insert(known.name.clone()),
+            !seen.contains(&known.name),
             "is another name of {}, who was imported already",
             known.name
         );
@@ -443,6 +443,7 @@ impl<'a> Importer<'a> {
         };
         let account = self.account(known.name, uid, tokens, &mut told)?;
         self.issue(&account)?;
+        seen.insert(account.record.user);
         Ok(told)
     }
 

@@ -21,6 +21,7 @@ pub(crate) const NAMESPACE: &str = "urn:ietf:params:xml:ns:keyprov:pskc";
 pub(crate) const TOTP: &str = "urn:ietf:params:xml:ns:keyprov:pskc:totp";
 pub(crate) const HOTP: &str = "urn:ietf:params:xml:ns:keyprov:pskc:hotp";
 
+const TWICE: &str = "one of its values stands twice";
 /// Nothing in PSKC lies so deep.
 const MAX_DEPTH: usize = 24;
 /// No value of a key is so long.
@@ -73,6 +74,7 @@ struct Package {
     interval: Option<String>,
     drift: Option<String>,
     usages: Vec<String>,
+    has_key: bool,
     /// The first thing that makes the key useless here.
     problem: Option<String>,
     left: Vec<String>,
@@ -228,7 +230,18 @@ impl Package {
             return Ok(());
         };
         match place {
-            ["Key"] => self.algorithm = attribute(start, "Algorithm")?,
+            ["Key"] if self.has_key => self.fail("the package has two keys"),
+            ["Key"] => {
+                self.has_key = true;
+                self.algorithm = attribute(start, "Algorithm")?;
+            }
+            // RFC 6030 section 5: such a key must not be used.
+            ["Key", "Policy", ""] => self.fail("its policy has a part that is not known here"),
+            ["DeviceInfo", ""] => {
+                self.leave("what the file says of the device, such as its serial number");
+            }
+            ["Key" | "DeviceInfo", "Extensions"] | ["Extensions"] => self.leave("extensions"),
+            ["Key", "Data", .., "ValueMAC"] => self.leave("a MAC, which was not checked"),
             ["Key", "AlgorithmParameters", "ResponseFormat"] => {
                 self.length = attribute(start, "Length")?;
                 if attribute(start, "Encoding")?.is_some_and(|encoding| encoding != "DECIMAL") {
@@ -257,30 +270,43 @@ impl Package {
         let Some(place) = path.strip_prefix(&["KeyContainer", "KeyPackage"]) else {
             return;
         };
-        let text = || Some(value.to_owned());
-        match place {
-            ["Key", "UserId"] => self.user = text(),
-            ["DeviceInfo", "UserId"] => self.device_user = text(),
-            ["Key", "Issuer"] => self.issuer = text(),
-            ["Key", "AlgorithmParameters", "Suite"] => self.suite = text(),
+        let field = match place {
+            ["Key", "UserId"] => &mut self.user,
+            ["DeviceInfo", "UserId"] => &mut self.device_user,
+            ["Key", "Issuer"] => &mut self.issuer,
+            ["Key", "AlgorithmParameters", "Suite"] => &mut self.suite,
+            ["Key", "Data", "Counter", "PlainValue"] => &mut self.counter,
+            ["Key", "Data", "Time", "PlainValue"] => &mut self.time,
+            ["Key", "Data", "TimeInterval", "PlainValue"] => &mut self.interval,
+            ["Key", "Data", "TimeDrift", "PlainValue"] => &mut self.drift,
             ["Key", "Data", "Secret", "PlainValue"] => {
                 let mut plain = Zeroizing::new(String::with_capacity(value.len()));
                 plain.extend(value.chars().filter(|letter| !letter.is_ascii_whitespace()));
-                self.secret = Some(plain);
+                return match self.secret {
+                    None => self.secret = Some(plain),
+                    Some(_) => self.fail(TWICE),
+                };
             }
-            ["Key", "Data", "Counter", "PlainValue"] => self.counter = text(),
-            ["Key", "Data", "Time", "PlainValue"] => self.time = text(),
-            ["Key", "Data", "TimeInterval", "PlainValue"] => self.interval = text(),
-            ["Key", "Data", "TimeDrift", "PlainValue"] => self.drift = text(),
-            ["Key", "Policy", "KeyUsage"] => self.usages.push(value.to_owned()),
+            ["Key", "Policy", "KeyUsage"] => return self.usages.push(value.to_owned()),
             ["Key", "Policy", "NumberOfTransactions"] => {
-                self.left.push("NumberOfTransactions: keys here are not counted".to_owned());
+                return self.leave("NumberOfTransactions: keys here are not counted");
             }
             ["Key", "Policy", name @ ("StartDate" | "ExpiryDate")]
             | ["DeviceInfo", name @ ("StartDate" | "ExpiryDate")] => {
-                self.left.push(format!("{name} {}: keys here do not expire", word(value)));
+                return self.leave(&format!("{name} {}: keys here do not expire", word(value)));
             }
-            _ => {}
+            _ => return,
+        };
+        match field {
+            None => *field = Some(value.to_owned()),
+            Some(_) => self.fail(TWICE),
+        }
+    }
+
+    /// Said once, however often it occurs.
+    fn leave(&mut self, what: &str) {
+        if !self.left.iter().any(|left| left == what) {
+            self.left.push(what.to_owned());
         }
     }
 
@@ -493,7 +519,7 @@ mod tests {
                       <PINPolicy PINUsageMode=\"Prepend\"/><KeyUsage>OTP</KeyUsage>\
                       <NumberOfTransactions>9</NumberOfTransactions></Policy>";
         let left = one(&key(HOTP, EIGHT, "", policy)).found.unwrap().left.join("\n");
-        for what in ["ExpiryDate 2030", "PIN policy", "NumberOfTransactions"] {
+        for what in ["ExpiryDate 2030", "PIN policy", "NumberOfTransactions", "serial number"] {
             assert!(left.contains(what), "{what}: {left}");
         }
     }
@@ -505,8 +531,13 @@ mod tests {
             "<EncryptedValue><x:CipherData xmlns:x=\"urn:x\"/></EncryptedValue>",
         );
         let policy = |inner: &str| key(TOTP, EIGHT, "", &format!("<Policy>{inner}</Policy>"));
+        let secret = format!("<Secret><PlainValue>{SECRET}</PlainValue></Secret>");
         for (text, what) in [
             (encrypted, "are encrypted"),
+            (policy("<x:y xmlns:x=\"urn:x\"/>"), "not known here"),
+            (key(TOTP, EIGHT, &secret, ""), "stands twice"),
+            (key(TOTP, EIGHT, "", "<UserId>carol</UserId><UserId>bob</UserId>"), "stands twice"),
+            (key(TOTP, EIGHT, "", "").replace("</Key>", "</Key><Key Id=\"2\"/>"), "two keys"),
             (key("urn:ietf:params:xml:ns:keyprov:pskc:ocra", EIGHT, "", ""), "none of ours"),
             (key(TOTP, &EIGHT.replace('8', "9"), "", ""), "9 digits"),
             (key(TOTP, &EIGHT.replace("DECIMAL", "BASE64"), "", ""), "not decimal"),
