@@ -561,6 +561,12 @@ pub struct Account {
 }
 
 impl Account {
+    /// The account of a record just issued, which no login has touched.
+    #[must_use]
+    pub fn fresh(record: Record) -> Self {
+        Self { state: State::fresh(record.generation), record }
+    }
+
     /// Where it is in its life.
     #[must_use]
     pub const fn phase(&self) -> Phase {

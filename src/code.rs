@@ -101,6 +101,12 @@ impl Secret {
         Zeroizing::new(base32::encode(BASE32, &self.0))
     }
 
+    /// The secret as other formats encode it.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// How strong it is, in bits.
     #[must_use]
     pub fn bits(&self) -> usize {

@@ -13,7 +13,7 @@ use rand::TryRng;
 use zeroize::Zeroizing;
 
 use crate::account::{Generation, Record, Timestamp, TokenId, Uid, UserName};
-use crate::code::{Algorithm, Digits, Kind, Period, Secret, Token};
+use crate::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
 use crate::config::{Config, KindName, Qr};
 use crate::login::Invitation;
 
@@ -97,6 +97,12 @@ impl<'a> Enrollment<'a> {
     /// are left out: the shorter it is, the smaller is its QR code.
     #[must_use]
     pub fn uri(&self) -> Zeroizing<String> {
+        self.uri_from(Step(0))
+    }
+
+    /// As [`Enrollment::uri`], for a counter token that goes on at `counter`.
+    #[must_use]
+    pub fn uri_from(&self, counter: Step) -> Zeroizing<String> {
         let token = self.token;
         let issuer = utf8_percent_encode(self.issuer, RESERVED);
         let user = utf8_percent_encode(self.user.as_str(), RESERVED);
@@ -120,7 +126,7 @@ impl<'a> Enrollment<'a> {
             digits => write!(uri, "&digits={digits}"),
         });
         let written = written.and_then(|()| match token.kind {
-            Kind::Hotp => write!(uri, "&counter=0"),
+            Kind::Hotp => write!(uri, "&counter={}", counter.0),
             Kind::Totp { period } if period == Period::default() => Ok(()),
             Kind::Totp { period } => write!(uri, "&period={period}"),
         });

@@ -24,7 +24,7 @@ use common::{
 use regex::Regex;
 use serde_json::{Value, json};
 
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 12] = [
     "init",
     "enable",
     "disable",
@@ -33,6 +33,8 @@ const VERBS: [&str; 10] = [
     "verify",
     "qr",
     "repair",
+    "import",
+    "export",
     "unlock",
     "completions",
 ];

@@ -425,7 +425,7 @@ impl Candidate<'_> {
         )
         .map_err(|_| Trouble::Random)?;
         // Another login may have been quicker: its record serves both.
-        let _issued = self.store.issue(&record, Replace::No)?;
+        let _issued = self.store.issue(&Account::fresh(record), Replace::No)?;
         let reason = "enabled at login: a new secret was issued";
         audit::send(Outcome::Changed, self.login.subject, reason);
         Ok(self.store.load(name, *uid)?)

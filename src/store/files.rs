@@ -244,14 +244,16 @@ impl Store {
         Ok(self.write_record(&next.record)?)
     }
 
-    /// Puts `record` in force, with a fresh state.
+    /// Puts `account` in force: with a fresh state, or with that which its
+    /// tokens had elsewhere.
     ///
     /// The state goes first, into the slot that the record in force does not
     /// use: at any point, the old account is whole or the new one is.
     ///
     /// # Errors
     /// [`StoreError`]: then a sound account that was in force still is.
-    pub fn issue(&self, record: &Record, replace_old: Replace) -> Result<Issued, StoreError> {
+    pub fn issue(&self, account: &Account, replace_old: Replace) -> Result<Issued, StoreError> {
+        let Account { record, state } = account;
         let user = &record.user;
         // A broken account is told as such, and nothing is made beside it.
         if replace_old == Replace::No && self.inspect(user)?.is_some() {
@@ -265,12 +267,12 @@ impl Store {
             (Replace::Yes, Err(_)) => None,
             (_, Ok(old)) => old,
         };
-        let fresh = State::fresh(record.generation);
+        let first = State { generation: record.generation, ..*state };
         match old.and_then(|old| self.holding(user, &file, &old).ok()) {
             Some(Holding { spare, sequence, .. }) => {
-                self.write_state(user, &file, spare.offset(), &slots::encode(sequence, &fresh))?;
+                self.write_state(user, &file, spare.offset(), &slots::encode(sequence, &first))?;
             }
-            None => self.rewrite_state(user, &file, &fresh)?,
+            None => self.rewrite_state(user, &file, &first)?,
         }
         self.state.sync()?;
         self.write_record(record)?;
@@ -606,6 +608,10 @@ mod tests {
         record(Kind::Totp { period: Period::default() })
     }
 
+    fn fresh() -> Account {
+        Account::fresh(totp())
+    }
+
     fn state_path(store: &Store) -> PathBuf {
         store.path().join("state/alice")
     }
@@ -626,7 +632,7 @@ mod tests {
     #[test]
     fn an_active_account_never_goes_back_to_pending_by_a_damaged_slot() {
         let (_dir, store) = store();
-        store.issue(&totp(), Replace::No).unwrap();
+        store.issue(&fresh(), Replace::No).unwrap();
         activate(&store);
         let good = std::fs::read(state_path(&store)).unwrap();
         for offset in [0, 4096] {
@@ -643,7 +649,7 @@ mod tests {
     fn a_state_of_any_other_size_is_refused_and_repaired_as_active() {
         for size in [0, 1, 512, 4096, 8191, 8193, 100_000] {
             let (_dir, store) = store();
-            store.issue(&totp(), Replace::No).unwrap();
+            store.issue(&fresh(), Replace::No).unwrap();
             File::options().write(true).open(state_path(&store)).unwrap().set_len(size).unwrap();
             assert!(phase(&store).is_err(), "{size}");
             let now = Timestamp(3_000);
@@ -658,13 +664,13 @@ mod tests {
     #[test]
     fn an_account_issued_anew_is_pending_with_the_new_secret_and_the_old_one_whole_until_then() {
         let (_dir, store) = store();
-        store.issue(&totp(), Replace::No).unwrap();
+        store.issue(&fresh(), Replace::No).unwrap();
         activate(&store);
-        assert_eq!(store.issue(&totp(), Replace::No).unwrap(), Issued::AlreadyThere);
+        assert_eq!(store.issue(&fresh(), Replace::No).unwrap(), Issued::AlreadyThere);
         assert!(matches!(phase(&store), Ok(Phase::Active { .. })));
         let old = std::fs::read(store.path().join("users/alice.toml")).unwrap();
         let new = Record { generation: Generation([9; 16]), ..totp() };
-        assert_eq!(store.issue(&new, Replace::Yes).unwrap(), Issued::New);
+        assert_eq!(store.issue(&Account::fresh(new), Replace::Yes).unwrap(), Issued::New);
         assert!(matches!(phase(&store), Ok(Phase::Pending)));
         // As if the rename had never happened.
         std::fs::write(store.path().join("users/alice.toml"), old).unwrap();
@@ -672,13 +678,27 @@ mod tests {
     }
 
     #[test]
+    fn an_account_is_issued_with_the_state_that_it_had_elsewhere_whatever_was_there_before() {
+        let (_dir, store) = store();
+        let token = crate::account::TokenState { next: Step(57), drift: -3, resync: Step(0) };
+        for generation in [Generation([8; 16]), Generation([9; 16])] {
+            let record = Record { generation, ..totp() };
+            let state = State { activated_at: Some(Timestamp(5)), ..State::fresh(generation) };
+            let state = state.with_token(crate::account::TokenId::FIRST, token);
+            let account = Account { record, state };
+            assert_eq!(store.issue(&account, Replace::Yes).unwrap(), Issued::New);
+            assert_eq!(store.inspect(&totp().user).unwrap(), Some(account));
+        }
+    }
+
+    #[test]
     fn a_broken_account_is_not_taken_for_one_that_is_enabled() {
         let (_dir, store) = store();
-        store.issue(&totp(), Replace::No).unwrap();
+        store.issue(&fresh(), Replace::No).unwrap();
         std::fs::remove_file(state_path(&store)).unwrap();
-        assert!(matches!(store.issue(&totp(), Replace::No), Err(StoreError::State { .. })));
+        assert!(matches!(store.issue(&fresh(), Replace::No), Err(StoreError::State { .. })));
         assert!(!state_path(&store).exists(), "nothing was made beside it");
-        assert_eq!(store.issue(&totp(), Replace::Yes).unwrap(), Issued::New);
+        assert_eq!(store.issue(&fresh(), Replace::Yes).unwrap(), Issued::New);
     }
 
     #[test]
@@ -687,13 +707,16 @@ mod tests {
         let long = UserName::new("Ü".repeat(100)).unwrap();
         assert!(store.load(&long, 0).unwrap().is_none());
         let record = Record { user: long, ..totp() };
-        assert!(matches!(store.issue(&record, Replace::No), Err(StoreError::Name(_))));
+        assert!(matches!(
+            store.issue(&Account::fresh(record), Replace::No),
+            Err(StoreError::Name(_))
+        ));
     }
 
     #[test]
     fn init_is_harmless_to_repeat_and_mends_no_mode() {
         let (_dir, store) = store();
-        store.issue(&totp(), Replace::No).unwrap();
+        store.issue(&fresh(), Replace::No).unwrap();
         let path = store.path().to_owned();
         Store::init(&path, store.owner).unwrap();
         assert!(matches!(phase(&store), Ok(Phase::Pending)));

@@ -71,6 +71,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ssh-keygen", "openssh-client"),
     ("pamtester", "pamtester"),
     ("oathtool", "oathtool"),
+    ("google-authenticator", "libpam-google-authenticator"),
+    ("pskctool", "pskctool"),
     ("zbarimg", "zbar-tools"),
 ];
 

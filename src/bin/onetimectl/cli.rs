@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use pam_onetime::code::{Algorithm, Digits, Period};
 use pam_onetime::config::{DEFAULT_PATH, KindName, Span};
@@ -106,6 +106,22 @@ pub(crate) enum Verb {
     },
     /// Look for what is wrong with this machine's set-up, and say how to mend it
     Doctor,
+    /// Take over the tokens that users have already
+    Import(ImportOptions),
+    /// Print the tokens, secrets and all, for another system
+    Export {
+        /// Whose; without any: everybody's
+        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        users: Vec<String>,
+        /// How they are written
+        #[arg(
+            long,
+            value_name = "otpauth|pskc",
+            default_value = "otpauth",
+            hide_possible_values = true
+        )]
+        format: ExportFormat,
+    },
     /// End a lock after too many wrong codes
     Unlock {
         /// Whom
@@ -192,6 +208,53 @@ pub(crate) struct EnableOptions {
     #[arg(long)]
     pub(crate) no_qr: bool,
     /// Also for a user whom this system does not know
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Whose files can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// pam_google_authenticator's
+    Google,
+    /// pam_oath's
+    Oath,
+    /// URIs, one a line
+    Otpauth,
+    /// RFC 6030
+    Pskc,
+}
+
+/// What can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// URIs, one a line
+    Otpauth,
+    /// RFC 6030
+    Pskc,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportOptions {
+    /// From where; - is standard input
+    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true, value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Of which format the files are [default: as name and content have it]
+    #[arg(long, value_name = "google|oath|otpauth|pskc", hide_possible_values = true)]
+    pub(crate) from: Option<Format>,
+    /// Whose the tokens are (oath: whose lines to take)
+    #[arg(long, value_name = "NAME", value_hint = ValueHint::Username)]
+    pub(crate) user: Option<String>,
+    /// Do everything but write
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Replace the tokens of users who are enabled already
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Leave accounts pending: users see the secret until a code has succeeded
+    #[arg(long)]
+    pub(crate) pending: bool,
+    /// Also for users whom this system does not know
     #[arg(long)]
     pub(crate) force: bool,
 }

@@ -39,6 +39,17 @@ impl Context {
     pub(crate) fn store(&self) -> anyhow::Result<Store> {
         Ok(Store::open(self.dir(), Store::ROOT)?)
     }
+
+    /// A store that is not there is made. One whose directory is there but empty
+    /// is not: perhaps it is a mount point whose store is not mounted, and a
+    /// second store below it would let everybody in when it is not.
+    pub(crate) fn open_or_make(&self) -> anyhow::Result<Store> {
+        if self.dir().try_exists()? {
+            self.store()
+        } else {
+            Ok(Store::init(self.dir(), Store::ROOT)?)
+        }
+    }
 }
 
 impl User {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use pam_onetime::account::{AnyUid, Uid};
+use pam_onetime::account::{Account, AnyUid, Uid};
 use pam_onetime::config::is_issuer;
 use pam_onetime::enrollment::new_record;
 use pam_onetime::login::{Invitation, PasswordProof};
@@ -38,24 +38,13 @@ pub(crate) fn run(context: &Context, options: &EnableOptions) -> anyhow::Result<
     if options.qr.is_some() && options.users.len() != 1 {
         Cli::command().error(ErrorKind::ArgumentConflict, "--qr takes one USER").exit();
     }
-    let store = open_or_make(context)?;
+    let store = context.open_or_make()?;
     report::each(
         context.form,
         &options.users,
         |user| enable(context, options, &store, user),
         |told| told.text.to_string(),
     )
-}
-
-/// A store that is not there is made. One whose directory is there but empty
-/// is not: perhaps it is a mount point whose store is not mounted, and a
-/// second store below it would let everybody in when it is not.
-fn open_or_make(context: &Context) -> anyhow::Result<Store> {
-    if context.dir().try_exists()? {
-        context.store()
-    } else {
-        Ok(Store::init(context.dir(), Store::ROOT)?)
-    }
 }
 
 fn enable(
@@ -78,11 +67,13 @@ fn enable(
         true => recovery::issue(&mut record)?,
         false => Vec::new(),
     };
-    let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
+    let account = Account::fresh(record);
+    let record = &account.record;
+    let invitation = Invitation::new(record, &PasswordProof::by_administrator());
     // Written first: where it cannot be, no secret is issued that nobody has seen.
     let file = options.qr.as_deref().map(|path| qr::write(&invitation, path)).transpose()?;
     let replace = if options.new_secret { Replace::Yes } else { Replace::No };
-    match store.issue(&record, replace) {
+    match store.issue(&account, replace) {
         Ok(Issued::New) => {}
         Ok(Issued::AlreadyThere) => {
             qr::discard(file);

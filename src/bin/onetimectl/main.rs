@@ -7,6 +7,8 @@ mod context;
 mod disable;
 mod doctor;
 mod enable;
+mod export;
+mod import;
 mod init;
 mod qr;
 mod recovery;
@@ -60,6 +62,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Recovery { user } => recovery::run(&context, user),
         Verb::Resync { user, codes } => resync::run(&context, user, codes),
         Verb::Token { verb } => token::run(&context, verb),
+        Verb::Import(options) => import::run(&context, options),
+        Verb::Export { users, format } => export::run(&context, users, *format),
         Verb::Unlock { users } => unlock::run(&context, users),
         Verb::Doctor | Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
     }

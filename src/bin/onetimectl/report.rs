@@ -3,8 +3,12 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the place for it")]
 
+use std::cell::OnceCell;
+use std::io::Write;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pam_onetime::account::UserName;
 use pam_onetime::audit::{self, Outcome, Subject};
 use serde::Serialize;
@@ -101,6 +105,61 @@ fn complain(what: &str) {
 /// Prints what is not about single users.
 pub(crate) fn say(text: &str) {
     println!("{text}");
+}
+
+/// Says on standard error what does not fail the run.
+pub(crate) fn warn(what: &str) {
+    complain(what);
+}
+
+/// Writes what another program is to read.
+pub(crate) fn write(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// How far a long run has come: on standard error, if it is a terminal, and
+/// not before it has taken a second.
+pub(crate) struct Progress {
+    begun: Instant,
+    total: usize,
+    what: &'static str,
+    done: std::cell::Cell<usize>,
+    bar: OnceCell<ProgressBar>,
+}
+
+impl Progress {
+    const SILENCE: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new(total: usize, what: &'static str) -> Self {
+        let (begun, bar) = (Instant::now(), OnceCell::new());
+        Self { begun, total, what, done: std::cell::Cell::new(0), bar }
+    }
+
+    /// One more is done.
+    pub(crate) fn step(&self) {
+        self.done.set(self.done.get().saturating_add(1));
+        if self.bar.get().is_none() && self.begun.elapsed() < Self::SILENCE {
+            return;
+        }
+        let bar = self.bar.get_or_init(|| {
+            let length = u64::try_from(self.total).unwrap_or(u64::MAX);
+            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+            let form = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}, {eta} left");
+            bar.set_style(form.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_message(self.what);
+            bar
+        });
+        bar.set_position(u64::try_from(self.done.get()).unwrap_or(u64::MAX));
+    }
+
+    /// All are.
+    pub(crate) fn end(&self) {
+        if let Some(bar) = self.bar.get() {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// The whole run failed.

@@ -116,7 +116,7 @@ fn look(
     Ok(Told::of(account.as_ref(), now, context.config.limits.period))
 }
 
-fn enabled(store: &Store) -> anyhow::Result<Vec<String>> {
+pub(crate) fn enabled(store: &Store) -> anyhow::Result<Vec<String>> {
     let mut names = store.users()?.collect::<Result<Vec<UserName>, _>>()?;
     names.sort();
     Ok(names.into_iter().map(String::from).collect())

@@ -1,0 +1,161 @@
+//! `onetimectl export`: writes tokens for another system, as otpauth URIs or
+//! as PSKC (RFC 6030). What it prints is secret.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use data_encoding::BASE64;
+use pam_onetime::account::Account;
+use pam_onetime::code::{Algorithm, Kind};
+use pam_onetime::enrollment::Enrollment;
+use pam_onetime::login::{Invitation, PasswordProof};
+use pam_onetime::store::Store;
+use quick_xml::escape::escape;
+use serde::Serialize;
+use serde::ser::SerializeSeq;
+use zeroize::Zeroizing;
+
+use crate::cli::{Cli, ExportFormat};
+use crate::context::{Context, User};
+use crate::import::pskc;
+use crate::report::{self, Form, Row};
+use crate::status;
+
+/// Enough for what is written of one token.
+const ENOUGH: usize = 4096;
+
+#[derive(Serialize)]
+struct Told {
+    #[serde(serialize_with = "plain")]
+    uris: Vec<Zeroizing<String>>,
+    #[serde(skip)]
+    packages: Vec<Zeroizing<String>>,
+}
+
+fn plain<S: serde::Serializer>(
+    texts: &[Zeroizing<String>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut all = serializer.serialize_seq(Some(texts.len()))?;
+    texts.iter().try_for_each(|text| all.serialize_element(text.as_str()))?;
+    all.end()
+}
+
+/// Without users: everybody.
+pub(crate) fn run(
+    context: &Context,
+    users: &[String],
+    format: ExportFormat,
+) -> anyhow::Result<ExitCode> {
+    if context.form == Form::Json && format == ExportFormat::Pskc {
+        Cli::command().error(ErrorKind::ArgumentConflict, "--json goes with otpauth").exit();
+    }
+    let store = context.store()?;
+    if std::io::stdout().is_terminal() {
+        report::warn("what follows are secrets: whoever sees them can make every code");
+    }
+    let users = if users.is_empty() { status::enabled(&store)? } else { users.to_vec() };
+    let rows: Vec<_> =
+        users.into_iter().map(|user| Row { result: export(&store, &user), user }).collect();
+    if context.form == Form::Text {
+        let told = || rows.iter().filter_map(|row| row.result.as_ref().ok());
+        match format {
+            ExportFormat::Otpauth => {
+                for uri in told().flat_map(|told| &told.uris) {
+                    report::write(uri).and_then(|()| report::write("\n"))?;
+                }
+            }
+            // A container without keys would be none.
+            ExportFormat::Pskc if told().next().is_some() => {
+                report::write(
+                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<KeyContainer Version=\"1.0\" xmlns=\"",
+                )?;
+                report::write(pskc::NAMESPACE)?;
+                report::write("\">\n")?;
+                for package in told().flat_map(|told| &told.packages) {
+                    report::write(package)?;
+                }
+                report::write("</KeyContainer>\n")?;
+            }
+            ExportFormat::Pskc => {}
+        }
+    }
+    report::finish(context.form, &rows)
+}
+
+fn export(store: &Store, user: &str) -> anyhow::Result<Told> {
+    let known = User::find(user)?;
+    let account = match &known.person {
+        Some(person) => store.load(&known.name, person.uid)?,
+        None => store.inspect(&known.name)?,
+    };
+    let Some(account) = account else { bail!("is not enabled") };
+    let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
+    let uris = Enrollment::of(&invitation)
+        .map(|token| token.uri_from(account.state.token(token.id).next))
+        .collect();
+    let packages = packages(&account).context("a token cannot be written")?;
+    report::log(&known.name, "exported: the secret was shown to an administrator");
+    Ok(Told { uris, packages })
+}
+
+/// A KeyPackage for each token.
+fn packages(account: &Account) -> Result<Vec<Zeroizing<String>>, std::fmt::Error> {
+    let Account { record, state } = account;
+    let user = record.user.as_str();
+    let mut packages = Vec::new();
+    for (id, token) in &record.tokens {
+        let at = state.token(*id);
+        let algorithm = match token.kind {
+            Kind::Totp { .. } => pskc::TOTP,
+            Kind::Hotp => pskc::HOTP,
+        };
+        // Reserved at once: a string that grows leaves copies behind.
+        let mut xml = Zeroizing::new(String::with_capacity(ENOUGH));
+        let name = format!("{user}-{}", id.get());
+        writeln!(xml, "  <KeyPackage>")?;
+        writeln!(xml, "    <Key Id=\"{}\" Algorithm=\"{algorithm}\">", escape(name.as_str()))?;
+        writeln!(xml, "      <Issuer>{}</Issuer>", escape(record.issuer.as_str()))?;
+        writeln!(xml, "      <AlgorithmParameters>")?;
+        match token.algorithm {
+            Algorithm::Sha1 => {}
+            other @ (Algorithm::Sha256 | Algorithm::Sha512) => {
+                writeln!(xml, "        <Suite>HMAC-{other}</Suite>")?;
+            }
+        }
+        writeln!(
+            xml,
+            "        <ResponseFormat Encoding=\"DECIMAL\" Length=\"{}\"/>",
+            token.digits
+        )?;
+        writeln!(xml, "      </AlgorithmParameters>")?;
+        let secret = Zeroizing::new(BASE64.encode(token.secret.as_bytes()));
+        writeln!(xml, "      <Data>")?;
+        value(&mut xml, "Secret", &secret)?;
+        match token.kind {
+            Kind::Hotp => value(&mut xml, "Counter", &at.next.0.to_string())?,
+            Kind::Totp { period } => {
+                // The schema has it in 32 bits; a step beyond that is none of now.
+                let last = at.next.minus(1).0;
+                if last > 0 && i32::try_from(last).is_ok() {
+                    value(&mut xml, "Time", &last.to_string())?;
+                }
+                value(&mut xml, "TimeInterval", &period.to_string())?;
+                value(&mut xml, "TimeDrift", &at.drift.to_string())?;
+            }
+        }
+        writeln!(xml, "      </Data>")?;
+        writeln!(xml, "      <UserId>{}</UserId>", escape(pskc::user_id(user)))?;
+        writeln!(xml, "    </Key>\n  </KeyPackage>")?;
+        packages.push(xml);
+    }
+    Ok(packages)
+}
+
+fn value(xml: &mut String, name: &str, value: &str) -> std::fmt::Result {
+    writeln!(xml, "        <{name}><PlainValue>{value}</PlainValue></{name}>")
+}

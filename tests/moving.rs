@@ -1,0 +1,571 @@
+//! Moving in and out: users who were enrolled by the real google-authenticator, who
+//! have logged in by the real pam_oath, or whose keys pskctool wrote, log in here with
+//! the token they have; and what is exported is accepted there.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "a test starts programs, and fails by panicking"
+)]
+
+mod common;
+
+use std::fmt::Write;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{
+    ALICE_PASSWORD, BOB_PASSWORD, Finished, TotpOptions, World, activate, code, current_code,
+    enable, finish, finish_within, hotp_code, installed, secret,
+};
+use serde_json::Value;
+
+/// The secret of RFC 4226's examples, as base32, hexadecimal and base64.
+const BASE32: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+const HEX: &str = "3132333435363738393031323334353637383930";
+const BASE64: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTA=";
+
+/// An installed world in which a failure is told at once.
+fn hasty() -> World {
+    let world = installed();
+    world.pam_service("onetime-password", "auth required pam_unix.so nodelay\n");
+    world
+}
+
+/// More users, with alice's password.
+fn people(world: &World, names: &[String]) {
+    let (mut passwd, mut shadow) = (world.read_text("/etc/passwd"), world.read_text("/etc/shadow"));
+    let hash =
+        shadow.lines().find_map(|line| line.strip_prefix("alice:")).expect("alice").to_owned();
+    for (name, uid) in names.iter().zip(3000..) {
+        writeln!(passwd, "{name}:x:{uid}:{uid}::/nonexistent:/bin/sh").expect("a string takes it");
+        writeln!(shadow, "{name}:{hash}").expect("a string takes it");
+    }
+    world.write("/etc/passwd", passwd.as_bytes(), 0o644);
+    world.write("/etc/shadow", shadow.as_bytes(), 0o640);
+}
+
+/// Whether password and code let somebody in, through the shipped stack of sshd.
+fn admitted(world: &World, user: &str, code: &str) -> bool {
+    let password = if user == "bob" { BOB_PASSWORD } else { ALICE_PASSWORD };
+    let run = world.pamtester("sshd", user, &[password, code]);
+    assert_eq!(run.prompts.len(), 2, "an active user is asked for both: {}", run.output);
+    run.success
+}
+
+#[track_caller]
+fn import(world: &World, arguments: &[&str]) -> Finished {
+    world.onetimectl(&[&["import"], arguments].concat())
+}
+
+/// Imports this file; the report as JSON.
+#[track_caller]
+fn imported(world: &World, text: &str, options: &[&str]) -> Vec<Value> {
+    world.write("/root/tokens", text.as_bytes(), 0o600);
+    let run = world.onetimectl(&[&["--json", "import", "/root/tokens"], options].concat());
+    let rows: Vec<Value> =
+        serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.text()));
+    assert!(!run.text().contains(BASE32) && !run.text().contains(HEX), "{}", run.text());
+    rows
+}
+
+/// All that is in the store, byte by byte.
+fn store(world: &World) -> String {
+    world
+        .run("sh", &["-euc", "cd /var/lib/onetime && find . -type f | sort | xargs sha256sum"])
+        .ok()
+}
+
+// --- pam_google_authenticator ---
+
+/// Enrols alice with the real program; the secret.
+fn google(world: &World, options: &[&str]) -> String {
+    let mut program = world.command_as("alice", "google-authenticator");
+    finish(program.args(options).args(["-f", "-q", "-C"]), b"").ok();
+    let file = world.read_text("/home/alice/.google_authenticator");
+    file.lines().next().expect("the secret").to_owned()
+}
+
+#[test]
+fn a_user_of_pam_google_authenticator_moves_with_her_token_and_what_is_spent_stays_spent() {
+    let world = hasty();
+    let secret = google(&world, &["-t", "-d", "-r", "3", "-R", "30", "-w", "17"]);
+    world.pam_service("google", "auth required pam_google_authenticator.so\n");
+    let used = current_code(&secret, 0);
+    assert!(world.pamtester("google", "alice", &[&used]).success);
+
+    let report = import(&world, &["/home/alice/.google_authenticator"]).ok();
+    for what in ["RATE_LIMIT", "WINDOW_SIZE 17", "window = 8", "5 scratch codes", "1 imported"] {
+        assert!(report.contains(what), "{what}: {report}");
+    }
+    assert!(!report.contains(&secret), "{report}");
+    assert!(world.onetimectl(&["status", "alice"]).ok().contains("yes"));
+    assert!(!admitted(&world, "alice", &used), "it was used there");
+    assert!(admitted(&world, "alice", &current_code(&secret, 1)));
+}
+
+#[test]
+fn a_counter_token_of_pam_google_authenticator_goes_on_where_it_stood() {
+    let world = hasty();
+    let secret = google(&world, &["-c", "-u", "-w", "17"]);
+    world.pam_service("google", "auth required pam_google_authenticator.so\n");
+    let used = hotp_code(&secret, 3, 6);
+    assert!(world.pamtester("google", "alice", &[&used]).success);
+    let report = import(&world, &["--from", "google", "/home/alice/.google_authenticator"]).ok();
+    assert!(report.contains("look_ahead = 16"), "{report}");
+    assert!(!admitted(&world, "alice", &used));
+    assert!(admitted(&world, "alice", &hotp_code(&secret, 4, 6)));
+}
+
+#[test]
+fn a_token_whose_clock_is_off_is_followed_as_pam_google_authenticator_followed_it() {
+    let world = hasty();
+    let file = format!("{BASE32}\n\" TIME_SKEW 5\n\" TOTP_AUTH\n");
+    world.write("/root/google/bob", file.as_bytes(), 0o600);
+    import(&world, &["/root/google/bob"]).ok();
+    assert!(!admitted(&world, "bob", &current_code(BASE32, 0)), "it is out of the window");
+    assert!(admitted(&world, "bob", &current_code(BASE32, 5)));
+
+    world.write("/root/google/bob", file.replace('5', "-50").as_bytes(), 0o600);
+    let report = import(&world, &["--replace", "/root/google/bob"]).ok();
+    assert!(report.contains("50 steps off, but max_drift"), "{report}");
+}
+
+#[test]
+fn a_users_own_file_cannot_bring_anothers_secret_nor_be_about_another() {
+    let world = hasty();
+    google(&world, &["-t", "-d", "-u", "-W"]);
+    let victim = "/home/alice/.google_authenticator";
+    let theirs = world.path("/home/bob/.google_authenticator");
+    let before = store(&world);
+    symlink(victim, &theirs).expect("a link");
+    let run = import(&world, &["/home/bob/.google_authenticator"]);
+    assert!(run.stderr.contains("bob: is a symbolic link"), "{}", run.text());
+    std::fs::remove_file(&theirs).expect("it can be removed");
+    std::fs::hard_link(world.path(victim), &theirs).expect("a link");
+    let run = import(&world, &["/home/bob/.google_authenticator"]);
+    assert!(run.stderr.contains("hard links"), "{}", run.text());
+    std::fs::remove_file(&theirs).expect("it can be removed");
+    world.run("cp", &["-p", victim, "/home/bob/.google_authenticator"]).ok();
+    let run = import(&world, &["/home/bob/.google_authenticator"]);
+    assert!(run.stderr.contains("is owned by uid 2001, not by bob"), "{}", run.text());
+    world.run("mkfifo", &["/home/carol/.google_authenticator"]).ok();
+    let run = import(&world, &["/home/carol/.google_authenticator"]);
+    assert!(run.stderr.contains("not a regular file"), "{}", run.text());
+    // By its name it is bob's and of one format, whatever stands in it.
+    let hostile = format!("HOTP root - {HEX}\n");
+    world.write("/home/bob/.google_authenticator", hostile.as_bytes(), 0o600);
+    world.write("/home/bob/tokens", hostile.as_bytes(), 0o600);
+    world.run("chown", &["bob", "/home/bob/.google_authenticator", "/home/bob/tokens"]).ok();
+    let run = import(&world, &["/home/bob/.google_authenticator"]);
+    assert!(run.stderr.contains("onetimectl: bob: "), "{}", run.text());
+    let run = import(&world, &["/home/bob/tokens"]);
+    assert!(run.stderr.contains("does not belong to root: --from"), "{}", run.text());
+    assert_eq!(store(&world), before);
+}
+
+#[test]
+fn one_damaged_file_does_not_keep_the_others_from_being_imported() {
+    let world = hasty();
+    google(&world, &["-t", "-d", "-u", "-W"]);
+    world.write("/home/bob/.google_authenticator", b"\xff\xfe", 0o400);
+    let files = ["alice", "bob", "carol"].map(|user| format!("/home/{user}/.google_authenticator"));
+    let run = import(&world, &[&files[0], &files[1], &files[2]]);
+    assert_eq!(run.status.code(), Some(3), "{}", run.text());
+    assert!(run.stdout.contains("1 imported, 2 failed"), "{}", run.text());
+    for what in ["onetimectl: bob: line 1: not text", "onetimectl: carol: No such file"] {
+        assert!(run.stderr.contains(what), "{what}: {}", run.text());
+    }
+}
+
+// --- pam_oath ---
+
+#[test]
+fn users_of_pam_oath_move_with_every_type_of_token_and_what_is_spent_stays_spent() {
+    let world = hasty();
+    let kinds = [
+        ("HOTP", 6, None),
+        ("HOTP/E", 6, None),
+        ("HOTP/E/7", 7, None),
+        ("HOTP/E/8", 8, None),
+        ("HOTP/T30", 6, Some(30)),
+        ("HOTP/T30/8", 8, Some(30)),
+        ("HOTP/T60/7", 7, Some(60)),
+    ];
+    let names: Vec<String> = (0..kinds.len()).map(|number| format!("user{number}")).collect();
+    people(&world, &names);
+    let mut file = "# users of pam_oath\n\n".to_owned();
+    for (name, (kind, ..)) in names.iter().zip(kinds) {
+        writeln!(file, "{kind}\t{name}\t-\t{HEX}").expect("a string takes it");
+    }
+    world.write("/etc/users.oath", file.as_bytes(), 0o600);
+    let shown = |(_, digits, period): (&str, u32, Option<u64>), ahead: i64| match period {
+        Some(period) => {
+            let options =
+                TotpOptions { digits, period, offset_steps: ahead, ..TotpOptions::default() };
+            code(BASE32, options)
+        }
+        None => hotp_code(BASE32, 7 + ahead.unsigned_abs(), digits),
+    };
+    let mut used = Vec::new();
+    for (name, kind) in names.iter().zip(kinds) {
+        let digits = kind.1;
+        world.pam_service(
+            "oath",
+            &format!(
+                "auth required pam_oath.so usersfile=/etc/users.oath window=20 digits={digits}\n"
+            ),
+        );
+        let code = shown(kind, 0);
+        let run = world.pamtester("oath", name, &[&code]);
+        assert!(run.success, "{}: {}", kind.0, run.output);
+        used.push(code);
+    }
+    let after = world.read_text("/etc/users.oath");
+    assert!(after.contains(&format!("HOTP\tuser0\t-\t{HEX}\t7\t{}", used[0])), "{after}");
+
+    let report = import(&world, &["/etc/users.oath"]).ok();
+    assert!(report.contains("7 imported, 0 failed"), "{report}");
+    for ((name, kind), used) in names.iter().zip(kinds).zip(&used) {
+        assert!(!admitted(&world, name, used), "{}: it was used there", kind.0);
+        assert!(admitted(&world, name, &shown(kind, 1)), "{}", kind.0);
+    }
+}
+
+#[test]
+fn several_lines_are_several_tokens_and_a_password_is_reported() {
+    let world = hasty();
+    let file = format!(
+        "HOTP alice - {HEX} 5\nHOTP bob hunter2 {HEX}\nHOTP/T30 alice + {}\n",
+        HEX.replace("39", "40")
+    );
+    let rows = imported(&world, &file, &[]);
+    assert_eq!(rows[0]["tokens"], 2, "{rows:?}");
+    assert!(rows[1]["not_carried_over"][0].as_str().is_some_and(|text| text.contains("password")));
+    assert!(!format!("{rows:?}").contains("hunter2"));
+    assert!(admitted(&world, "alice", &hotp_code(BASE32, 5, 6)));
+    let tokens = world.onetimectl(&["token", "list", "alice"]).ok();
+    assert!(tokens.contains("hotp") && tokens.contains("totp"), "{tokens}");
+    assert!(admitted(&world, "bob", &hotp_code(BASE32, 0, 6)));
+
+    let many: String = (0..5).map(|n| format!("HOTP carol - {HEX}0{n}\n")).collect();
+    let rows = imported(&world, &many, &[]);
+    assert!(
+        rows[0]["error"].as_str().is_some_and(|error| error.contains("more than 4")),
+        "{rows:?}"
+    );
+    let twice = format!("HOTP carol - {HEX}\nHOTP/E/8 carol - {HEX}\n");
+    let rows = imported(&world, &twice, &[]);
+    assert!(
+        rows[0]["error"].as_str().is_some_and(|error| error.contains("same secret")),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn a_user_fails_whole_and_the_others_do_not() {
+    let world = hasty();
+    let file = format!(
+        "HOTP alice - {HEX}\nHOTP/T30/9 alice - {}\nHOTP bob - {HEX}\nHOTP nobody9 - {HEX}\n",
+        HEX.replace("39", "40")
+    );
+    world.write("/root/users.oath", file.as_bytes(), 0o600);
+    let run = import(&world, &["/root/users.oath"]);
+    assert_eq!(run.status.code(), Some(3));
+    assert!(run.stdout.contains("1 imported, 2 failed"), "{}", run.text());
+    assert!(run.stderr.contains("alice: line 2: 9 digits"), "{}", run.text());
+    assert!(
+        run.stderr.contains("nobody9: this system knows no such user (--force"),
+        "{}",
+        run.text()
+    );
+    assert!(!world.exists("/var/lib/onetime/users/alice.toml"));
+    let run = import(&world, &["--user", "nobody9", "--force", "/root/users.oath"]);
+    assert!(run.success() && run.stdout.contains("1 imported, 0 failed"), "{}", run.text());
+    assert!(world.read_text("/var/lib/onetime/users/nobody9.toml").contains("uid = \"any\""));
+}
+
+#[test]
+fn a_last_login_in_the_future_is_told_and_not_taken_over() {
+    let world = hasty();
+    let file = format!("HOTP/T30 alice - {HEX} 0 000000 2099-01-01T00:00:00L\n");
+    let rows = imported(&world, &file, &[]);
+    assert!(rows[0]["error"].as_str().is_some_and(|error| error.contains("time zone")), "{rows:?}");
+}
+
+#[test]
+fn two_thousand_users_are_imported_in_one_go_and_reported_exactly() {
+    let world = hasty();
+    let names: Vec<String> = (0..2000).map(|number| format!("u{number:04}")).collect();
+    people(&world, &names);
+    let mut file = String::new();
+    for (number, name) in names.iter().enumerate() {
+        // Every hundredth is no good.
+        let kind = if number % 100 == 99 { "HOTP/T5" } else { "HOTP" };
+        writeln!(file, "{kind} {name} - {number:08x}{HEX} {number}").expect("a string takes it");
+    }
+    world.write("/root/users.oath", file.as_bytes(), 0o600);
+    let begun = Instant::now();
+    let mut tool = world.command("onetimectl");
+    tool.args(["--json", "import", "/root/users.oath"]);
+    let run = finish_within(&mut tool, b"", Duration::from_secs(240));
+    println!("2,000 users in {:?}", begun.elapsed());
+    assert_eq!(run.status.code(), Some(3));
+    let rows: Vec<Value> = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(rows.len(), 2000);
+    for ((number, name), row) in names.iter().enumerate().zip(&rows) {
+        assert_eq!(row["user"], name.as_str());
+        assert_eq!(row["error"].is_null(), number % 100 != 99, "{row}");
+        assert!(row["error"].is_null() == (row["result"] == "imported"), "{row}");
+    }
+    assert_eq!(world.list("/var/lib/onetime/users").len(), 1980);
+    let secret = secret(&world, "u1234");
+    assert!(admitted(&world, "u1234", &hotp_code(&secret, 1234, 6)));
+}
+
+// --- PSKC ---
+
+/// Runs pskctool on a file; what it says.
+#[track_caller]
+fn pskctool(mode: &str, text: &str) -> String {
+    let mut program = Command::new("pskctool");
+    finish(program.args(["--strict", mode]), text.as_bytes()).ok()
+}
+
+fn container(packages: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<KeyContainer Version=\"1.0\" \
+         xmlns=\"urn:ietf:params:xml:ns:keyprov:pskc\">\n{packages}</KeyContainer>\n"
+    )
+}
+
+/// A KeyPackage as the figures of RFC 6030 have them.
+fn package(user: &str, kind: &str, data: &str) -> String {
+    format!(
+        "<KeyPackage><DeviceInfo><Manufacturer>Manufacturer</Manufacturer><SerialNo>987</SerialNo>\
+         <UserId>UID={user},DC=example-bank,DC=net</UserId></DeviceInfo>\
+         <CryptoModuleInfo><Id>CM_ID_001</Id></CryptoModuleInfo>\
+         <Key Id=\"{user}\" Algorithm=\"urn:ietf:params:xml:ns:keyprov:pskc:{kind}\">\
+         <Issuer>Issuer</Issuer><AlgorithmParameters>\
+         <ResponseFormat Length=\"8\" Encoding=\"DECIMAL\"/></AlgorithmParameters>\
+         <Data><Secret><PlainValue>{BASE64}</PlainValue></Secret>{data}</Data></Key></KeyPackage>\n"
+    )
+}
+
+#[test]
+fn keys_that_pskctool_validates_are_imported_and_what_is_exported_it_validates_too() {
+    let world = hasty();
+    let text = container(&format!(
+        "{}{}",
+        package("alice", "hotp", "<Counter><PlainValue>57</PlainValue></Counter>"),
+        package("bob", "totp", "<TimeInterval><PlainValue>60</PlainValue></TimeInterval>")
+    ));
+    assert!(pskctool("--validate", &text).contains("OK"));
+    let rows = imported(&world, &text, &[]);
+    assert!(rows.len() == 2 && rows.iter().all(|row| row["error"].is_null()), "{rows:?}");
+    let time = TotpOptions { digits: 8, period: 60, ..TotpOptions::default() };
+    assert!(admitted(&world, "alice", &hotp_code(BASE32, 58, 8)));
+    assert!(admitted(&world, "bob", &code(BASE32, time)));
+
+    let exported = world.onetimectl(&["export", "--format", "pskc"]).ok();
+    assert!(pskctool("--validate", &exported).contains("OK"), "{exported}");
+    let info = pskctool("--info", &exported);
+    for what in ["Key Counter: 59", "Key TimeInterval: 60", "Key User Id: UID=bob", BASE64] {
+        assert!(info.contains(what), "{what}: {info}");
+    }
+    let before = (store_of(&world, "alice"), store_of(&world, "bob"));
+    world.onetimectl(&["disable", "--yes", "alice", "bob"]).ok();
+    let rows = imported(&world, &exported, &[]);
+    assert!(rows.len() == 2 && rows.iter().all(|row| row["error"].is_null()), "{rows:?}");
+    assert_eq!((store_of(&world, "alice"), store_of(&world, "bob")), before);
+    assert!(!admitted(&world, "alice", &hotp_code(BASE32, 58, 8)), "it was spent before");
+    assert!(admitted(&world, "alice", &hotp_code(BASE32, 59, 8)));
+    assert!(!admitted(&world, "bob", &code(BASE32, time)), "so was this");
+    assert!(admitted(&world, "bob", &code(BASE32, TotpOptions { offset_steps: 1, ..time })));
+}
+
+/// What a record says of the tokens, without what is new with each issue.
+fn store_of(world: &World, user: &str) -> String {
+    let record = world.read_text(&format!("/var/lib/onetime/users/{user}.toml"));
+    let changing = |line: &&str| {
+        !["checksum", "generation", "issued_at"].iter().any(|name| line.starts_with(name))
+    };
+    record.lines().filter(changing).flat_map(|line| [line, "\n"]).collect()
+}
+
+#[test]
+fn a_file_that_pskctool_has_signed_is_imported_and_the_signature_is_mentioned() {
+    let world = hasty();
+    let signed = include_str!("data/pskctool-signed.xml");
+    assert!(pskctool("--info", signed).contains("Signed: YES"));
+    let rows = imported(&world, signed, &["--from", "pskc"]);
+    assert_eq!(rows[0]["user"], "bob");
+    assert!(rows[0]["not_carried_over"].to_string().contains("signature"), "{rows:?}");
+    assert!(admitted(&world, "bob", &current_code(BASE32, 0)));
+}
+
+// --- otpauth ---
+
+#[test]
+fn what_is_exported_as_uris_is_imported_as_the_same_tokens() {
+    let world = hasty();
+    enable(&world, "alice");
+    let options = ["--kind", "hotp", "--digits", "8", "--algorithm", "SHA512", "--issuer", "A & Ö"];
+    world.onetimectl(&[&["enable", "bob"], &options[..]].concat()).ok();
+    activate(&world, "carol");
+    world.onetimectl(&["token", "add", "carol", "--period", "60"]).ok();
+    let users = ["alice", "bob", "carol"];
+    let exported = world.onetimectl(&["export"]).ok();
+    assert_eq!(exported.lines().count(), 4, "{exported}");
+    let before = users.map(|user| store_of(&world, user));
+    world.onetimectl(&["disable", "--yes", "alice", "bob", "carol"]).ok();
+    world.write("/root/uris", exported.as_bytes(), 0o600);
+    import(&world, &["/root/uris"]).ok();
+    assert_eq!(users.map(|user| store_of(&world, user)), before);
+    let logged = world.syslog();
+    assert!(
+        logged
+            .iter()
+            .any(|line| line.text.contains("user=carol") && line.text.contains("exported"))
+    );
+    assert!(logged.iter().all(|line| !line.text.contains(&secret(&world, "carol"))));
+
+    let one = world.onetimectl(&["--json", "export", "bob", "nobody9"]);
+    assert_eq!(one.status.code(), Some(3), "{}", one.text());
+    let rows: Vec<Value> = serde_json::from_str(&one.stdout).expect("JSON");
+    assert!(rows[0]["uris"][0].as_str().is_some_and(|uri| exported.contains(uri)), "{rows:?}");
+    assert!(one.stderr.contains("nobody9: is not enabled"), "{}", one.text());
+}
+
+#[test]
+fn a_uri_of_another_service_is_given_to_whom_the_admin_names() {
+    let world = hasty();
+    let uri = format!("otpauth://totp/Corp:alice%40example.com?secret={BASE32}&issuer=Corp&logo=x");
+    let rows = imported(&world, &uri, &[]);
+    assert!(
+        rows[0]["error"].as_str().is_some_and(|error| error.contains("no such user")),
+        "{rows:?}"
+    );
+    let rows = imported(&world, &uri, &["--user", "alice"]);
+    assert_eq!(rows[0]["result"], "imported", "{rows:?}");
+    assert_eq!(rows[0]["not_carried_over"][0], "the unknown parameter logo");
+    assert!(admitted(&world, "alice", &current_code(BASE32, 0)));
+}
+
+#[test]
+fn export_on_a_terminal_says_that_these_are_secrets() {
+    let world = hasty();
+    enable(&world, "alice");
+    let mut pty = world.pty("onetimectl", &["export", "alice"]);
+    pty.wait();
+    assert!(pty.text().contains("are secrets"), "{}", pty.text());
+    let piped = world.onetimectl(&["export", "alice"]);
+    assert!(piped.success() && piped.stderr.is_empty(), "{}", piped.text());
+}
+
+// --- rules of every format ---
+
+#[test]
+fn who_is_enabled_already_is_kept_unless_replaced_and_pending_and_dry_run_are_what_they_say() {
+    let world = hasty();
+    let old = activate(&world, "alice");
+    let file = format!("HOTP alice - {HEX}\nHOTP bob - {}\n", &HEX[..20]);
+    let before = store(&world);
+    let rows = imported(&world, &file, &["--dry-run"]);
+    assert!(rows[0]["error"].as_str().is_some_and(|error| error.contains("--replace")), "{rows:?}");
+    assert_eq!(rows[1]["result"], "would_be_imported");
+    assert!(
+        rows[1]["warnings"][0].as_str().is_some_and(|text| text.contains("80 bits")),
+        "{rows:?}"
+    );
+    assert_eq!(store(&world), before, "a dry run changes nothing");
+
+    let rows = imported(&world, &file, &["--pending"]);
+    assert!(rows[0]["error"].is_string() && rows[1]["activated"] == false, "{rows:?}");
+    assert_eq!(secret(&world, "alice"), old);
+    let run = world.pamtester("sshd", "bob", &[BOB_PASSWORD, ""]);
+    assert!(
+        run.success && run.output.contains("otpauth") | run.output.contains('█'),
+        "{}",
+        run.output
+    );
+
+    let rows = imported(&world, &file, &["--replace"]);
+    assert!(rows.iter().all(|row| row["result"] == "imported"), "{rows:?}");
+    assert_eq!(secret(&world, "alice"), BASE32);
+    assert!(!admitted(&world, "alice", &current_code(&old, 0)));
+    assert!(admitted(&world, "alice", &hotp_code(BASE32, 0, 6)));
+}
+
+#[test]
+fn a_dry_run_makes_no_store() {
+    let world = hasty();
+    world.remove("/var/lib/onetime");
+    let rows = imported(&world, &format!("HOTP alice - {HEX}\n"), &["--dry-run"]);
+    assert_eq!(rows[0]["result"], "would_be_imported");
+    assert!(!world.exists("/var/lib/onetime"));
+}
+
+#[test]
+fn hostile_files_are_told_clearly_and_change_nothing() {
+    let world = hasty();
+    let before = (store(&world), world.list("/var/lib"));
+    let pskc = container(&package("alice", "hotp", ""));
+    let bomb = format!("<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]>{pskc}");
+    let long = format!("HOTP alice - {}\n", "41".repeat(5_000_000));
+    let uri = format!("otpauth://totp/alice?secret={BASE32}1\n");
+    for (name, bytes, what) in [
+        ("empty", b"".to_vec(), "unknown format"),
+        ("binary", [&[0x7f, b'E', b'L', b'F', 0, 0xff][..], &[0x80; 4000]].concat(), "not text"),
+        ("nul", vec![0; 100_000], "unknown format"),
+        ("cut", pskc.as_bytes()[..pskc.len() / 2].to_vec(), "nothing was imported: line"),
+        ("bomb", bomb.into_bytes(), "document type declaration"),
+        ("long", long.into_bytes(), "longer than 8192"),
+        ("base32", uri.into_bytes(), "alice: line 1: the secret is not base32"),
+        ("path", format!("HOTP ../../x - {HEX}\n").into_bytes(), "../../x: this system knows no"),
+        ("anonymous", b"HOTP\t \n".to_vec(), "line 1: it names no user"),
+        (
+            "google",
+            format!("{BASE32}\n\" TOTP_AUTH\n").into_bytes(),
+            "google: this system knows no",
+        ),
+        ("control", format!("HOTP a\u{1b}[2Jb - {HEX}\n").into_bytes(), "control characters"),
+    ] {
+        let path = format!("/root/{name}");
+        world.write(&path, &bytes, 0o600);
+        let run = import(&world, &[&path]);
+        assert_eq!(run.status.code(), Some(1), "{name}: {}", run.text());
+        assert!(run.stderr.contains(what), "{name}: {}", run.text());
+        assert!(run.text().len() < 400 && !run.text().contains(BASE32), "{name}: {}", run.text());
+        assert!(!run.text().contains('\u{1b}'), "{name}");
+    }
+    for path in ["/nowhere", "/root"] {
+        assert_eq!(import(&world, &[path]).status.code(), Some(1));
+    }
+    let run = finish(world.command("onetimectl").arg("import"), b"\" \n");
+    assert_eq!(run.status.code(), Some(1), "{}", run.text());
+    assert_eq!((store(&world), world.list("/var/lib")), before);
+
+    let forced = import(&world, &["--force", "/root/path"]);
+    assert!(forced.success(), "{}", forced.text());
+    assert!(world.exists("/var/lib/onetime/users/%2E%2E%2F%2E%2E%2Fx.toml"));
+    assert_eq!(world.list("/var/lib"), before.1);
+}
+
+#[test]
+fn standard_input_is_read_where_no_file_is_named() {
+    let world = hasty();
+    let uri = format!("otpauth://totp/alice?secret={BASE32}\n");
+    finish(world.command("onetimectl").arg("import"), uri.as_bytes()).ok();
+    let google = format!("{BASE32}\n\" TOTP_AUTH\n");
+    let run = finish(world.command("onetimectl").args(["import", "-"]), google.as_bytes());
+    assert!(run.stderr.contains("--user says it"), "{}", run.text());
+    let arguments = ["import", "--from", "google", "--user", "bob", "-"];
+    finish(world.command("onetimectl").args(arguments), google.as_bytes()).ok();
+    assert!(admitted(&world, "bob", &current_code(BASE32, 0)));
+}
