@@ -318,6 +318,7 @@ fn two_thousand_users_are_imported_in_one_go_and_reported_exactly() {
     assert_eq!(run.status.code(), Some(3));
     let rows: Vec<Value> = serde_json::from_str(&run.stdout).expect("JSON");
     assert_eq!(rows.len(), 2000);
+    assert!(run.stderr.lines().all(|line| line.starts_with("onetimectl: u")), "{}", run.stderr);
     for ((number, name), row) in names.iter().enumerate().zip(&rows) {
         assert_eq!(row["user"], name.as_str());
         assert_eq!(row["error"].is_null(), number % 100 != 99, "{row}");

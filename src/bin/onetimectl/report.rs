@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the place for it")]
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -125,7 +125,7 @@ pub(crate) struct Progress {
     begun: Instant,
     total: usize,
     what: &'static str,
-    done: std::cell::Cell<usize>,
+    done: Cell<usize>,
     bar: OnceCell<ProgressBar>,
 }
 
@@ -134,7 +134,7 @@ impl Progress {
 
     pub(crate) fn new(total: usize, what: &'static str) -> Self {
         let (begun, bar) = (Instant::now(), OnceCell::new());
-        Self { begun, total, what, done: std::cell::Cell::new(0), bar }
+        Self { begun, total, what, done: Cell::new(0), bar }
     }
 
     /// One more is done.
@@ -145,7 +145,9 @@ impl Progress {
         }
         let bar = self.bar.get_or_init(|| {
             let length = u64::try_from(self.total).unwrap_or(u64::MAX);
-            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr())
+                .with_elapsed(self.begun.elapsed())
+                .with_position(u64::try_from(self.done.get()).unwrap_or(u64::MAX));
             let form = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}, {eta} left");
             bar.set_style(form.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_message(self.what);
