@@ -1,6 +1,8 @@
 //! What is asked of the system: the time, the host's name, users and groups.
 
 use std::ffi::CString;
+use std::io;
+use std::ops::RangeInclusive;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::unistd::{Gid, Group, User, getgrouplist};
@@ -16,6 +18,9 @@ pub enum SystemError {
     /// passwd(5), group(5), or what stands for them.
     #[error("the user database cannot be read: {0}")]
     Users(#[from] nix::Error),
+    /// A file of the system's.
+    #[error("{0}: {1}")]
+    File(&'static str, io::Error),
     /// It knows the user by a name that none of ours can be.
     #[error(transparent)]
     UserName(#[from] UserNameError),
@@ -96,5 +101,148 @@ impl Person {
             }
         }
         Ok(found)
+    }
+}
+
+const PASSWD: &str = "/etc/passwd";
+
+/// Where login.defs(5) is; SUSE ships the second, and the first overrides it.
+const LOGIN_DEFS: [&str; 2] = ["/etc/login.defs", "/usr/etc/login.defs"];
+
+/// The users who stand in /etc/passwd. Others (of LDAP, say) can be looked up
+/// by name, but not counted up: many directories refuse that.
+#[derive(Debug)]
+pub struct Passwd(Vec<u8>);
+
+/// A line of /etc/passwd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Local<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// Their uid.
+    pub uid: u32,
+    /// The gid of their primary group.
+    pub gid: u32,
+    shell: &'a [u8],
+}
+
+impl Passwd {
+    /// Reads it whole.
+    ///
+    /// # Errors
+    /// [`SystemError::File`].
+    pub fn read() -> Result<Self, SystemError> {
+        std::fs::read(PASSWD).map(Self).map_err(|error| SystemError::File(PASSWD, error))
+    }
+
+    /// Its users, in its order. As in the C library, a line that is none is
+    /// passed over.
+    pub fn users(&self) -> impl Iterator<Item = Local<'_>> {
+        self.0.split(|byte| *byte == b'\n').filter_map(Local::parse)
+    }
+}
+
+impl<'a> Local<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.split(|byte| *byte == b':');
+        let name = std::str::from_utf8(fields.next()?).ok()?;
+        // `+` and `-` include others from NIS.
+        if name.is_empty() || name.starts_with(['+', '-', '#']) {
+            return None;
+        }
+        let _password = fields.next()?;
+        let mut number = || std::str::from_utf8(fields.next()?).ok()?.parse().ok();
+        let (uid, gid) = (number()?, number()?);
+        // After the name in full and the home directory.
+        let shell = fields.nth(2).unwrap_or_default();
+        Some(Self { name, uid, gid, shell })
+    }
+
+    /// Whether this is a person, as far as can be told: by uid, and by a shell
+    /// with which one can log in (an empty one is /bin/sh).
+    #[must_use]
+    pub fn is_ordinary(&self, uids: &RangeInclusive<u32>) -> bool {
+        let program = self.shell.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        uids.contains(&self.uid) && program != b"nologin" && program != b"false"
+    }
+
+    /// As if looked up.
+    ///
+    /// # Errors
+    /// [`SystemError::UserName`].
+    pub fn person(&self) -> Result<Person, SystemError> {
+        let name = UserName::new(self.name)?;
+        Ok(Person { name, uid: self.uid, gid: Gid::from_raw(self.gid) })
+    }
+}
+
+/// The uids of ordinary users: UID_MIN to UID_MAX of login.defs(5), by default
+/// 1000 to 60000.
+///
+/// # Errors
+/// [`SystemError::File`].
+pub fn ordinary_uids() -> Result<RangeInclusive<u32>, SystemError> {
+    for path in LOGIN_DEFS {
+        match std::fs::read(path) {
+            Ok(text) => return Ok(uids_of(&String::from_utf8_lossy(&text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(SystemError::File(path, error)),
+        }
+    }
+    Ok(uids_of(""))
+}
+
+fn uids_of(login_defs: &str) -> RangeInclusive<u32> {
+    let value = |key: &str| {
+        let mut lines = login_defs.lines().map(str::split_whitespace);
+        lines.find_map(|mut words| (words.next()? == key).then(|| words.next()?.parse().ok())?)
+    };
+    value("UID_MIN").unwrap_or(1000)..=value("UID_MAX").unwrap_or(60000)
+}
+
+/// The members of a group, in no particular order: those it names, and those
+/// of `passwd` whose primary group it is. `None` if there is no such group.
+///
+/// # Errors
+/// [`SystemError::Users`].
+pub fn members(group: &str, passwd: &Passwd) -> Result<Option<Vec<String>>, SystemError> {
+    let Some(group) = Group::from_name(group)? else {
+        return Ok(None);
+    };
+    let primary = passwd.users().filter(|user| user.gid == group.gid.as_raw());
+    Ok(Some(group.mem.into_iter().chain(primary.map(|user| user.name.to_owned())).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_users_are_told_from_system_users_by_uid_and_shell() {
+        let passwd = Passwd(
+            b"root:x:0:0:root:/root:/bin/sh\n\
+              alice:x:1000:100:\xFF:/home/alice:/bin/sh\n\
+              empty:x:60000:100::/:\n\
+              short:x:1001:100\n\
+              www:x:1002:100::/:/usr/sbin/nologin\n\
+              none:x:1003:100::/:/bin/false\n\
+              nobody:x:65534:65534::/:/bin/sh\n\
+              +:x:1004:100::/:/bin/sh\n\
+              #old:x:1005:100::/:/bin/sh\n\
+              broken:x:y:100::/:/bin/sh\n\n"
+                .to_vec(),
+        );
+        assert_eq!(passwd.users().count(), 7);
+        let uids = uids_of("");
+        let ordinary: Vec<_> =
+            passwd.users().filter(|user| user.is_ordinary(&uids)).map(|user| user.name).collect();
+        assert_eq!(ordinary, ["alice", "empty", "short"]);
+    }
+
+    #[test]
+    fn the_range_of_ordinary_uids_is_read_from_login_defs() {
+        let text = "# UID_MIN 5\nUID_MIN\t 500 # first\nSYS_UID_MAX 99\n  UID_MAX 70000\n";
+        assert_eq!(uids_of(text), 500..=70000);
+        assert_eq!(uids_of("UID_MIN\nUID_MAX many\n"), 1000..=60000);
     }
 }

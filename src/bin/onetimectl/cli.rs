@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use pam_onetime::code::{Algorithm, Digits, Period};
 use pam_onetime::config::{DEFAULT_PATH, KindName, Span};
@@ -42,24 +42,24 @@ pub(crate) enum Verb {
     /// Make the store (harmless to repeat)
     Init,
     /// Issue a secret: the user enrols at the next login
+    #[command(group = somebody())]
     Enable(EnableOptions),
     /// Destroy the secret: the password is enough again
+    #[command(group = somebody())]
     Disable {
-        /// Whom
-        #[arg(required = true, value_name = "USER", value_hint = ValueHint::Username)]
-        users: Vec<String>,
+        #[command(flatten)]
+        whom: Whom,
         /// Do not ask first
         #[arg(long, short)]
         yes: bool,
     },
-    /// Show users: OTP on or off, activated or not
+    /// Show users, by default all who are enabled: OTP on or off, activated or not
     Status {
-        /// Whom; without any: everybody who is enabled
-        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
-        users: Vec<String>,
+        #[command(flatten)]
+        whom: Whom,
     },
-    /// Show everybody who is enabled
-    List,
+    /// Show everybody who is enabled, or who is in one of these states
+    List(Filters),
     /// Check a code; a right one activates a pending account
     Verify {
         /// Whose
@@ -79,10 +79,10 @@ pub(crate) enum Verb {
         file: Option<PathBuf>,
     },
     /// Mend an account whose state was lost
+    #[command(group = somebody())]
     Repair {
-        /// Whom
-        #[arg(required = true, value_name = "USER", value_hint = ValueHint::Username)]
-        users: Vec<String>,
+        #[command(flatten)]
+        whom: Whom,
     },
     /// Issue new recovery codes; the old ones are worth nothing then
     Recovery {
@@ -123,10 +123,10 @@ pub(crate) enum Verb {
         format: ExportFormat,
     },
     /// End a lock after too many wrong codes
+    #[command(group = somebody())]
     Unlock {
-        /// Whom
-        #[arg(required = true, value_name = "USER", value_hint = ValueHint::Username)]
-        users: Vec<String>,
+        #[command(flatten)]
+        whom: Whom,
     },
     /// Print completions for a shell
     Completions {
@@ -184,9 +184,8 @@ pub(crate) struct TokenOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct EnableOptions {
-    /// Whom
-    #[arg(required = true, value_name = "USER", value_hint = ValueHint::Username)]
-    pub(crate) users: Vec<String>,
+    #[command(flatten)]
+    pub(crate) whom: Whom,
     #[command(flatten)]
     pub(crate) token: TokenOptions,
     /// Who issues it, as the app shows it [default: from the configuration]
@@ -257,4 +256,50 @@ pub(crate) struct ImportOptions {
     /// Also for users whom this system does not know
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// Who is meant. What is given adds up.
+#[derive(Debug, Args)]
+pub(crate) struct Whom {
+    /// Whom; "-": the names on standard input, one a line
+    #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+    pub(crate) users: Vec<String>,
+    /// All members of this group of the system
+    #[arg(long = "group", value_name = "GROUP")]
+    pub(crate) groups: Vec<String>,
+    /// All who are enabled; for enable: all ordinary users in /etc/passwd
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// For verbs that need somebody to work on.
+fn somebody() -> ArgGroup {
+    ArgGroup::new("somebody").args(["users", "groups", "all"]).multiple(true).required(true)
+}
+
+/// Which accounts to list; without any, all.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Filters {
+    /// Those that have not been activated
+    #[arg(long)]
+    pub(crate) pending: bool,
+    /// Those that have been activated
+    #[arg(long)]
+    pub(crate) active: bool,
+    /// Those that are locked after too many wrong codes
+    #[arg(long)]
+    pub(crate) locked: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HandoutOptions {
+    /// Whose
+    #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+    pub(crate) user: String,
+    /// Write to this new file: .html, .svg, or .png for the QR code alone
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+    /// Issue new recovery codes, and show them on the sheet
+    #[arg(long)]
+    pub(crate) recovery: bool,
 }

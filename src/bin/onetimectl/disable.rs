@@ -6,26 +6,29 @@ use std::process::ExitCode;
 use pam_onetime::store::Removed;
 use serde::Serialize;
 
-use crate::context::{Context, User};
+use crate::cli::Whom;
+use crate::context::Context;
 use crate::report;
+use crate::select::{All, Origin, Selected, select};
 
 #[derive(Serialize)]
 struct Told {
     result: &'static str,
 }
 
-pub(crate) fn run(context: &Context, users: &[String], yes: bool) -> anyhow::Result<ExitCode> {
-    if !yes && std::io::stdin().is_terminal() && !confirmed(users)? {
+pub(crate) fn run(context: &Context, whom: &Whom, yes: bool) -> anyhow::Result<ExitCode> {
+    let store = context.store()?;
+    let selected = select(whom, All::Enabled(&store))?;
+    if !yes && std::io::stdin().is_terminal() && !confirmed(&selected)? {
         report::say("Nothing changed.");
         return Ok(ExitCode::FAILURE);
     }
-    let store = context.store()?;
     report::each(
         context.form,
-        users,
+        &selected.names,
         |user| {
             // Also for a user whom the system does not know any more.
-            let person = User::find(user)?;
+            let person = selected.find(user)?;
             let result = match store.remove(&person.name)? {
                 Removed::Record => {
                     report::log(&person.name, "disabled: the secret was destroyed");
@@ -42,13 +45,14 @@ pub(crate) fn run(context: &Context, users: &[String], yes: bool) -> anyhow::Res
     )
 }
 
-fn confirmed(users: &[String]) -> anyhow::Result<bool> {
+fn confirmed(selected: &Selected) -> anyhow::Result<bool> {
+    let whom = match (selected.origin, selected.names.as_slice()) {
+        (Origin::Named, names) => names.join(", "),
+        (Origin::Elsewhere, [only]) => format!("1 user ({only})"),
+        (Origin::Elsewhere, names) => format!("{} users", names.len()),
+    };
     let mut stderr = std::io::stderr();
-    write!(
-        stderr,
-        "Disable one-time codes for {}? The secret is destroyed. [y/N] ",
-        users.join(", ")
-    )?;
+    write!(stderr, "Disable one-time codes for {whom}? The secret is destroyed. [y/N] ")?;
     stderr.flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

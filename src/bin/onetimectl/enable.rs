@@ -18,9 +18,10 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::cli::{Cli, EnableOptions};
-use crate::context::{Context, User};
+use crate::context::Context;
 use crate::qr::{self, Shown};
 use crate::report::{self, Form};
+use crate::select::{All, Origin, Selected, select};
 use crate::{recovery, token};
 
 #[derive(Serialize)]
@@ -35,14 +36,15 @@ struct Told {
 }
 
 pub(crate) fn run(context: &Context, options: &EnableOptions) -> anyhow::Result<ExitCode> {
-    if options.qr.is_some() && options.users.len() != 1 {
+    let selected = select(&options.whom, All::Ordinary)?;
+    if options.qr.is_some() && selected.names.len() != 1 {
         Cli::command().error(ErrorKind::ArgumentConflict, "--qr takes one USER").exit();
     }
     let store = context.open_or_make()?;
     report::each(
         context.form,
-        &options.users,
-        |user| enable(context, options, &store, user),
+        &selected.names,
+        |user| enable(context, options, &store, &selected, user),
         |told| told.text.to_string(),
     )
 }
@@ -51,9 +53,10 @@ fn enable(
     context: &Context,
     options: &EnableOptions,
     store: &Store,
+    selected: &Selected,
     user: &str,
 ) -> anyhow::Result<Told> {
-    let known = User::find(user)?;
+    let known = selected.find(user)?;
     let uid = match &known.person {
         Some(person) => person.uid(),
         None if options.force => Uid::Any(AnyUid::Any),
@@ -94,7 +97,8 @@ fn enable(
     report::log(&record.user, "enabled: a new secret was issued");
     let on_screen = !options.no_qr
         && match context.form {
-            Form::Text => std::io::stdout().is_terminal(),
+            // Nobody looks at the secrets of a whole group as they scroll by.
+            Form::Text => selected.origin == Origin::Named && std::io::stdout().is_terminal(),
             Form::Json => true,
         };
     let mut text = Zeroizing::new("enabled; the QR code is shown at the next login".to_owned());

@@ -23,7 +23,7 @@ use crate::cli::{Cli, ExportFormat};
 use crate::context::{Context, User};
 use crate::import::pskc;
 use crate::report::{self, Form, Row};
-use crate::status;
+use crate::select::Selected;
 
 /// Enough for what is written of one token.
 const ENOUGH: usize = 4096;
@@ -58,7 +58,7 @@ pub(crate) fn run(
     if std::io::stdout().is_terminal() {
         report::warn("what follows are secrets: whoever sees them can make every code");
     }
-    let users = if users.is_empty() { status::enabled(&store)? } else { users.to_vec() };
+    let users = if users.is_empty() { Selected::enabled(&store)?.names } else { users.to_vec() };
     let rows: Vec<_> =
         users.into_iter().map(|user| Row { result: export(&store, &user), user }).collect();
     if context.form == Form::Text {
@@ -84,7 +84,7 @@ pub(crate) fn run(
             ExportFormat::Pskc => {}
         }
     }
-    report::finish(context.form, &rows)
+    report::finish(context.form, rows)
 }
 
 fn export(store: &Store, user: &str) -> anyhow::Result<Told> {

@@ -10,11 +10,13 @@ mod enable;
 mod export;
 mod import;
 mod init;
+mod progress;
 mod qr;
 mod recovery;
 mod repair;
 mod report;
 mod resync;
+mod select;
 mod status;
 mod token;
 mod unlock;
@@ -53,18 +55,18 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.verb {
         Verb::Init => init::run(&context),
         Verb::Enable(options) => enable::run(&context, options),
-        Verb::Disable { users, yes } => disable::run(&context, users, *yes),
-        Verb::Status { users } => status::run(&context, users),
-        Verb::List => status::run(&context, &[]),
+        Verb::Disable { whom, yes } => disable::run(&context, whom, *yes),
+        Verb::Status { whom } => status::run(&context, whom),
+        Verb::List(filters) => status::list(&context, *filters),
         Verb::Verify { user, code } => verify::run(&context, user, code.as_deref()),
         Verb::Qr { user, file } => qr::run(&context, user, file.as_deref()),
-        Verb::Repair { users } => repair::run(&context, users),
+        Verb::Repair { whom } => repair::run(&context, whom),
         Verb::Recovery { user } => recovery::run(&context, user),
         Verb::Resync { user, codes } => resync::run(&context, user, codes),
         Verb::Token { verb } => token::run(&context, verb),
         Verb::Import(options) => import::run(&context, options),
         Verb::Export { users, format } => export::run(&context, users, *format),
-        Verb::Unlock { users } => unlock::run(&context, users),
+        Verb::Unlock { whom } => unlock::run(&context, whom),
         Verb::Doctor | Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }

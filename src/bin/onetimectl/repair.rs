@@ -6,21 +6,24 @@ use pam_onetime::store::Repaired;
 use pam_onetime::system::now;
 use serde::Serialize;
 
-use crate::context::{Context, User};
+use crate::cli::Whom;
+use crate::context::Context;
 use crate::report;
+use crate::select::{All, select};
 
 #[derive(Serialize)]
 struct Told {
     result: &'static str,
 }
 
-pub(crate) fn run(context: &Context, users: &[String]) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(context: &Context, whom: &Whom) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
+    let selected = select(whom, All::Enabled(&store))?;
     report::each(
         context.form,
-        users,
+        &selected.names,
         |user| {
-            let person = User::find(user)?;
+            let person = selected.find(user)?;
             let window = context.config.code.window.get();
             let result = match store.repair(&person.name, now()?, window)? {
                 Repaired::Sound => "sound",

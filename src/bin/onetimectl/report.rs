@@ -3,20 +3,24 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the place for it")]
 
-use std::cell::{Cell, OnceCell};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use anyhow::Context as _;
 use pam_onetime::account::UserName;
 use pam_onetime::audit::{self, Outcome, Subject};
 use serde::Serialize;
+use serde::ser::{SerializeSeq, Serializer as _};
 use zeroize::Zeroizing;
+
+use crate::progress::{Beside, Progress};
 
 const FAILED: u8 = 1;
 const SOME_FAILED: u8 = 3;
 const NOT_PERMITTED: u8 = 4;
+
+/// Where writing failed.
+const STDOUT: &str = "cannot write to standard output";
 
 /// How results are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,52 +44,85 @@ struct JsonRow<'a, T> {
     error: Option<String>,
 }
 
+impl<'a, T> JsonRow<'a, T> {
+    fn of(row: &'a Row<T>) -> Self {
+        let (told, error) = match &row.result {
+            Ok(told) => (Some(told), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        Self { user: &row.user, told, error }
+    }
+}
+
 /// Does `work` for each user; one that fails does not keep the next from
-/// being done. Tells each result with `text` or as JSON.
+/// being done. Tells each result with `text` or as JSON, as it comes.
 pub(crate) fn each<T: Serialize>(
     form: Form,
     users: &[String],
     work: impl Fn(&str) -> anyhow::Result<T>,
     text: impl Fn(&T) -> String,
 ) -> anyhow::Result<ExitCode> {
-    let rows: Vec<_> =
-        users.iter().map(|user| Row { user: user.clone(), result: work(user) }).collect();
-    if form == Form::Text {
-        for row in &rows {
-            if let Ok(told) = &row.result {
-                println!("{}: {}", row.user, text(told));
-            }
-        }
-    }
-    finish(form, &rows)
+    let progress = Progress::of(users.len());
+    let rows = users.iter().map(|user| {
+        let result = work(user);
+        progress.step();
+        Row { user: user.clone(), result }
+    });
+    // A line at a time: what was done is told when it is done.
+    let out = Beside { progress: &progress, out: std::io::stdout().lock() };
+    tell(form, out, &progress, rows, |out, row, told| writeln!(out, "{}: {}", row, text(told)))
 }
 
-/// Tells the errors (or, as JSON, everything), and what that makes of the
-/// exit code.
-pub(crate) fn finish<T: Serialize>(form: Form, rows: &[Row<T>]) -> anyhow::Result<ExitCode> {
-    if form == Form::Json {
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| JsonRow {
-                user: &row.user,
-                told: row.result.as_ref().ok(),
-                error: row.result.as_ref().err().map(|error| format!("{error:#}")),
-            })
-            .collect();
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-    }
-    let mut failed = 0_usize;
-    for row in rows {
-        if let Err(error) = &row.result {
+/// Tells each row as it comes, with `text` or as an element of a JSON array,
+/// and errors on stderr; and what all that makes of the exit code.
+pub(crate) fn tell<T: Serialize, W: Write>(
+    form: Form,
+    mut out: W,
+    progress: &Progress,
+    rows: impl Iterator<Item = Row<T>>,
+    mut text: impl FnMut(&mut W, &str, &T) -> std::io::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let (mut told, mut failed) = (0_usize, 0_usize);
+    let mut count = |row: &Row<T>| match &row.result {
+        Ok(_) => told = told.saturating_add(1),
+        Err(error) => {
             failed = failed.saturating_add(1);
-            complain(&format!("{}: {error:#}", row.user));
+            progress.beside(|| complain(&format!("{}: {error:#}", row.user)));
+        }
+    };
+    match form {
+        Form::Text => {
+            for row in rows {
+                count(&row);
+                if let Ok(told) = &row.result {
+                    text(&mut out, &row.user, told).context(STDOUT)?;
+                }
+            }
+        }
+        Form::Json => {
+            let unwritten = |error| std::io::Error::from(error);
+            let mut serializer = serde_json::Serializer::pretty(&mut out);
+            let mut array = serializer.serialize_seq(None).map_err(unwritten).context(STDOUT)?;
+            for row in rows {
+                count(&row);
+                array.serialize_element(&JsonRow::of(&row)).map_err(unwritten).context(STDOUT)?;
+            }
+            SerializeSeq::end(array).map_err(unwritten).context(STDOUT)?;
+            writeln!(out).context(STDOUT)?;
         }
     }
-    Ok(match failed {
-        0 => ExitCode::SUCCESS,
-        _ if failed == rows.len() => ExitCode::from(FAILED),
-        _ => ExitCode::from(SOME_FAILED),
+    out.flush().context(STDOUT)?;
+    Ok(match (told, failed) {
+        (_, 0) => ExitCode::SUCCESS,
+        (0, _) => ExitCode::from(FAILED),
+        (_, _) => ExitCode::from(SOME_FAILED),
     })
+}
+
+/// Tells rows whose text has been written already: errors, JSON, exit code.
+pub(crate) fn finish<T: Serialize>(form: Form, rows: Vec<Row<T>>) -> anyhow::Result<ExitCode> {
+    let progress = Progress::of(rows.len());
+    tell(form, std::io::stdout().lock(), &progress, rows.into_iter(), |_, _, _| Ok(()))
 }
 
 /// For `serialize_with`: a text that is overwritten when dropped.
@@ -119,54 +156,13 @@ pub(crate) fn write(text: &str) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// How far a long run has come: on standard error, if it is a terminal, and
-/// not before it has taken a second.
-pub(crate) struct Progress {
-    begun: Instant,
-    total: usize,
-    what: &'static str,
-    done: Cell<usize>,
-    bar: OnceCell<ProgressBar>,
-}
-
-impl Progress {
-    const SILENCE: Duration = Duration::from_secs(1);
-
-    pub(crate) fn new(total: usize, what: &'static str) -> Self {
-        let (begun, bar) = (Instant::now(), OnceCell::new());
-        Self { begun, total, what, done: Cell::new(0), bar }
-    }
-
-    /// One more is done.
-    pub(crate) fn step(&self) {
-        self.done.set(self.done.get().saturating_add(1));
-        if self.bar.get().is_none() && self.begun.elapsed() < Self::SILENCE {
-            return;
-        }
-        let bar = self.bar.get_or_init(|| {
-            let length = u64::try_from(self.total).unwrap_or(u64::MAX);
-            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr())
-                .with_elapsed(self.begun.elapsed())
-                .with_position(u64::try_from(self.done.get()).unwrap_or(u64::MAX));
-            let form = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}, {eta} left");
-            bar.set_style(form.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.set_message(self.what);
-            bar
-        });
-        bar.set_position(u64::try_from(self.done.get()).unwrap_or(u64::MAX));
-    }
-
-    /// All are.
-    pub(crate) fn end(&self) {
-        if let Some(bar) = self.bar.get() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
 /// The whole run failed.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
-    complain(&format!("{error:#}"));
+    let broken = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
+    // `onetimectl list | head` has seen enough: that is no news.
+    if !error.root_cause().downcast_ref().is_some_and(broken) {
+        complain(&format!("{error:#}"));
+    }
     ExitCode::from(FAILED)
 }
 

@@ -1,17 +1,21 @@
 //! `onetimectl status` and `list`: a table of accounts.
 
+use std::borrow::Cow;
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use comfy_table::{Table, presets};
 use jiff::tz::TimeZone;
-use pam_onetime::account::{Account, Phase, Timestamp, UserName};
+use pam_onetime::account::{Account, Phase, Timestamp};
 use pam_onetime::store::Store;
 use pam_onetime::system::now;
 use serde::Serialize;
 
-use crate::context::{Context, User};
+use crate::cli::{Filters, Whom};
+use crate::context::Context;
+use crate::progress::{Beside, Progress};
 use crate::report::{self, Form, Row};
+use crate::select::{All, Selected, select};
 
 #[derive(Serialize)]
 struct Told {
@@ -58,57 +62,99 @@ impl Told {
         }
     }
 
-    fn cells(&self, user: &str) -> [String; 8] {
-        let word = |yes| if yes { "yes" } else { "no" }.to_owned();
-        let time = |time: Option<u64>| time.map_or_else(|| "-".to_owned(), date);
+    /// Whether one of the filters is about this account, or there is none.
+    fn passes(&self, filters: Filters) -> bool {
+        let Filters { pending, active, locked } = filters;
+        (pending && self.otp && !self.activated)
+            || (active && self.activated)
+            || (locked && self.locked_until.is_some())
+            || !(pending || active || locked)
+    }
+
+    fn cells<'a>(&self, user: &'a str, zone: &TimeZone) -> [Cow<'a, str>; 8] {
+        let word = |yes| Cow::Borrowed(if yes { "yes" } else { "no" });
+        let none = Cow::Borrowed("-");
+        let time = |time: Option<u64>| match time {
+            Some(time) => Cow::Owned(date(time, zone)),
+            None => Cow::Borrowed("-"),
+        };
         [
-            user.to_owned(),
+            Cow::Borrowed(user),
             word(self.otp),
-            if self.otp { word(self.activated) } else { "-".to_owned() },
+            if self.otp { word(self.activated) } else { none.clone() },
             time(self.since),
             time(self.last_login),
-            if self.drift == 0 { "-".to_owned() } else { format!("{:+}", self.drift) },
-            self.recovery_codes_left.map_or_else(|| "-".to_owned(), |left| left.to_string()),
-            match self.locked_until {
-                Some(until) => format!("locked until {}", date(until)),
+            if self.drift == 0 { none.clone() } else { Cow::Owned(format!("{:+}", self.drift)) },
+            self.recovery_codes_left.map_or(none, |left| Cow::Owned(left.to_string())),
+            Cow::Owned(match self.locked_until {
+                Some(until) => format!("locked until {}", date(until, zone)),
                 None => self.failures.to_string(),
-            },
+            }),
         ]
     }
 }
 
 /// Without users: everybody who is enabled.
-pub(crate) fn run(context: &Context, users: &[String]) -> anyhow::Result<ExitCode> {
-    let store = context.store()?;
-    let now = now()?;
-    let names = if users.is_empty() { enabled(&store)? } else { users.to_vec() };
-    let rows: Vec<_> = names
-        .into_iter()
-        .map(|user| {
-            let result = look(context, &store, &user, now, users.is_empty());
-            Row { user, result }
-        })
-        .collect();
-    if context.form == Form::Text {
-        report::say(&table(&rows));
+pub(crate) fn run(context: &Context, whom: &Whom) -> anyhow::Result<ExitCode> {
+    if whom.users.is_empty() && whom.groups.is_empty() && !whom.all {
+        return list(context, Filters::default());
     }
-    report::finish(context.form, &rows)
+    let store = context.store()?;
+    let selected = select(whom, All::Enabled(&store))?;
+    show(context, &store, &selected, Filters::default())
 }
 
+/// Everybody who is enabled, or whom a filter lets through.
+pub(crate) fn list(context: &Context, filters: Filters) -> anyhow::Result<ExitCode> {
+    let store = context.store()?;
+    let selected = Selected::enabled(&store)?;
+    if selected.names.is_empty() && context.form == Form::Text {
+        report::say("Nobody is enabled.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    show(context, &store, &selected, filters)
+}
+
+fn show(
+    context: &Context,
+    store: &Store,
+    selected: &Selected,
+    filters: Filters,
+) -> anyhow::Result<ExitCode> {
+    let now = now()?;
+    let progress = Progress::of(selected.names.len());
+    let rows = selected.names.iter().filter_map(|user| {
+        let result = look(context, store, selected, user, now);
+        progress.step();
+        // What cannot be read is in no state: it is always told.
+        let shown = result.as_ref().map_or(true, |told| told.passes(filters));
+        shown.then(|| Row { user: user.clone(), result })
+    });
+    let mut table = Table::of(&selected.names);
+    // Thousands of rows, and nothing is changed: told in larger pieces.
+    let out = Beside { progress: &progress, out: std::io::stdout().lock() };
+    let out = BufWriter::with_capacity(64 * 1024, out);
+    let code = report::tell(context.form, out, &progress, rows, |out, user, told| {
+        table.row(out, user, told)
+    })?;
+    if context.form == Form::Text && code == ExitCode::SUCCESS && table.header.is_some() {
+        report::say("Nobody is in such a state.");
+    }
+    Ok(code)
+}
+
+/// A user whom the system does not know can have a record all the same.
 fn look(
     context: &Context,
     store: &Store,
+    selected: &Selected,
     user: &str,
     now: Timestamp,
-    listed: bool,
 ) -> anyhow::Result<Told> {
-    let person = User::find(user)?;
-    let uid = person.person.as_ref().map(|person| person.uid);
-    let account = match (uid, listed) {
-        (Some(uid), _) => store.load(&person.name, uid)?,
-        // A record whose user is gone.
-        (None, true) => store.inspect(&person.name)?,
-        (None, false) => match store.inspect(&person.name)? {
+    let user = selected.find(user)?;
+    let account = match &user.person {
+        Some(person) => store.load(&user.name, person.uid)?,
+        None => match store.inspect(&user.name)? {
             None => return Err(anyhow!("this system knows no such user")),
             account => account,
         },
@@ -116,37 +162,43 @@ fn look(
     Ok(Told::of(account.as_ref(), now, context.config.limits.period))
 }
 
-pub(crate) fn enabled(store: &Store) -> anyhow::Result<Vec<String>> {
-    let mut names = store.users()?.collect::<Result<Vec<UserName>, _>>()?;
-    names.sort();
-    Ok(names.into_iter().map(String::from).collect())
+/// Columns that are as wide from the first row on as the widest needs: later
+/// rows are not known yet.
+struct Table {
+    widths: [usize; 8],
+    zone: TimeZone,
+    header: Option<[&'static str; 8]>,
 }
 
-fn table(rows: &[Row<Told>]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
-        "USER",
-        "OTP",
-        "ACTIVATED",
-        "SINCE",
-        "LAST LOGIN",
-        "DRIFT",
-        "RECOVERY",
-        "FAILURES",
-    ]);
-    for row in rows {
-        if let Ok(told) = &row.result {
-            table.add_row(told.cells(&row.user));
+impl Table {
+    fn of(users: &[String]) -> Self {
+        let header =
+            ["USER", "OTP", "ACTIVATED", "SINCE", "LAST LOGIN", "DRIFT", "RECOVERY", "FAILURES"];
+        let mut widths = header.map(str::len);
+        let [user, _, _, since, last_login, ..] = &mut widths;
+        let longest = users.iter().map(|user| user.chars().count()).max();
+        *user = longest.unwrap_or(0).max(*user);
+        *since = DATE_WIDTH;
+        *last_login = DATE_WIDTH;
+        Self { widths, zone: TimeZone::system(), header: Some(header) }
+    }
+
+    fn row(&mut self, out: &mut impl Write, user: &str, told: &Told) -> io::Result<()> {
+        if let Some(header) = self.header.take() {
+            self.line(out, &header.map(Cow::Borrowed))?;
         }
+        self.line(out, &told.cells(user, &self.zone))
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+
+    fn line(&self, out: &mut impl Write, cells: &[Cow<'_, str>; 8]) -> io::Result<()> {
+        let mut line = String::with_capacity(128);
+        for (cell, width) in cells.iter().zip(self.widths) {
+            let blanks = width.saturating_sub(cell.chars().count()).saturating_add(2);
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', blanks));
+        }
+        writeln!(out, "{}", line.trim_end())
     }
-    if rows.is_empty() {
-        return "Nobody is enabled.".to_owned();
-    }
-    table.trim_fmt()
 }
 
 fn furthest_off(account: &Account) -> i32 {
@@ -154,11 +206,14 @@ fn furthest_off(account: &Account) -> i32 {
     drifts.max_by_key(|drift| drift.unsigned_abs()).unwrap_or(0)
 }
 
+/// Of what [`date`] writes.
+const DATE_WIDTH: usize = 16;
+
 /// Local time, to the minute.
-fn date(seconds: u64) -> String {
+fn date(seconds: u64, zone: &TimeZone) -> String {
     let time = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
     time.map_or_else(
         || "never".to_owned(),
-        |time| time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+        |time| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
     )
 }

@@ -6,27 +6,40 @@ use pam_onetime::account::Failures;
 use pam_onetime::store::StoreError;
 use serde::Serialize;
 
-use crate::context::{Context, User};
+use crate::cli::Whom;
+use crate::context::Context;
 use crate::report;
+use crate::select::{All, select};
 
 #[derive(Serialize)]
 struct Told {
     result: &'static str,
 }
 
-pub(crate) fn run(context: &Context, users: &[String]) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(context: &Context, whom: &Whom) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
+    let selected = select(whom, All::Enabled(&store))?;
     report::each(
         context.form,
-        users,
+        &selected.names,
         |user| {
-            let person = User::find(user)?;
-            store.amend(&person.name, |account| {
+            let person = selected.find(user)?;
+            let amended = store.amend(&person.name, |account| {
                 Ok::<_, StoreError>(account.state.with_failures(Failures::default()))
-            })?;
+            });
+            match amended {
+                // Not every member of a group need be enabled.
+                Err(StoreError::NotEnabled(_)) if !whom.groups.is_empty() => {
+                    return Ok(Told { result: "not_enabled" });
+                }
+                amended => amended?,
+            }
             report::log(&person.name, "unlocked");
             Ok(Told { result: "unlocked" })
         },
-        |_| "unlocked; failures are forgotten".to_owned(),
+        |told| match told.result {
+            "unlocked" => "unlocked; failures are forgotten".to_owned(),
+            _ => "not enabled".to_owned(),
+        },
     )
 }

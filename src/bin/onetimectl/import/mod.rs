@@ -35,7 +35,8 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Format, ImportOptions};
 use crate::context::{Context, User};
-use crate::report::{self, Form, Progress, Row};
+use crate::progress::Progress;
+use crate::report::{self, Form, Row};
 
 /// Where pam_google_authenticator has a user's file in the home directory.
 const GOOGLE_FILE: &str = ".google_authenticator";
@@ -124,7 +125,7 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
     }
     ensure!(!candidates.users.is_empty(), "there is nobody to import in these files");
     let importer = Importer::new(context, options)?;
-    let progress = Progress::new(candidates.users.len(), "users");
+    let progress = Progress::of(candidates.users.len());
     let mut seen = BTreeSet::new();
     let rows: Vec<_> = candidates
         .users
@@ -135,11 +136,11 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
             Row { user: shown(user), result }
         })
         .collect();
-    progress.end();
+    drop(progress);
     if context.form == Form::Text {
         report::say(&table(&rows));
     }
-    report::finish(context.form, &rows)
+    report::finish(context.form, rows)
 }
 
 /// All that the files say, by user, in the order in which they come up.
