@@ -106,6 +106,8 @@ pub(crate) enum Verb {
     },
     /// Look for what is wrong with this machine's set-up, and say how to mend it
     Doctor,
+    /// Write a sheet to print for a pending user
+    Handout(HandoutOptions),
     /// Take over the tokens that users have already
     Import(ImportOptions),
     /// Print the tokens, secrets and all, for another system

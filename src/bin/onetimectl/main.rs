@@ -8,6 +8,7 @@ mod disable;
 mod doctor;
 mod enable;
 mod export;
+mod handout;
 mod import;
 mod init;
 mod progress;
@@ -64,6 +65,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Recovery { user } => recovery::run(&context, user),
         Verb::Resync { user, codes } => resync::run(&context, user, codes),
         Verb::Token { verb } => token::run(&context, verb),
+        Verb::Handout(options) => handout::run(&context, options),
         Verb::Import(options) => import::run(&context, options),
         Verb::Export { users, format } => export::run(&context, users, *format),
         Verb::Unlock { whom } => unlock::run(&context, whom),

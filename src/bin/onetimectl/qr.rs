@@ -115,12 +115,17 @@ pub(crate) fn write(invitation: &Invitation<'_>, path: &Path) -> anyhow::Result<
         Some(_) | None => bail!("{}: must end in .png or .svg", path.display()),
     };
     let picture = picture.context("the issuer or the user's name is too long for a QR code")?;
+    create(path, &picture)
+}
+
+/// Writes a new file that only root can read; none is ever overwritten.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> anyhow::Result<PathBuf> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .and_then(|mut file| file.write_all(&picture))
+        .and_then(|mut file| file.write_all(bytes))
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path.to_owned())
 }
