@@ -24,7 +24,7 @@ use common::{
 use regex::Regex;
 use serde_json::{Value, json};
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 17] = [
     "init",
     "enable",
     "disable",
@@ -33,6 +33,11 @@ const VERBS: [&str; 12] = [
     "verify",
     "qr",
     "repair",
+    "recovery",
+    "resync",
+    "token",
+    "doctor",
+    "handout",
     "import",
     "export",
     "unlock",
@@ -682,7 +687,12 @@ fn whoever_is_not_root_gets_help_version_and_completions_and_for_the_rest_is_sen
         finish(command.args(args), b"")
     };
     for verb in VERBS.into_iter().filter(|verb| *verb != "completions") {
-        let user: &[&str] = if ["init", "list"].contains(&verb) { &[] } else { &["alice"] };
+        let user: &[&str] = match verb {
+            "init" | "list" | "doctor" => &[],
+            "token" => &["list", "alice"],
+            "handout" => &["alice", "-o", "/tmp/alice.html"],
+            _ => &["alice"],
+        };
         let run = as_alice(&[&[verb], user].concat());
         assert_ends(&run, 4, "not permitted");
         assert!(run.stdout.is_empty() && run.stderr.contains("(sudo onetimectl"), "{}", run.text());
