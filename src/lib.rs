@@ -63,3 +63,8 @@ pub mod messages;
 pub(crate) mod pam;
 pub mod store;
 pub mod system;
+
+/// What stands on the module's line in pam.d, for who reads it before libpam does.
+pub use pam::arguments::{ArgumentError, Arguments, PasswordMode};
+#[cfg(feature = "tool")]
+pub use pam::kernel::{Synchronized, clock_synchronized};

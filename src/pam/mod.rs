@@ -7,9 +7,11 @@
 //!
 //! A panic becomes PAM_ABORT, which no control word takes for success.
 
-mod arguments;
+pub(crate) mod arguments;
 mod authenticate;
 mod handle;
+#[cfg(feature = "tool")]
+pub(crate) mod kernel;
 mod password;
 mod sys;
 
