@@ -34,6 +34,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 failed for some of several users,
 Examples:
   onetimectl enable alice           alice sees a QR code at her next login
   onetimectl status                 who is on, and who has enrolled
+  onetimectl doctor                 is this machine set up well?
   onetimectl disable alice          lost phone: the password is enough again
   onetimectl enable alice           a different secret: she enrols anew";
 
@@ -90,6 +91,8 @@ pub(crate) enum Verb {
         #[arg(required = true, value_name = "USER", value_hint = ValueHint::Username)]
         users: Vec<String>,
     },
+    /// Look at the machine: what is wrong, and how to mend it
+    Doctor,
     /// Print completions for a shell
     Completions {
         /// Which

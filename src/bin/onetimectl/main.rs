@@ -5,6 +5,7 @@
 mod cli;
 mod context;
 mod disable;
+mod doctor;
 mod enable;
 mod init;
 mod qr;
@@ -40,6 +41,10 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     // Secrets pass through: no core dump, no ptrace by others.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // Says what is wrong with the configuration too.
+    if let Verb::Doctor = cli.verb {
+        return doctor::run(cli);
+    }
     let context = Context::read(cli)?;
     match &cli.verb {
         Verb::Init => init::run(&context),
@@ -51,6 +56,6 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Qr { user, file } => qr::run(&context, user, file.as_deref()),
         Verb::Repair { users } => repair::run(&context, users),
         Verb::Unlock { users } => unlock::run(&context, users),
-        Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
+        Verb::Doctor | Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }
