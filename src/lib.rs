@@ -61,6 +61,10 @@ pub mod login;
 pub mod messages;
 #[allow(unsafe_code, reason = "the one room for it")]
 pub(crate) mod pam;
-pub use pam::{CheckedArguments, check_arguments};
 pub mod store;
 pub mod system;
+
+/// What stands on the module's line in pam.d, for who reads it before libpam does.
+pub use pam::arguments::{ArgumentError, Arguments, PasswordMode};
+#[cfg(feature = "tool")]
+pub use pam::kernel::{Synchronized, clock_synchronized};

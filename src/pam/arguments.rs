@@ -8,7 +8,7 @@ use crate::config::{Config, ConfigError, DEFAULT_PATH};
 
 /// Who verifies the password (argument `password=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PasswordMode {
+pub enum PasswordMode {
     /// This module.
     Verify,
     /// Earlier modules of the stack.
@@ -30,9 +30,11 @@ pub(super) enum FirstPass {
 
 /// What stands on the line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Arguments {
-    pub(super) config: PathBuf,
-    pub(super) password: PasswordMode,
+pub struct Arguments {
+    /// The configuration (`config=`).
+    pub config: PathBuf,
+    /// Who verifies the password (`password=`).
+    pub password: PasswordMode,
     pub(super) first_pass: FirstPass,
     pub(super) debug: bool,
     /// Keys of the configuration, to be overridden in this order.
@@ -41,19 +43,27 @@ pub(super) struct Arguments {
 
 /// Why a line is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ArgumentError {
+pub enum ArgumentError {
+    /// None of ours.
     #[error("argument {0}: unknown")]
     Unknown(String),
+    /// One key, two values.
     #[error("argument {0}: given twice")]
     Twice(String),
+    /// Not a value of this key.
     #[error("argument {0}")]
     Value(String),
+    /// Not text.
     #[error("an argument is not UTF-8")]
     NotUtf8,
 }
 
 impl Arguments {
-    pub(super) fn parse(line: &[&CStr]) -> Result<Self, ArgumentError> {
+    /// Reads the arguments, one string each.
+    ///
+    /// # Errors
+    /// [`ArgumentError`]: one that is unknown, malformed, or given twice.
+    pub fn parse(line: &[&CStr]) -> Result<Self, ArgumentError> {
         let mut parsed = Self {
             config: PathBuf::from(DEFAULT_PATH),
             password: PasswordMode::Verify,
@@ -106,7 +116,10 @@ impl Arguments {
     }
 
     /// The configuration with this line's overrides.
-    pub(super) fn apply(&self, mut config: Config) -> Result<Config, ConfigError> {
+    ///
+    /// # Errors
+    /// [`ConfigError`]: an override has a value that the key does not take.
+    pub fn apply(&self, mut config: Config) -> Result<Config, ConfigError> {
         for (key, value) in &self.overrides {
             // `parse` has let known keys through only.
             if let Some(set) = config.set(key, value) {

@@ -7,9 +7,11 @@
 //!
 //! A panic becomes PAM_ABORT, which no control word takes for success.
 
-mod arguments;
+pub(crate) mod arguments;
 mod authenticate;
 mod handle;
+#[cfg(feature = "tool")]
+pub(crate) mod kernel;
 mod password;
 mod sys;
 
@@ -18,35 +20,6 @@ use std::ffi::{c_char, c_int};
 use pam::constants::{PamFlag, PamResultCode};
 use pam::macros::invoke_hook;
 use pam::module::PamHandle;
-
-/// Reads the arguments of a line in pam.d as a login does: the configuration's
-/// path, the password mode by its word, and what is wrong with the rest once
-/// `config` is known.
-///
-/// # Errors
-/// What is wrong with the arguments, in words.
-pub fn check_arguments(line: &[&std::ffi::CStr]) -> Result<CheckedArguments, String> {
-    let arguments = arguments::Arguments::parse(line).map_err(|error| error.to_string())?;
-    let default = crate::config::Config::default();
-    arguments.apply(default).map_err(|error| error.to_string())?;
-    Ok(CheckedArguments {
-        config: arguments.config.clone(),
-        password: match arguments.password {
-            arguments::PasswordMode::Verify => "verify",
-            arguments::PasswordMode::Stack => "stack",
-            arguments::PasswordMode::None => "none",
-        },
-    })
-}
-
-/// What [`check_arguments`] tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckedArguments {
-    /// The configuration that the line names, or the default one.
-    pub config: std::path::PathBuf,
-    /// `verify`, `stack` or `none`.
-    pub password: &'static str,
-}
 
 /// Authenticates a user: see [`crate`] for the way of one login.
 ///

@@ -34,6 +34,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 failed for some of several users,
 Examples:
   onetimectl enable alice           alice sees a QR code at her next login
   onetimectl status                 who is on, and who has enrolled
+  onetimectl doctor                 is this machine set up well?
   onetimectl disable alice          lost phone: the password is enough again
   onetimectl enable alice           a different secret: she enrols anew";
 
@@ -104,8 +105,6 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: TokenVerb,
     },
-    /// Look for what is wrong with this machine's set-up, and say how to mend it
-    Doctor,
     /// Write a sheet to print for a pending user
     Handout(HandoutOptions),
     /// Take over the tokens that users have already
@@ -130,6 +129,8 @@ pub(crate) enum Verb {
         #[command(flatten)]
         whom: Whom,
     },
+    /// Look at the machine: what is wrong, and how to mend it
+    Doctor,
     /// Print completions for a shell
     Completions {
         /// Which

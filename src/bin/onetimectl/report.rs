@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the place for it")]
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -14,6 +14,8 @@ use serde::ser::{SerializeSeq, Serializer as _};
 use zeroize::Zeroizing;
 
 use crate::progress::{Beside, Progress};
+
+use crate::doctor::{Finding, Level};
 
 const FAILED: u8 = 1;
 const SOME_FAILED: u8 = 3;
@@ -137,6 +139,45 @@ pub(crate) fn plain<S: serde::Serializer>(
 fn complain(what: &str) {
     let line = format!("onetimectl: {what}\n");
     eprint!("{line}");
+}
+
+/// Prints what a look at the machine has found, each with its remedy below.
+pub(crate) fn findings(form: Form, findings: &[Finding]) -> anyhow::Result<()> {
+    match form {
+        Form::Json => println!("{}", serde_json::to_string_pretty(findings)?),
+        Form::Text => {
+            let colour = has_colour();
+            let checks = findings.iter().map(|finding| finding.check.len());
+            let width = checks.max().unwrap_or(0).max("CHECK".len());
+            println!("{:width$}  RESULT  WHAT", "CHECK");
+            for Finding { check, level, what, remedy } in findings {
+                let (word, (on, off)) =
+                    (level.word(), if colour { paint(*level) } else { ("", "") });
+                println!("{check:width$}  {on}{word:6}{off}  {what}");
+                if let Some(remedy) = remedy {
+                    println!("{:width$}          -> {remedy}", "");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+const fn paint(level: Level) -> (&'static str, &'static str) {
+    let on = match level {
+        Level::Ok => "\x1b[32m",
+        Level::Warn => "\x1b[33m",
+        Level::Fail => "\x1b[1;31m",
+    };
+    (on, "\x1b[0m")
+}
+
+/// Colour is for terminals of people who have not declined it
+/// (<https://no-color.org>).
+fn has_colour() -> bool {
+    #[allow(clippy::disallowed_methods, reason = "the admin's own terminal, not a login")]
+    let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !declined && std::io::stdout().is_terminal()
 }
 
 /// Prints what is not about single users.

@@ -1,96 +1,172 @@
-//! What the machine itself has to give: the module where libpam looks, a clock
-//! that is right, a syslog, and SELinux out of the way.
+//! Judges the rest of the machine: clock, syslog, SELinux. Values in, findings
+//! out.
 
-use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::PathBuf;
+use pam_onetime::Synchronized;
+use pam_onetime::account::Timestamp;
 
-use super::Finding;
+use super::finding::{Finding, Names};
 
-/// Directories where libpam may look for modules.
-fn module_dirs() -> Vec<PathBuf> {
-    let below = |dir: &str| fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
-    let all = below("/usr/lib").chain(below("/lib")).chain(below("/usr")).chain(below("/"));
-    let mut dirs: Vec<_> = all
-        .map(|dir| dir.join("security"))
-        .filter(|dir| dir.join("pam_unix.so").exists())
-        .filter_map(|dir| dir.canonicalize().ok())
-        .collect();
-    dirs.sort();
-    dirs.dedup();
-    dirs
+const CLOCK: &str = "clock";
+const SYSLOG: &str = "syslog";
+const SELINUX: &str = "selinux";
+
+/// 2026 and 2100 begin.
+const PLAUSIBLE: std::ops::Range<u64> = 1_767_225_600..4_102_444_800;
+
+/// What is known of the clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    /// `None`: before 1970.
+    pub(crate) now: Option<Timestamp>,
+    /// What the kernel says.
+    pub(crate) kernel: Option<Synchronized>,
+    /// Whether systemd-timesyncd says that it has set it.
+    pub(crate) timesyncd: bool,
 }
 
-pub(super) fn check() -> Vec<Finding> {
-    let mut findings = vec![module(), clock(), syslog()];
-    findings.extend(selinux());
-    findings
+pub(crate) fn judge_clock(clock: Clock) -> Finding {
+    let Clock { now, kernel, timesyncd } = clock;
+    if !now.is_some_and(|now| PLAUSIBLE.contains(&now.0)) {
+        let what = "the clock is far off: no time-based code is right";
+        return Finding::fail(CLOCK, what, "set the clock, and run an NTP client");
+    }
+    let remedy = "run an NTP client (systemd-timesyncd, chrony): codes last 30 seconds";
+    match kernel {
+        Some(Synchronized::Yes) => Finding::ok(CLOCK, "synchronized"),
+        // In some containers the kernel does not say.
+        _ if timesyncd => Finding::ok(CLOCK, "synchronized by systemd-timesyncd"),
+        Some(Synchronized::No) => Finding::warn(CLOCK, "nothing keeps the clock right", remedy),
+        None => Finding::warn(CLOCK, "whether the clock is right cannot be told", remedy),
+    }
 }
 
-fn module() -> Finding {
-    let name = "module";
-    let Some(path) =
-        module_dirs().into_iter().map(|dir| dir.join("pam_onetime.so")).find(|path| path.exists())
-    else {
-        return Finding::fail(name, "pam_onetime.so is not where pam_unix.so is", "make install");
+/// What is at /dev/log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Log {
+    Socket,
+    Other,
+    Nothing,
+}
+
+pub(crate) fn judge_log(log: Log) -> Finding {
+    let what = match log {
+        Log::Socket => return Finding::ok(SYSLOG, "/dev/log is there"),
+        Log::Other => "/dev/log is not a socket: logins are not logged",
+        Log::Nothing => "/dev/log is not there: logins are not logged",
     };
-    let shown = path.display();
-    match (fs::metadata(&path), fs::read(&path)) {
-        (Ok(metadata), _) if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 => Finding::fail(
-            name,
-            format!("{shown} can be written by others than root"),
-            "chown root and chmod 644 it, and find out who has",
-        ),
-        (Ok(_), Ok(bytes)) if !bytes.starts_with(b"\x7fELF") => {
-            Finding::fail(name, format!("{shown} is no library"), "make install")
-        }
-        (Ok(_), Ok(_)) => Finding::ok(name, format!("{shown}")),
-        (Err(error), _) | (_, Err(error)) => {
-            Finding::fail(name, format!("{shown}: {error}"), "make install")
-        }
-    }
+    Finding::warn(SYSLOG, what, "run a syslog daemon or systemd-journald")
 }
 
-fn clock() -> Finding {
-    let name = "clock";
-    let remedy =
-        "totp codes need the time to be right within half a minute: timedatectl set-ntp true";
-    let synchronized =
-        ["/run/systemd/timesync/synchronized", "/run/chrony/chronyd.pid", "/run/ntpd.pid"];
-    match pam_onetime::system::now() {
-        Ok(now) if now.0 < 1_700_000_000 => Finding::fail(name, "is before 2023", remedy),
-        Ok(_) if synchronized.iter().any(|path| fs::metadata(path).is_ok()) => {
-            Finding::ok(name, "is being synchronized")
+/// What is known of SELinux.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Selinux<'a> {
+    /// The text of /sys/fs/selinux/enforce, if there is one.
+    pub(crate) enforce: Option<&'a str>,
+    /// The label of the store.
+    pub(crate) label: Option<&'a str>,
+    /// The end of the audit log.
+    pub(crate) audit: Option<&'a str>,
+}
+
+pub(crate) fn judge_selinux(selinux: Selinux<'_>) -> Vec<Finding> {
+    match selinux.enforce.map(str::trim) {
+        None => return vec![Finding::ok(SELINUX, "not in use")],
+        Some("1") => {}
+        Some(_) => return vec![Finding::ok(SELINUX, "not enforcing")],
+    }
+    let mut found = Vec::new();
+    // user:role:type:level
+    let kind = selinux.label.map(|label| label.trim_end_matches('\0').split(':').nth(2));
+    match kind.flatten() {
+        Some("var_lib_t" | "unlabeled_t" | "default_t" | "file_t" | "") | None => {
+            let what = "enforcing, and the store has no label of its own: \
+                        some services may not be let to read it";
+            let remedy = "give it one (semanage fcontext, restorecon), and look for denials: \
+                          ausearch -m avc -c sshd";
+            found.push(Finding::warn(SELINUX, what, remedy));
         }
-        Ok(_) => Finding::warn(name, "nothing is seen to synchronize it", remedy),
-        Err(error) => Finding::fail(name, error.to_string(), remedy),
+        Some(_) => {}
     }
+    let denied = denials(selinux.audit.unwrap_or_default());
+    if denied.count() > 0 {
+        let what = format!("enforcing, and it has denied something of ours: {denied}");
+        let remedy = "audit2allow shows what is missing: ausearch -m avc | grep onetime";
+        found.push(Finding::warn(SELINUX, what, remedy));
+    }
+    if found.is_empty() {
+        found.push(Finding::ok(SELINUX, "enforcing, and the store has a label"));
+    }
+    found
 }
 
-fn syslog() -> Finding {
-    let socket = fs::metadata("/dev/log").is_ok_and(|metadata| metadata.file_type().is_socket());
-    match socket {
-        true => Finding::ok("syslog", "/dev/log is there"),
-        false => Finding::warn(
-            "syslog",
-            "/dev/log is not there: logins leave no trace",
-            "run systemd-journald, rsyslog or another syslog daemon",
-        ),
+/// Which programs were denied what, as far as it is ours.
+fn denials(audit: &str) -> Names {
+    let ours = audit.lines().filter(|line| {
+        line.contains("avc:") && line.contains("denied") && line.contains("onetime")
+    });
+    let mut seen = std::collections::BTreeSet::new();
+    let mut names = Names::default();
+    for line in ours {
+        let program = line.split_once("comm=\"").and_then(|(_, rest)| rest.split_once('"'));
+        let program = program.map_or("?", |(program, _)| program);
+        if seen.len() < 100 && seen.insert(program) {
+            names.add(program);
+        }
     }
+    names
 }
 
-fn selinux() -> Option<Finding> {
-    let enforcing = fs::read_to_string("/sys/fs/selinux/enforce").ok()?;
-    let log = fs::read_to_string("/var/log/audit/audit.log").unwrap_or_default();
-    let tail = log.lines().rev().take(10_000);
-    let denied = tail.filter(|line| line.contains("denied") && line.contains("onetime")).count();
-    Some(match (enforcing.trim(), denied) {
-        ("1", 0) => Finding::ok("selinux", "enforcing, and no denial is on record"),
-        ("1", denied) => Finding::fail(
-            "selinux",
-            format!("{denied} denials on record that name onetime"),
-            "ausearch -m AVC -ts recent; restorecon -R /var/lib/onetime /etc/onetime",
-        ),
-        _ => Finding::ok("selinux", "not enforcing"),
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::finding::Level::{Fail, Ok, Warn};
+
+    #[test]
+    fn a_clock_is_right_if_something_says_so() {
+        let good = Some(Timestamp(1_800_000_000));
+        for (now, kernel, timesyncd, level) in [
+            (good, Some(Synchronized::Yes), false, Ok),
+            (good, Some(Synchronized::No), true, Ok),
+            (good, Some(Synchronized::No), false, Warn),
+            (good, None, false, Warn),
+            (good, None, true, Ok),
+            (Some(Timestamp(0)), Some(Synchronized::Yes), true, Fail),
+            (Some(Timestamp(u64::MAX)), Some(Synchronized::Yes), true, Fail),
+            (None, None, false, Fail),
+        ] {
+            let clock = Clock { now, kernel, timesyncd };
+            assert_eq!(judge_clock(clock).level, level, "{clock:?}");
+        }
+    }
+
+    #[test]
+    fn logins_are_logged_only_through_a_socket() {
+        let levels = [Log::Socket, Log::Other, Log::Nothing].map(|log| judge_log(log).level);
+        assert_eq!(levels, [Ok, Warn, Warn]);
+    }
+
+    #[test]
+    fn selinux_matters_when_it_enforces() {
+        let denial = "type=AVC msg=audit(1.2:3): avc:  denied  { read } for  pid=1 comm=\"sshd\" \
+                      name=\"alice\" path=\"/var/lib/onetime/state/alice\"\n";
+        let (own, common) = (Some("system_u:object_r:onetime_t:s0\0"), Some("a:b:var_lib_t:s0"));
+        let one = Some("1\n");
+        for (enforce, label, audit, levels) in [
+            (None, None, denial, &[Ok][..]),
+            (Some("0"), common, denial, &[Ok]),
+            (one, own, "", &[Ok]),
+            (one, common, "", &[Warn]),
+            (one, None, "", &[Warn]),
+            (one, own, denial, &[Warn]),
+            (one, common, denial, &[Warn, Warn]),
+        ] {
+            let found = judge_selinux(Selinux { enforce, label, audit: Some(audit) });
+            let found: Vec<_> = found.into_iter().map(|finding| finding.level).collect();
+            assert_eq!(found, levels, "{enforce:?} {label:?}");
+        }
+        let found = judge_selinux(Selinux { enforce: one, label: own, audit: Some(denial) });
+        assert!(found[0].what.ends_with("sshd"), "{found:?}");
+        let other = denial.replace("onetime", "something");
+        assert_eq!(denials(&other).count(), 0);
+    }
 }

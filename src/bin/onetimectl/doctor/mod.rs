@@ -1,174 +1,231 @@
-//! `onetimectl doctor`: reads the machine as an experienced admin would, and says
-//! what is wrong and how to mend it. It changes nothing.
+//! `onetimectl doctor`: looks at the machine, and says what is wrong and how to
+//! mend it. It changes nothing.
 //!
-//! Each check is a function of texts and values; this file reads them.
+//! Here the machine is read, with bounds; what was read is judged by the other
+//! files, which take values and return findings.
 
+mod finding;
 mod machine;
+mod module;
+mod services;
 mod sshd;
-mod stacks;
+mod stack;
 mod store;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use comfy_table::{Table, presets};
 use pam_onetime::config::Config;
 use pam_onetime::store::read_config;
-use serde::Serialize;
+use pam_onetime::{clock_synchronized, system};
 
 use crate::cli::Cli;
-use crate::report;
+use crate::report::{self, Form};
+pub(crate) use finding::{Finding, Level};
 
-/// Where PAM's service files are, the one that wins first.
-const PAM_DIRS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
-
-/// How a check went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Outcome {
-    Ok,
-    Warn,
-    Fail,
-}
-
-/// One line of the report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Finding {
-    check: String,
-    result: Outcome,
-    what: String,
-    /// What to do; nothing where it is well.
-    remedy: Option<String>,
-}
-
-impl Finding {
-    fn ok(check: &str, what: impl Into<String>) -> Self {
-        Self { check: check.to_owned(), result: Outcome::Ok, what: what.into(), remedy: None }
-    }
-
-    fn warn(check: &str, what: impl Into<String>, remedy: &str) -> Self {
-        let remedy = Some(remedy.to_owned());
-        Self { check: check.to_owned(), result: Outcome::Warn, what: what.into(), remedy }
-    }
-
-    fn fail(check: &str, what: impl Into<String>, remedy: &str) -> Self {
-        let remedy = Some(remedy.to_owned());
-        Self { check: check.to_owned(), result: Outcome::Fail, what: what.into(), remedy }
-    }
-}
+/// Where libpam looks for services, the first before the others.
+const SERVICE_DIRS: [&str; 3] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d"];
+const SSHD_DIR: &str = "/etc/ssh";
+/// No configuration is nearly as large.
+const MAX_TEXT_BYTES: u64 = 1024 * 1024;
+/// So much of the audit log's end is read.
+const AUDIT_TAIL_BYTES: u64 = 1024 * 1024;
 
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let (config, mut findings) = configuration(&cli.config);
-    let services = pam_services();
-    let password_service = config.as_ref().map(|config| config.password.service.as_str());
-    findings.extend(stacks::check(&services, password_service.unwrap_or("onetime-password")));
-    if let Some(modes) = stacks::modes_of(&services, "sshd") {
-        findings.extend(sshd::check(&sshd_config(), &modes));
+    let now = system::now().ok();
+    let mut findings = Vec::new();
+
+    let mut names = BTreeSet::new();
+    for dir in SERVICE_DIRS {
+        names.extend(file_names(Path::new(dir)).into_iter().filter(|n| services::is_service(n)));
     }
-    findings.extend(machine::check());
-    if let Some(config) = &config {
-        findings.extend(store::check(config));
+    let names: Vec<_> = names.into_iter().collect();
+    let judged = services::judge(&names, &service_text, &config_of);
+    findings.extend(judged.findings);
+
+    let own = config_of(&cli.config);
+    let mut password_services = judged.password_services;
+    if let Ok(config) = &own {
+        password_services.insert(config.password.service.clone());
     }
-    if cli.json {
-        report::say(&serde_json::to_string_pretty(&findings)?);
-    } else {
-        report::say(&table(&findings));
+    for service in &password_services {
+        findings.extend(services::judge_password_service(service, &service_text));
     }
-    let failed = findings.iter().any(|finding| finding.result == Outcome::Fail);
+    if let Some(password) = judged.sshd {
+        findings.extend(sshd(password));
+    }
+    findings.extend(modules());
+    let dir = match &own {
+        Ok(config) => {
+            findings.push(Finding::ok("configuration", cli.config.display().to_string()));
+            let dir = PathBuf::from(&config.store.dir);
+            findings.extend(store::judge(&dir, now));
+            Some(dir)
+        }
+        Err(what) => {
+            let remedy = "mend it: every login with a code is refused (onetime.toml(5))";
+            findings.push(Finding::fail("configuration", what, remedy));
+            None
+        }
+    };
+    let timesyncd = Path::new("/run/systemd/timesync/synchronized").exists();
+    findings.push(machine::judge_clock(machine::Clock {
+        now,
+        kernel: clock_synchronized(),
+        timesyncd,
+    }));
+    findings.push(machine::judge_log(match fs::metadata("/dev/log") {
+        Ok(there) if there.file_type().is_socket() => machine::Log::Socket,
+        Ok(_) => machine::Log::Other,
+        Err(_) => machine::Log::Nothing,
+    }));
+    findings.extend(selinux(dir.as_deref()));
+
+    report::findings(if cli.json { Form::Json } else { Form::Text }, &findings)?;
+    let failed = findings.iter().any(|finding| finding.level == Level::Fail);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn configuration(path: &Path) -> (Option<Config>, Vec<Finding>) {
-    let remedy = "every login is refused until it is mended; see onetime.toml(5)";
-    let parsed = read_config(path)
-        .map_err(|error| error.to_string())
-        .and_then(|text| Config::parse(&text).map_err(|e| format!("{}: {e}", path.display())));
-    match parsed {
-        Ok(config) => {
-            let finding = Finding::ok("configuration", format!("{} is valid", path.display()));
-            (Some(config), vec![finding])
-        }
-        Err(what) => (None, vec![Finding::fail("configuration", what, remedy)]),
-    }
+fn sshd(password: pam_onetime::PasswordMode) -> Vec<Finding> {
+    let file = format!("{SSHD_DIR}/sshd_config");
+    let Some(text) = read_text(Path::new(&file)) else {
+        let what = format!("{file} cannot be read, so what sshd does is not known");
+        let remedy = "see that sshd has: UsePAM yes, KbdInteractiveAuthentication yes, \
+                      PasswordAuthentication no";
+        return vec![Finding::warn("sshd", what, remedy)];
+    };
+    sshd::Settings::read(&text, &included).judge(password)
 }
 
-/// The text of each service file, by its name.
-fn pam_services() -> BTreeMap<String, String> {
-    let mut services = BTreeMap::new();
-    for dir in PAM_DIRS.into_iter().rev() {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            // Read as far as any such file reaches.
-            let text = fs::read(entry.path()).unwrap_or_default();
-            if entry.path().is_file() && text.len() < 1 << 20 {
-                services.insert(name, String::from_utf8_lossy(&text).into_owned());
-            }
-        }
-    }
-    services
+/// The files that sshd includes for a pattern.
+fn included(pattern: &str) -> Vec<String> {
+    let path = Path::new(SSHD_DIR).join(pattern);
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return Vec::new();
+    };
+    let names = file_names(dir).into_iter().filter(|there| sshd::fits(name, there));
+    names.filter_map(|name| read_text(&dir.join(name))).collect()
 }
 
-/// sshd's configuration with what it includes, as lines.
-fn sshd_config() -> Option<String> {
-    let main = fs::read_to_string("/etc/ssh/sshd_config").ok()?;
-    let mut whole = String::new();
-    for line in main.lines() {
-        match sshd::included(line) {
-            // A pattern's directory and its ending are all that is used in practice.
-            Some(pattern) => sshd_includes(&pattern, &mut whole),
-            None => {
-                whole.push_str(line);
-                whole.push('\n');
-            }
-        }
+/// The module, in each directory that libpam may look in.
+fn modules() -> Vec<Finding> {
+    let mut dirs = BTreeSet::new();
+    for above in ["/usr/lib", "/lib", "/usr/lib64", "/lib64"] {
+        let above = Path::new(above);
+        let below = fs::read_dir(above).into_iter().flatten().flatten().map(|entry| entry.path());
+        dirs.extend([above.join("security")]);
+        dirs.extend(below.map(|dir| dir.join("security")));
     }
-    Some(whole)
-}
-
-fn sshd_includes(pattern: &str, whole: &mut String) {
-    let pattern =
-        if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
-    let (dir, name) = pattern.rsplit_once('/').unwrap_or(("/etc/ssh", &pattern));
-    let mut files: Vec<_> = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            match name.split_once('*') {
-                Some((start, end)) => file.starts_with(start) && file.ends_with(end),
-                None => file == name,
-            }
-        })
-        .collect();
-    files.sort();
-    for file in files {
-        whole.push_str(&fs::read_to_string(file).unwrap_or_default());
-        whole.push('\n');
+    let dirs = dirs.into_iter().filter(|dir| dir.join("pam_unix.so").exists());
+    // One directory may have several names.
+    let dirs: BTreeSet<_> = dirs.filter_map(|dir| dir.canonicalize().ok()).collect();
+    let mut found = Vec::new();
+    if dirs.is_empty() {
+        found.push(module::no_libpam());
     }
-}
-
-fn table(findings: &[Finding]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["RESULT", "CHECK", "WHAT"]);
-    for Finding { check, result, what, remedy } in findings {
-        let word = match result {
-            Outcome::Ok => "ok",
-            Outcome::Warn => "warn",
-            Outcome::Fail => "FAIL",
+    let own = header(Path::new("/proc/self/exe"));
+    for dir in dirs {
+        let path = dir.join("pam_onetime.so");
+        let name = path.display().to_string();
+        let (Ok(file), Ok(above)) = (fs::metadata(&path), fs::metadata(&dir)) else {
+            found.push(module::missing(&dir.display().to_string()));
+            continue;
         };
-        let what = match remedy {
-            Some(remedy) => format!("{what}\n  -> {remedy}"),
-            None => what.clone(),
-        };
-        table.add_row([word, check, &what]);
+        let judged = [
+            module::Trusted { path: &name, uid: file.uid(), mode: file.mode() }.judge(),
+            module::Trusted {
+                path: &dir.display().to_string(),
+                uid: above.uid(),
+                mode: above.mode(),
+            }
+            .judge(),
+            module::judge_header(&name, &header(&path), &own),
+        ];
+        let before = found.len();
+        found.extend(judged.into_iter().flatten());
+        if found.len() == before {
+            found.push(module::sound(&name));
+        }
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    found
+}
+
+fn selinux(store: Option<&Path>) -> Vec<Finding> {
+    let enforce = read_text(Path::new("/sys/fs/selinux/enforce"));
+    let mut label = vec![0; 256];
+    let length = store
+        .and_then(|dir| rustix::fs::lgetxattr(dir, "security.selinux", label.as_mut_slice()).ok());
+    label.truncate(length.unwrap_or(0));
+    let label = String::from_utf8(label).ok();
+    let audit = enforce.as_ref().and_then(|_| tail(Path::new("/var/log/audit/audit.log")));
+    machine::judge_selinux(machine::Selinux {
+        enforce: enforce.as_deref(),
+        label: label.as_deref(),
+        audit: audit.as_deref(),
+    })
+}
+
+/// The configuration in `path`, or what is wrong with it.
+fn config_of(path: &Path) -> Result<Config, String> {
+    let text = read_config(path).map_err(|error| error.to_string())?;
+    Config::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The text of a service by its name, or of a file by its absolute path.
+fn service_text(name: &str) -> Option<String> {
+    if name.starts_with('/') {
+        return read_text(Path::new(name));
     }
-    table.trim_fmt()
+    SERVICE_DIRS.iter().find_map(|dir| read_text(&Path::new(dir).join(name)))
+}
+
+/// The names of the files in a directory, sorted; none if it cannot be read.
+fn file_names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<_> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// The beginning of a regular file, as text.
+fn read_text(path: &Path) -> Option<String> {
+    // Opening a FIFO would wait for its other end.
+    if !fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_TEXT_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The end of a file, as text.
+fn tail(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok().filter(fs::Metadata::is_file)?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(AUDIT_TAIL_BYTES))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(AUDIT_TAIL_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The first bytes of a file that is loaded or run.
+fn header(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let is_file = fs::metadata(path).is_ok_and(|there| there.is_file());
+    if let Ok(file) = File::open(path)
+        && is_file
+    {
+        let room = u64::try_from(module::HEADER_BYTES).unwrap_or(0);
+        let read = file.take(room).read_to_end(&mut bytes);
+        if read.is_err() {
+            bytes.clear();
+        }
+    }
+    bytes
 }

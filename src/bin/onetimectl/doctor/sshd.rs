@@ -1,119 +1,318 @@
-//! What sshd_config makes of the module: whether sshd asks PAM at all, and in a
-//! way in which a code can be asked for.
+//! Judges sshd_config(5) for a sshd whose stack uses the module. Text in,
+//! findings out; sshd itself is not asked.
 
-use super::Finding;
+use std::collections::BTreeMap;
 
-/// The pattern of an Include line.
-pub(super) fn included(line: &str) -> Option<String> {
-    let (key, value) = split(line)?;
-    (key == "include").then(|| value.to_owned())
+use pam_onetime::PasswordMode;
+
+use super::finding::Finding;
+
+const CHECK: &str = "sshd";
+/// As deep as sshd follows includes.
+const MAX_DEPTH: u32 = 16;
+
+/// The files that a pattern after `Include` stands for.
+pub(crate) type Files<'a> = dyn Fn(&str) -> Vec<String> + 'a;
+
+/// What can go wrong with a code.
+const KEYWORDS: [&str; 5] = [
+    "usepam",
+    "kbdinteractiveauthentication",
+    "passwordauthentication",
+    "authenticationmethods",
+    "pubkeyauthentication",
+];
+
+/// The settings that matter: the first value of each, and Match blocks.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    values: BTreeMap<&'static str, String>,
+    /// `keyword (criteria)`
+    overridden: Vec<String>,
 }
 
-fn split(line: &str) -> Option<(String, &str)> {
-    let line = line.trim();
-    let at = line.find([' ', '\t', '='])?;
-    let (key, value) = line.split_at_checked(at)?;
-    let value = value.trim_matches([' ', '\t', '=', '"']);
-    (!line.starts_with('#') && !value.is_empty()).then(|| (key.to_lowercase(), value))
+impl Settings {
+    /// Reads the text of sshd_config, and what it includes.
+    pub(crate) fn read(text: &str, files: &Files<'_>) -> Self {
+        let mut settings = Self::default();
+        settings.add(text, None, 0, files);
+        settings
+    }
+
+    /// A Match block ends with its file.
+    fn add(&mut self, text: &str, within: Option<&str>, depth: u32, files: &Files<'_>) {
+        let mut within = within.map(str::to_owned);
+        for line in text.lines() {
+            let words = words(line);
+            let Some((keyword, arguments)) = words.split_first() else { continue };
+            match keyword.to_ascii_lowercase().as_str() {
+                "match" if arguments.first().is_some_and(|a| a.eq_ignore_ascii_case("all")) => {
+                    within = None;
+                }
+                "match" => within = Some(arguments.join(" ")),
+                "include" if depth < MAX_DEPTH => {
+                    for text in arguments.iter().flat_map(|pattern| files(pattern)) {
+                        self.add(&text, within.as_deref(), depth.saturating_add(1), files);
+                    }
+                }
+                // Its name until OpenSSH 8.7.
+                "challengeresponseauthentication" => {
+                    self.set("kbdinteractiveauthentication", arguments, within.as_deref());
+                }
+                keyword => self.set(keyword, arguments, within.as_deref()),
+            }
+        }
+    }
+
+    fn set(&mut self, keyword: &str, arguments: &[String], within: Option<&str>) {
+        let Some(keyword) = KEYWORDS.into_iter().find(|known| *known == keyword) else { return };
+        let value = arguments.join(" ").to_ascii_lowercase();
+        match within {
+            None => {
+                self.values.entry(keyword).or_insert(value);
+            }
+            Some(criteria) => self.overridden.push(format!("{keyword} {value} (Match {criteria})")),
+        }
+    }
+
+    fn is(&self, keyword: &str, wanted: &str, default: &str) -> bool {
+        self.values.get(keyword).map_or(default, String::as_str) == wanted
+    }
+
+    /// Judges them for a stack that takes the password in this way.
+    pub(crate) fn judge(&self, password: PasswordMode) -> Vec<Finding> {
+        let mut found = Vec::new();
+        let mut add = |fault, what: &str, remedy: &str| {
+            let remedy = format!("in /etc/ssh/sshd_config: {remedy}; then reload sshd");
+            match fault {
+                Fault::Fails => found.push(Finding::fail(CHECK, what, remedy)),
+                Fault::Warns => found.push(Finding::warn(CHECK, what, remedy)),
+            }
+        };
+        if !self.is("usepam", "yes", "no") {
+            let what = "UsePAM is not yes: no code is ever asked for";
+            add(Fault::Fails, what, "UsePAM yes");
+        }
+        if !self.is("kbdinteractiveauthentication", "yes", "yes") {
+            let what = "KbdInteractiveAuthentication is not yes: no code can be asked for";
+            add(Fault::Fails, what, "KbdInteractiveAuthentication yes");
+        }
+        if !self.is("passwordauthentication", "no", "yes") {
+            let what = "PasswordAuthentication is not no: it cannot ask for a code";
+            add(Fault::Warns, what, "PasswordAuthentication no");
+        }
+        let lists = Methods::read(self.values.get("authenticationmethods"));
+        match password {
+            PasswordMode::None if !lists.all(|list| list.has_key() && list.has_code()) => {
+                let what = "password=none, but AuthenticationMethods does not ask for key and code: \
+                            a code alone lets in, and users without a record need nothing";
+                add(Fault::Fails, what, "AuthenticationMethods publickey,keyboard-interactive");
+            }
+            PasswordMode::Verify | PasswordMode::Stack
+                if lists.is_set() && !lists.all(List::has_code) =>
+            {
+                let what = "AuthenticationMethods lets in without keyboard-interactive: no code";
+                add(
+                    Fault::Warns,
+                    what,
+                    "keyboard-interactive in each list of AuthenticationMethods",
+                );
+            }
+            PasswordMode::None | PasswordMode::Verify | PasswordMode::Stack => {}
+        }
+        for overridden in &self.overridden {
+            let what = format!("a Match block overrides: {overridden}");
+            add(Fault::Warns, &what, "see that those logins are meant to differ");
+        }
+        if found.is_empty() {
+            let open = !lists.is_set() && !self.is("pubkeyauthentication", "no", "yes");
+            let keys = if open { "; ssh keys are accepted without a code" } else { "" };
+            found.push(Finding::ok(CHECK, format!("asks for codes{keys}")));
+        }
+        found
+    }
 }
 
-/// The first value of a key before any Match block: the one that counts.
-fn first<'a>(config: &'a str, keys: &[&str]) -> Option<&'a str> {
-    let global = config.lines().filter_map(split).take_while(|(key, _)| key != "match");
-    global.into_iter().find(|(key, _)| keys.contains(&key.as_str())).map(|(_, value)| value)
+enum Fault {
+    Fails,
+    Warns,
 }
 
-/// Checks sshd's configuration against the password modes of pam.d/sshd.
-pub(super) fn check(config: &Option<String>, modes: &[String]) -> Vec<Finding> {
-    let name = "sshd_config";
-    let Some(config) = config else {
-        return vec![Finding::warn(name, "cannot be read", "check by hand that sshd asks PAM")];
-    };
-    let mut findings = Vec::new();
-    let is = |keys: &[&str], value: &str| {
-        first(config, keys).is_some_and(|found| found.eq_ignore_ascii_case(value))
-    };
-    if !is(&["usepam"], "yes") {
-        findings.push(Finding::fail(name, "UsePAM is not yes: sshd never asks PAM", "UsePAM yes"));
+/// One of the lists of AuthenticationMethods.
+struct List<'a>(Vec<&'a str>);
+
+impl List<'_> {
+    fn has_code(&self) -> bool {
+        self.0.contains(&"keyboard-interactive")
     }
-    if is(&["kbdinteractiveauthentication", "challengeresponseauthentication"], "no") {
-        findings.push(Finding::fail(
-            name,
-            "KbdInteractiveAuthentication is no: a code can never be asked for",
-            "KbdInteractiveAuthentication yes",
-        ));
+
+    fn has_key(&self) -> bool {
+        ["publickey", "hostbased", "gssapi-with-mic"].iter().any(|key| self.0.contains(key))
     }
-    if !is(&["passwordauthentication"], "no") {
-        findings.push(Finding::warn(
-            name,
-            "PasswordAuthentication is not no: it answers the code prompt with the password, so enabled users fail by it",
-            "PasswordAuthentication no",
-        ));
+}
+
+/// AuthenticationMethods; not set, or `any`: none.
+struct Methods<'a>(Vec<List<'a>>);
+
+impl<'a> Methods<'a> {
+    fn read(value: Option<&'a String>) -> Self {
+        let lists = value.into_iter().flat_map(|value| value.split_whitespace());
+        let lists = lists.filter(|list| *list != "any").map(|list| {
+            // keyboard-interactive:pam is one way of it.
+            let methods = list.split(',').map(|method| method.split(':').next().unwrap_or(method));
+            List(methods.collect())
+        });
+        Self(lists.collect())
     }
-    let methods = first(config, &["authenticationmethods"]).unwrap_or("any");
-    let both = |list: &str| {
-        list.split(',').any(|m| m.starts_with("publickey")) && list.contains("keyboard-interactive")
-    };
-    if modes.iter().any(|mode| mode == "none") && !methods.split_whitespace().all(both) {
-        findings.push(Finding::fail(
-            name,
-            format!("pam.d/sshd has password=none, but AuthenticationMethods is {methods}: a code alone, or nothing at all, lets in"),
-            "AuthenticationMethods publickey,keyboard-interactive",
-        ));
+
+    const fn is_set(&self) -> bool {
+        !self.0.is_empty()
     }
-    if config.lines().filter_map(split).any(|(key, _)| key == "match") {
-        findings.push(Finding::warn(
-            name,
-            "has Match blocks, which may say otherwise for some users",
-            "look at them: sshd -T -C user=NAME,host=HOST,addr=ADDRESS",
-        ));
+
+    fn all(&self, holds: impl Fn(&List<'a>) -> bool) -> bool {
+        self.is_set() && self.0.iter().all(holds)
     }
-    if findings.is_empty() {
-        findings.push(Finding::ok(name, "sshd asks PAM, and a code can be asked for"));
+}
+
+/// Keyword and arguments of a line, with `=` or space between them.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = line.trim().chars().peekable();
+    loop {
+        let equals = words.len() == 1;
+        while rest.next_if(|c| c.is_whitespace() || (equals && *c == '=')).is_some() {}
+        let mut word = String::new();
+        match rest.peek() {
+            None | Some('#') => return words,
+            Some('"') => {
+                rest.next();
+                word.extend(std::iter::from_fn(|| rest.next_if(|c| *c != '"')));
+                rest.next();
+            }
+            Some(_) => {
+                let keyword = words.is_empty();
+                let ends = |c: &char| c.is_whitespace() || (keyword && *c == '=');
+                word.extend(std::iter::from_fn(|| rest.next_if(|c| !ends(c))));
+                if word.is_empty() {
+                    // A `=` in the place of a keyword.
+                    word.extend(rest.next());
+                }
+            }
+        }
+        words.push(word);
     }
-    findings
+}
+
+/// Whether a file's name fits a pattern with `*` and `?`.
+pub(crate) fn fits(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
+    if name.first() == Some(&'.') && pattern.first() != Some(&'.') {
+        return false;
+    }
+    // `reached`: whether the pattern so far fits the first so many characters.
+    let mut reached = vec![false; name.len().saturating_add(1)];
+    if let Some(start) = reached.first_mut() {
+        *start = true;
+    }
+    for wanted in pattern {
+        let mut next = Vec::with_capacity(reached.len());
+        let mut before = false;
+        for (index, here) in reached.iter().enumerate() {
+            let fits_one =
+                index > 0 && (wanted == '?' || name.get(index.saturating_sub(1)) == Some(&wanted));
+            let fits_any = wanted == '*' && (*here || next.last() == Some(&true));
+            next.push(if wanted == '*' { fits_any } else { fits_one && before });
+            before = *here;
+        }
+        reached = next;
+    }
+    reached.last() == Some(&true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn said(config: &str, mode: &str) -> String {
-        let findings = check(&Some(config.to_owned()), &[mode.to_owned()]);
-        findings.into_iter().map(|finding| finding.what + "\n").collect()
-    }
+    use crate::doctor::finding::Level;
+    use proptest::prelude::*;
 
     const GOOD: &str = "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n";
 
-    #[test]
-    fn what_readme_says_is_well() {
-        assert!(said(GOOD, "verify").contains("sshd asks PAM"));
-        let keys = format!("{GOOD}AuthenticationMethods publickey,keyboard-interactive:pam\n");
-        assert!(said(&keys, "none").contains("sshd asks PAM"));
+    fn read(text: &str) -> Settings {
+        let files = |pattern: &str| match pattern {
+            "conf.d/*.conf" => vec!["UsePAM no\n".to_owned(), GOOD.to_owned()],
+            "match.conf" => vec!["Match User bob\nPasswordAuthentication yes\n".to_owned()],
+            "loop" => vec!["Include loop\n".to_owned()],
+            _ => Vec::new(),
+        };
+        Settings::read(text, &files)
     }
 
     #[test]
-    fn faults_are_named() {
-        for (config, mode, named) in [
-            ("", "verify", "UsePAM is not yes"),
-            ("#UsePAM yes\nusepam no\n", "verify", "UsePAM is not yes"),
-            ("UsePAM=yes\nChallengeResponseAuthentication no\n", "verify", "never be asked for"),
-            ("UsePAM yes\n", "verify", "PasswordAuthentication is not no"),
-            (
-                "PasswordAuthentication yes\nPasswordAuthentication no\n",
-                "verify",
-                "PasswordAuthentication is not no",
-            ),
-            (GOOD, "none", "a code alone, or nothing at all"),
-            (
-                "AuthenticationMethods publickey,keyboard-interactive password\n",
-                "none",
-                "a code alone",
-            ),
-            ("Match User x\n  UsePAM yes\n", "verify", "UsePAM is not yes"),
-            ("Match User x\n  PasswordAuthentication yes\n", "verify", "Match blocks"),
+    fn the_first_value_of_a_keyword_holds_wherever_it_stands() {
+        let settings =
+            read(" usepam = \"yes\" # c\nInclude conf.d/*.conf\nUsePAM no\nInclude loop");
+        assert_eq!(settings.judge(PasswordMode::Verify).len(), 1, "{settings:?}");
+        let settings = read(&format!("Include match.conf\n{GOOD}"));
+        assert_eq!(settings.overridden, ["passwordauthentication yes (Match User bob)"]);
+        assert_eq!(settings.values["passwordauthentication"], "no");
+        let settings = read("Match User bob\nUsePAM no\nMatch all\nUsePAM yes\n");
+        assert_eq!(settings.values["usepam"], "yes");
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        use Level::{Fail, Ok, Warn};
+        use PasswordMode::{None, Stack, Verify};
+        let both = "AuthenticationMethods publickey,keyboard-interactive:pam\n";
+        let either = "AuthenticationMethods publickey,keyboard-interactive publickey\n";
+        for (before, mode, level, what) in [
+            (String::new(), Verify, Ok, "keys are accepted without a code"),
+            (String::new(), Stack, Ok, "asks for codes"),
+            ("UsePAM no\n".to_owned(), Verify, Fail, "UsePAM"),
+            ("ChallengeResponseAuthentication no\n".to_owned(), Verify, Fail, "KbdInteractive"),
+            ("PasswordAuthentication yes\n".to_owned(), Verify, Warn, "PasswordAuthentication"),
+            (String::new(), None, Fail, "AuthenticationMethods"),
+            (both.to_owned(), None, Ok, "asks for codes"),
+            (either.to_owned(), None, Fail, "AuthenticationMethods"),
+            ("AuthenticationMethods any\n".to_owned(), None, Fail, "AuthenticationMethods"),
+            ("AuthenticationMethods keyboard-interactive\n".to_owned(), None, Fail, "key and code"),
+            (either.to_owned(), Verify, Warn, "without keyboard-interactive"),
         ] {
-            assert!(said(config, mode).contains(named), "{config}: {}", said(config, mode));
+            let found = read(&format!("{before}{GOOD}")).judge(mode);
+            let [finding] = found.as_slice() else { panic!("{before}: {found:?}") };
+            assert!(finding.level == level && finding.what.contains(what), "{before}: {found:?}");
+        }
+        let found =
+            read(&format!("{GOOD}Match Group x\nAuthenticationMethods any\n")).judge(Verify);
+        assert!(found.iter().any(|f| f.level == Warn && f.what.contains("Match Group x")));
+        // What sshd does without a word in its configuration.
+        let found: Vec<_> = read("").judge(Verify).into_iter().map(|f| f.level).collect();
+        assert_eq!(found, [Fail, Warn]);
+    }
+
+    #[test]
+    fn patterns_fit_as_in_a_shell() {
+        for (pattern, name, does) in [
+            ("*.conf", "a.conf", true),
+            ("*.conf", ".conf", false),
+            ("*.conf", "a.conf.bak", false),
+            ("?a*", "xab", true),
+            ("?a*", "a", false),
+            ("*", "", true),
+            ("a*b*c", "aXbYbc", true),
+            ("plain", "plain", true),
+        ] {
+            assert_eq!(fits(pattern, name), does, "{pattern} {name}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn no_text_is_too_strange(text in "(?s).{0,200}", pattern in ".{0,20}") {
+            read(&text).judge(PasswordMode::None);
+            fits(&pattern, &text);
         }
     }
 }

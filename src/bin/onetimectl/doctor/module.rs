@@ -1,0 +1,116 @@
+//! Judges the module's file. Bytes and numbers in, findings out.
+
+use super::finding::Finding;
+
+const CHECK: &str = "module";
+/// Of an ELF header (elf(5)): all that is needed to tell one machine's files
+/// from another's.
+pub(crate) const HEADER_BYTES: usize = 20;
+const GROUP_OTHER_WRITE: u32 = 0o022;
+/// ET_DYN, in either byte order.
+const SHARED_OBJECT: [[u8; 2]; 2] = [[3, 0], [0, 3]];
+
+/// A file or directory that libpam trusts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trusted<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) uid: u32,
+    pub(crate) mode: u32,
+}
+
+impl Trusted<'_> {
+    /// Whoever writes it becomes root at the next login.
+    pub(crate) fn judge(self) -> Option<Finding> {
+        let Self { path, uid, mode } = self;
+        let what = if uid != 0 {
+            format!("{path} is owned by uid {uid}")
+        } else if mode & GROUP_OTHER_WRITE != 0 {
+            format!("{path} has mode {:04o}: others can write it", mode & 0o7777)
+        } else {
+            return None;
+        };
+        let remedy = format!("chown root:root {path}; chmod go-w {path}");
+        Some(Finding::fail(CHECK, what, remedy))
+    }
+}
+
+/// Whether this machine can load what begins with `header`; `own` is the
+/// header of a program that runs here.
+pub(crate) fn judge_header(path: &str, header: &[u8], own: &[u8]) -> Option<Finding> {
+    let is_elf = header.starts_with(b"\x7fELF") && header.len() >= HEADER_BYTES;
+    // Class, byte order; kind; machine.
+    let part = |bytes: &[u8], from, to| bytes.get(from..to).map(<[u8]>::to_vec);
+    let what = if !is_elf {
+        "is not a shared object"
+    } else if part(header, 4, 6) != part(own, 4, 6) || part(header, 18, 20) != part(own, 18, 20) {
+        "is for another architecture"
+    } else if !SHARED_OBJECT.iter().any(|kind| header.get(16..18) == Some(kind)) {
+        "is not a shared object"
+    } else {
+        return None;
+    };
+    let remedy = "install the module again (make install): libpam refuses every login meanwhile";
+    Some(Finding::fail(CHECK, format!("{path} {what}"), remedy))
+}
+
+/// The module is not where libpam looks for it.
+pub(crate) fn missing(dir: &str) -> Finding {
+    let what = format!("{dir}/pam_onetime.so is not there, beside pam_unix.so");
+    Finding::fail(CHECK, what, format!("install it there (make install PAMDIR={dir})"))
+}
+
+/// There is no libpam that could be found.
+pub(crate) fn no_libpam() -> Finding {
+    let what = "pam_unix.so is in none of the usual directories: where libpam looks is not known";
+    Finding::warn(CHECK, what, "put pam_onetime.so where this system's PAM modules are")
+}
+
+/// All is well.
+pub(crate) fn sound(path: &str) -> Finding {
+    Finding::ok(CHECK, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(class: u8, kind: u8, machine: u8) -> Vec<u8> {
+        let mut bytes = b"\x7fELF".to_vec();
+        bytes.extend([class, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, kind, 0, machine, 0]);
+        bytes
+    }
+
+    #[test]
+    fn only_a_shared_object_of_this_architecture_can_be_loaded() {
+        let own = header(2, 3, 62);
+        for (bytes, what) in [
+            (header(2, 3, 62), None),
+            (header(2, 2, 62), Some("not a shared object")),
+            (header(1, 3, 62), Some("another architecture")),
+            (header(2, 3, 183), Some("another architecture")),
+            (Vec::new(), Some("not a shared object")),
+            (b"#!/bin/sh\necho not a module\n".to_vec(), Some("not a shared object")),
+            (header(2, 3, 62)[..10].to_vec(), Some("not a shared object")),
+        ] {
+            let found = judge_header("m", &bytes, &own).map(|finding| finding.what);
+            match what {
+                None => assert_eq!(found, None),
+                Some(what) => assert!(found.unwrap().contains(what)),
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_but_root_may_write_it() {
+        for (uid, mode, sound) in [
+            (0, 0o644, true),
+            (0, 0o755, true),
+            (1, 0o644, false),
+            (0, 0o664, false),
+            (0, 0o666, false),
+        ] {
+            let judged = Trusted { path: "m", uid, mode }.judge();
+            assert_eq!(judged.is_none(), sound, "{uid} {mode:o}");
+        }
+    }
+}

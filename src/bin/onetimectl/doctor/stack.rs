@@ -1,0 +1,612 @@
+//! A PAM service as libpam reads it: pam.d(5) with includes resolved, and what
+//! comes of it for given answers of its modules. Text in, values out.
+
+/// The text of a file in pam.d, by its name there or its absolute path.
+pub(crate) type Files<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// As deep as libpam follows includes.
+const MAX_DEPTH: u32 = 16;
+/// More lines than any service has; files that include themselves reach it.
+const MAX_ENTRIES: usize = 2000;
+
+/// What a line is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Auth,
+    Account,
+    Session,
+    Password,
+}
+
+impl Kind {
+    const ALL: [(&'static str, Self); 4] = [
+        ("auth", Self::Auth),
+        ("account", Self::Account),
+        ("session", Self::Session),
+        ("password", Self::Password),
+    ];
+
+    fn read(word: &str) -> Option<Self> {
+        let word = word.strip_prefix('-').unwrap_or(word);
+        Self::ALL.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, k)| k)
+    }
+
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Account => "account",
+            Self::Session => "session",
+            Self::Password => "password",
+        }
+    }
+}
+
+/// What libpam does after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Ignore,
+    Ok,
+    Done,
+    Bad,
+    Die,
+    Reset,
+    /// Over so many modules.
+    Jump(u32),
+}
+
+/// An answer of a module, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Success,
+    /// PAM_IGNORE
+    Ignore,
+    /// PAM_AUTH_ERR
+    Failure,
+}
+
+/// What follows each answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Control {
+    pub(crate) success: Action,
+    ignore: Action,
+    failure: Action,
+}
+
+impl Control {
+    const BROKEN: Self = Self { success: Action::Bad, ignore: Action::Bad, failure: Action::Bad };
+
+    const fn of(success: Action, failure: Action) -> Self {
+        Self { success, ignore: Action::Ignore, failure }
+    }
+
+    fn read(word: &Word) -> Option<Self> {
+        if word.bracketed {
+            return Some(Self::read_bracketed(&word.text));
+        }
+        Some(match word.text.to_ascii_lowercase().as_str() {
+            "required" => Self::of(Action::Ok, Action::Bad),
+            "requisite" => Self::of(Action::Ok, Action::Die),
+            "sufficient" => Self::of(Action::Done, Action::Ignore),
+            "optional" => Self::of(Action::Ok, Action::Ignore),
+            _ => return None,
+        })
+    }
+
+    /// What is not mentioned is bad, as in libpam.
+    fn read_bracketed(text: &str) -> Self {
+        let (mut success, mut ignore, mut failure, mut default) = (None, None, None, None);
+        for pair in text.split([' ', '\t']).filter(|pair| !pair.is_empty()) {
+            let Some((answer, action)) = pair.split_once('=') else { return Self::BROKEN };
+            let Some(action) = Action::read(action) else { return Self::BROKEN };
+            match answer.to_ascii_lowercase().as_str() {
+                "success" => success = Some(action),
+                "ignore" => ignore = Some(action),
+                "auth_err" => failure = Some(action),
+                "default" => default = Some(action),
+                _ => {}
+            }
+        }
+        let or_default = |action: Option<Action>| action.or(default).unwrap_or(Action::Bad);
+        Self {
+            success: or_default(success),
+            ignore: or_default(ignore),
+            failure: or_default(failure),
+        }
+    }
+
+    pub(crate) const fn after(self, answer: Answer) -> Action {
+        match answer {
+            Answer::Success => self.success,
+            Answer::Ignore => self.ignore,
+            Answer::Failure => self.failure,
+        }
+    }
+}
+
+impl Action {
+    fn read(word: &str) -> Option<Self> {
+        Some(match word.to_ascii_lowercase().as_str() {
+            "ignore" => Self::Ignore,
+            "ok" => Self::Ok,
+            "done" => Self::Done,
+            "bad" => Self::Bad,
+            "die" => Self::Die,
+            "reset" => Self::Reset,
+            number => match number.parse().ok()? {
+                0 => Self::Ignore,
+                modules => Self::Jump(modules),
+            },
+        })
+    }
+}
+
+/// Where a line stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) file: String,
+    pub(crate) line: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// A module's turn in a stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) kind: Kind,
+    pub(crate) control: Control,
+    /// As written, or empty: the line is broken, or begins a substack.
+    pub(crate) module: String,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) place: Place,
+    /// How many substacks it is in.
+    level: u32,
+    begins_substack: bool,
+}
+
+impl Entry {
+    /// `pam_unix` for `/lib/security/pam_unix.so`.
+    pub(crate) fn name(&self) -> &str {
+        let name = self.module.rsplit('/').next().unwrap_or_default();
+        name.strip_suffix(".so").unwrap_or(name)
+    }
+
+    pub(crate) fn has_argument(&self, wanted: &str) -> bool {
+        self.arguments.iter().any(|argument| argument == wanted)
+    }
+
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.module.is_empty() && !self.begins_substack
+    }
+}
+
+/// A service with its includes in place.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) entries: Vec<Entry>,
+    /// Where libpam would stumble, and over what.
+    pub(crate) problems: Vec<(Place, String)>,
+}
+
+impl Service {
+    /// Reads the service `name`; `None` if it has no file.
+    pub(crate) fn read(name: &str, files: &Files<'_>) -> Option<Self> {
+        let text = files(name)?;
+        let mut service = Self::default();
+        service.add(&Source { name, text: &text, only: None, level: 0, depth: 0 }, files);
+        Some(service)
+    }
+
+    /// Its entries of one kind, in the order in which libpam comes to them.
+    pub(crate) fn stack(&self, kind: Kind) -> Vec<&Entry> {
+        self.entries.iter().filter(|entry| entry.kind == kind).collect()
+    }
+
+    fn add(&mut self, source: &Source<'_>, files: &Files<'_>) {
+        for (line, text) in lines(source.text) {
+            let place = Place { file: source.name.to_owned(), line };
+            if self.entries.len() >= MAX_ENTRIES {
+                self.problems.push((place, "too many lines: does it include itself?".to_owned()));
+                return;
+            }
+            let words = words(&text);
+            let mut words = words.iter();
+            let Some(first) = words.next() else { continue };
+            if first.text.eq_ignore_ascii_case("@include") {
+                match words.next() {
+                    Some(file) => self.include(&file.text, place, source, files),
+                    None => self.broken(Kind::Auth, place, source.level, "names no file"),
+                }
+                continue;
+            }
+            let Some(kind) = Kind::read(&first.text) else {
+                let what = "begins with none of auth, account, session, password";
+                self.broken(Kind::Auth, place, source.level, what);
+                continue;
+            };
+            if source.only.is_some_and(|only| only != kind) {
+                continue;
+            }
+            let (control, module) = (words.next(), words.next());
+            let (Some(control), Some(module)) = (control, module) else {
+                self.broken(kind, place, source.level, "names no module");
+                continue;
+            };
+            let word = control.text.to_ascii_lowercase();
+            if !control.bracketed && (word == "include" || word == "substack") {
+                let mut level = source.level;
+                if word == "substack" {
+                    self.entries.push(Entry {
+                        begins_substack: true,
+                        ..entry(kind, Control::BROKEN, "", place.clone(), level)
+                    });
+                    level = level.saturating_add(1);
+                }
+                let including = Source { only: Some(kind), level, ..*source };
+                self.include(&module.text, place, &including, files);
+                continue;
+            }
+            match Control::read(control) {
+                Some(control) => self.entries.push(Entry {
+                    arguments: words.map(|word| word.text.clone()).collect(),
+                    ..entry(kind, control, &module.text, place, source.level)
+                }),
+                None => self.broken(kind, place, source.level, "has an unknown control word"),
+            }
+        }
+    }
+
+    fn include(&mut self, name: &str, place: Place, from: &Source<'_>, files: &Files<'_>) {
+        let kind = from.only.unwrap_or(Kind::Auth);
+        if from.depth >= MAX_DEPTH {
+            return self.broken(
+                kind,
+                place,
+                from.level,
+                "includes too deep: does it include itself?",
+            );
+        }
+        match files(name) {
+            Some(text) => {
+                let depth = from.depth.saturating_add(1);
+                self.add(&Source { name, text: &text, depth, ..*from }, files);
+            }
+            None => self.broken(
+                kind,
+                place,
+                from.level,
+                &format!("includes {name}, which is not there"),
+            ),
+        }
+    }
+
+    /// libpam puts a module that always fails in the place of such a line.
+    fn broken(&mut self, kind: Kind, place: Place, level: u32, what: &str) {
+        self.problems.push((place.clone(), what.to_owned()));
+        self.entries.push(entry(kind, Control::BROKEN, "", place, level));
+    }
+}
+
+/// A file on its way into a service.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    name: &'a str,
+    text: &'a str,
+    only: Option<Kind>,
+    level: u32,
+    depth: u32,
+}
+
+fn entry(kind: Kind, control: Control, module: &str, place: Place, level: u32) -> Entry {
+    let module = module.to_owned();
+    let arguments = Vec::new();
+    Entry { kind, control, module, arguments, place, level, begins_substack: false }
+}
+
+/// The lines that say something, each with its number: without comments, and
+/// with continuations joined.
+fn lines(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut begun: Option<(usize, String)> = None;
+    for (number, raw) in (1..).zip(text.lines()) {
+        let (content, comment) = match raw.split_once('#') {
+            Some((content, _)) => (content.trim(), true),
+            None => (raw.trim(), false),
+        };
+        if content.is_empty() {
+            continue;
+        }
+        let (first, mut line) = begun.take().unwrap_or((number, String::new()));
+        match content.strip_suffix('\\').filter(|_| !comment) {
+            Some(content) => {
+                line.push_str(content);
+                line.push(' ');
+                begun = Some((first, line));
+            }
+            None => {
+                line.push_str(content);
+                found.push((first, line));
+            }
+        }
+    }
+    found.extend(begun);
+    found
+}
+
+/// A word of a line.
+#[derive(Debug, PartialEq, Eq)]
+struct Word {
+    text: String,
+    bracketed: bool,
+}
+
+/// The words of a line. One that begins with `[` goes to the next `]`.
+fn words(line: &str) -> Vec<Word> {
+    let mut words = Vec::new();
+    let mut rest = line.chars().peekable();
+    loop {
+        while rest.next_if(|c| c.is_whitespace()).is_some() {}
+        let bracketed = match rest.peek() {
+            None => return words,
+            Some(c) => *c == '[',
+        };
+        let mut text = String::new();
+        if bracketed {
+            rest.next();
+            while let Some(c) = rest.next() {
+                match c {
+                    ']' => break,
+                    '\\' if rest.next_if_eq(&']').is_some() => text.push(']'),
+                    c => text.push(c),
+                }
+            }
+        } else {
+            while let Some(c) = rest.next_if(|c| !c.is_whitespace()) {
+                text.push(c);
+            }
+        }
+        words.push(Word { text, bracketed });
+    }
+}
+
+/// What came of a stack.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Walk {
+    /// The modules that were asked, by their index.
+    pub(crate) asked: Vec<usize>,
+    /// Whether libpam says PAM_SUCCESS.
+    pub(crate) admitted: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Impression {
+    None,
+    Good,
+    /// A success that was none: `[default=ok]`.
+    Odd,
+    Bad,
+}
+
+/// Goes through a stack as libpam does (`_pam_dispatch_aux`).
+pub(crate) fn walk(stack: &[&Entry], answer: impl Fn(usize, &Entry) -> Answer) -> Walk {
+    let mut walk = Walk { asked: Vec::new(), admitted: false };
+    let mut impression = Impression::None;
+    let mut at_substack = Vec::new();
+    let mut at = 0;
+    while let Some(entry) = stack.get(at) {
+        let here = at;
+        at = at.saturating_add(1);
+        if entry.begins_substack {
+            at_substack.retain(|(level, _)| *level < entry.level);
+            at_substack.push((entry.level, impression));
+            continue;
+        }
+        walk.asked.push(here);
+        let answer = answer(here, entry);
+        let action = entry.control.after(answer);
+        match action {
+            Action::Ignore => {}
+            Action::Ok | Action::Done => {
+                impression = match (impression, answer) {
+                    (Impression::None | Impression::Good, Answer::Success) => Impression::Good,
+                    (Impression::None | Impression::Good, Answer::Failure) => Impression::Odd,
+                    (impression, _) => impression,
+                };
+                let positive = matches!(impression, Impression::Good | Impression::Odd);
+                if action == Action::Done && positive {
+                    at = end_of(stack, here);
+                }
+            }
+            Action::Bad => impression = Impression::Bad,
+            Action::Die => {
+                impression = Impression::Bad;
+                at = end_of(stack, here);
+            }
+            Action::Reset => {
+                let saved = at_substack.iter().rev().find(|(level, _)| *level < entry.level);
+                impression = saved.map_or(Impression::None, |(_, impression)| *impression);
+            }
+            Action::Jump(modules) => match jump(stack, here, modules) {
+                Some(target) => at = target,
+                None => {
+                    impression = Impression::Bad;
+                    at = end_of(stack, here);
+                }
+            },
+        }
+    }
+    walk.admitted = impression == Impression::Good;
+    walk
+}
+
+/// After the substack, or the whole stack, that `at` is in.
+fn end_of(stack: &[&Entry], at: usize) -> usize {
+    let level = stack.get(at).map_or(0, |entry| entry.level);
+    let rest = stack.iter().enumerate().skip(at);
+    let end = rest.into_iter().find(|(_, entry)| level > 0 && entry.level < level);
+    end.map_or(stack.len(), |(index, _)| index)
+}
+
+/// Over so many modules, a substack being one; `None` if there are not as many.
+fn jump(stack: &[&Entry], from: usize, modules: u32) -> Option<usize> {
+    let level = stack.get(from)?.level;
+    let mut at = from.saturating_add(1);
+    for _ in 0..modules {
+        if stack.get(at)?.level < level {
+            return None;
+        }
+        at = at.saturating_add(1);
+        while stack.get(at).is_some_and(|entry| entry.level > level) {
+            at = at.saturating_add(1);
+        }
+    }
+    Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn files<'a>(all: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        move |name| all.iter().find(|(n, _)| *n == name).map(|(_, text)| (*text).to_owned())
+    }
+
+    fn auth(all: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+        let service = Service::read("s", &files(all)).unwrap();
+        let names = service.stack(Kind::Auth).iter().map(|e| e.name().to_owned()).collect();
+        (names, service.problems.iter().map(|(place, what)| format!("{place}: {what}")).collect())
+    }
+
+    #[test]
+    fn lines_are_read_as_libpam_reads_them() {
+        let text = "# c\n\nauth required \\\n  pam_a.so [x=a b\\]c] y # z\n-AUTH\tsufficient /l/pam_b.so\n";
+        let service = Service::read("s", &files(&[("s", text)])).unwrap();
+        let [a, b] = service.entries.as_slice() else { panic!("{service:?}") };
+        assert_eq!((a.name(), a.place.line), ("pam_a", 3));
+        assert_eq!(a.arguments, ["x=a b]c", "y"]);
+        assert_eq!((b.name(), b.control.success), ("pam_b", Action::Done));
+        assert!(service.problems.is_empty());
+    }
+
+    #[test]
+    fn bracketed_controls_say_what_follows_each_answer() {
+        for (control, success, ignore, failure) in [
+            ("success=1 default=ignore", Action::Jump(1), Action::Ignore, Action::Ignore),
+            (
+                "success=ok new_authtok_reqd=ok ignore=ignore default=bad",
+                Action::Ok,
+                Action::Ignore,
+                Action::Bad,
+            ),
+            ("success=done", Action::Done, Action::Bad, Action::Bad),
+            ("default=die auth_err=0", Action::Die, Action::Die, Action::Ignore),
+            ("nonsense", Action::Bad, Action::Bad, Action::Bad),
+            ("success=-1", Action::Bad, Action::Bad, Action::Bad),
+        ] {
+            let read = Control::read(&Word { text: control.to_owned(), bracketed: true }).unwrap();
+            assert_eq!(read, Control { success, ignore, failure }, "{control}");
+        }
+    }
+
+    #[test]
+    fn includes_of_all_three_ways_are_put_in_their_place() {
+        let common = "auth required pam_c.so\naccount required pam_d.so\n";
+        for line in ["@include common", "auth include common", "auth substack common"] {
+            let text = format!("auth required pam_a.so\n{line}\nauth required pam_b.so\n");
+            let (names, problems) = auth(&[("s", &text), ("common", common)]);
+            let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+            assert_eq!(names, ["pam_a", "pam_c", "pam_b"], "{line}");
+            assert!(problems.is_empty(), "{problems:?}");
+        }
+        let (_, problems) = auth(&[("s", "auth include nowhere\n")]);
+        assert_eq!(problems, ["s:1: includes nowhere, which is not there"]);
+    }
+
+    #[test]
+    fn files_that_include_themselves_come_to_an_end() {
+        let (_, problems) =
+            auth(&[("s", "@include s\n@include s\nauth include s\nauth substack s\n")]);
+        assert!(!problems.is_empty());
+    }
+
+    #[test]
+    fn stacks_are_gone_through_as_libpam_goes_through_them() {
+        // Modules named pam_y answer success, pam_n failure, pam_i ignore.
+        for (text, asked, admitted) in [
+            ("auth required pam_y.so", "y", true),
+            ("auth required pam_n.so\nauth required pam_y.so", "ny", false),
+            ("auth requisite pam_n.so\nauth required pam_y.so", "n", false),
+            ("auth sufficient pam_y.so\nauth required pam_n.so", "y", true),
+            (
+                "auth required pam_n.so\nauth sufficient pam_y.so\nauth required pam_y.so",
+                "nyy",
+                false,
+            ),
+            ("auth sufficient pam_n.so", "n", false),
+            ("auth optional pam_n.so\nauth optional pam_i.so", "ni", false),
+            ("auth required pam_i.so\nauth required pam_y.so", "iy", true),
+            (
+                "auth [success=1 default=ignore] pam_y.so\nauth requisite pam_n.so\nauth required pam_y.so",
+                "yy",
+                true,
+            ),
+            // A jump alone does not admit.
+            ("auth [success=1 default=ignore] pam_y.so\nauth requisite pam_n.so", "y", false),
+            ("auth [success=5 default=ignore] pam_y.so\nauth required pam_y.so", "y", false),
+            ("auth [default=ok] pam_n.so\nauth required pam_y.so", "ny", false),
+            ("auth substack done\nauth required pam_n.so", "yn", false),
+            ("auth include done\nauth required pam_n.so", "y", true),
+            (
+                "auth [success=1 default=ignore] pam_y.so\nauth substack two\nauth required pam_y.so",
+                "yy",
+                true,
+            ),
+            ("nonsense\nauth required pam_y.so", " y", false),
+        ] {
+            let done = "auth sufficient pam_y.so\nauth required pam_n.so\n";
+            let two = "auth required pam_n.so\nauth required pam_n.so\n";
+            let all = [("s", text), ("done", done), ("two", two)];
+            let service = Service::read("s", &files(&all)).unwrap();
+            let stack = service.stack(Kind::Auth);
+            let walk = walk(&stack, |_, entry| match entry.name() {
+                "pam_y" => Answer::Success,
+                "pam_i" => Answer::Ignore,
+                _ => Answer::Failure,
+            });
+            let names: String = walk
+                .asked
+                .iter()
+                .map(|at| stack[*at].name().chars().nth(4).unwrap_or(' '))
+                .collect();
+            assert_eq!((names.as_str(), walk.admitted), (asked, admitted), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn no_text_is_too_strange(text in "(?s).{0,300}") {
+            Service::read("s", &files(&[("s", &text)]));
+        }
+
+        #[test]
+        fn no_stack_is_too_strange(words in proptest::collection::vec(proptest::sample::select(vec![
+            "auth", "-auth", "required", "sufficient", "include", "substack", "@include", "s", "t",
+            "[success=2 default=ignore]", "[default=reset]", "[", "]", "\\", "\\\n", "\n", "\n", "\n",
+            "#", "pam_x.so", "pam_y.so", "[a b", "é", "\0", "=",
+        ]), 0..60)) {
+            let text = words.join(" ");
+            let all = [("s", text.as_str()), ("t", "auth sufficient pam_x.so\nauth substack s\n")];
+            let service = Service::read("s", &files(&all)).unwrap();
+            let stack = service.stack(Kind::Auth);
+            for answer in [Answer::Success, Answer::Ignore, Answer::Failure] {
+                let walk = walk(&stack, |_, _| answer);
+                prop_assert!(walk.asked.is_sorted());
+            }
+        }
+    }
+}

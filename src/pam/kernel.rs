@@ -1,0 +1,31 @@
+//! What the kernel says of the clock. Not libpam's, but this is the one room
+//! for `unsafe`, and no safe crate that we link asks adjtimex(2). For
+//! `onetimectl` alone.
+
+use std::mem::MaybeUninit;
+
+/// Whether something keeps the kernel's clock right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synchronized {
+    /// It does.
+    Yes,
+    /// Nothing does.
+    No,
+}
+
+/// Asks the kernel whether its clock is synchronized, and changes nothing;
+/// `None` if it does not say.
+#[must_use]
+pub fn clock_synchronized() -> Option<Synchronized> {
+    let mut state = MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: the pointer is to a whole `timex`, all zero: no mode is set, so
+    // the kernel only fills it in.
+    let answer = unsafe { libc::adjtimex(state.as_mut_ptr()) };
+    // SAFETY: integers, for which any bytes are valid, and zeroed to begin with.
+    let state = unsafe { state.assume_init() };
+    if answer < 0 {
+        return None;
+    }
+    let unsynchronized = answer == libc::TIME_ERROR || state.status & libc::STA_UNSYNC != 0;
+    Some(if unsynchronized { Synchronized::No } else { Synchronized::Yes })
+}
