@@ -20,9 +20,12 @@ use crate::login::Invitation;
 /// What stays as it is in a URI's component (RFC 3986 section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Modules of light border. The standard asks for four; two are read well and
-/// let a usual code fit a terminal of 24 lines.
-const BORDER: usize = 2;
+/// Modules of light border on a terminal. The standard asks for four; two are
+/// read well and let a usual code fit a terminal of 24 lines.
+const TERMINAL_BORDER: usize = 2;
+
+/// Modules of light border of a picture, as the standard asks (ISO/IEC 18004).
+const PICTURE_BORDER: usize = 4;
 
 /// A new record by the configuration, with one new token and no recovery
 /// codes.
@@ -165,8 +168,8 @@ impl<'a> Enrollment<'a> {
     #[must_use]
     pub fn qr_text(&self, style: Qr) -> Option<Zeroizing<String>> {
         match style {
-            Qr::Utf8 => Some(self.modules()?.half_blocks()),
-            Qr::Ascii => Some(self.modules()?.ascii()),
+            Qr::Utf8 => Some(self.modules(TERMINAL_BORDER)?.half_blocks()),
+            Qr::Ascii => Some(self.modules(TERMINAL_BORDER)?.ascii()),
             Qr::None => None,
         }
     }
@@ -175,39 +178,40 @@ impl<'a> Enrollment<'a> {
     /// hold.
     #[must_use]
     pub fn qr_svg(&self) -> Option<Zeroizing<String>> {
-        Some(self.modules()?.svg())
+        Some(self.modules(PICTURE_BORDER)?.svg())
     }
 
     /// The QR code as a PNG file; `None` for a URI that no QR code can hold.
     #[cfg(feature = "tool")]
     #[must_use]
     pub fn qr_png(&self) -> Option<Zeroizing<Vec<u8>>> {
-        self.modules()?.png()
+        self.modules(PICTURE_BORDER)?.png()
     }
 
-    fn modules(&self) -> Option<Modules> {
+    fn modules(&self, border: usize) -> Option<Modules> {
         let qr = QrCode::with_error_correction_level(self.uri().as_bytes(), EcLevel::L).ok()?;
         let width = qr.width();
         let dark = qr.into_colors().into_iter().map(|color| color == Color::Dark).collect();
-        Some(Modules { width, dark: Zeroizing::new(dark) })
+        Some(Modules { width, border, dark: Zeroizing::new(dark) })
     }
 }
 
 /// The modules of a QR code. Outside of them is light border.
 struct Modules {
     width: usize,
+    border: usize,
     dark: Zeroizing<Vec<bool>>,
 }
 
 impl Modules {
     /// Modules a side, with the border.
     const fn side(&self) -> usize {
-        self.width.saturating_add(2 * BORDER)
+        self.width.saturating_add(self.border.saturating_mul(2))
     }
 
     /// Counted from the border's corner.
     fn is_light(&self, x: usize, y: usize) -> bool {
-        let inside = |at: usize| at.checked_sub(BORDER).filter(|at| *at < self.width);
+        let inside = |at: usize| at.checked_sub(self.border).filter(|at| *at < self.width);
         match (inside(x), inside(y)) {
             (Some(x), Some(y)) => {
                 let index = y.saturating_mul(self.width).saturating_add(x);

@@ -117,6 +117,7 @@ fn a_proof_that_a_secret_may_be_shown_is_made_where_it_should_be_and_nowhere_els
         makers("by_administrator"),
         [
             "src/bin/onetimectl/enable.rs 1",
+            "src/bin/onetimectl/handout.rs 1",
             "src/bin/onetimectl/qr.rs 1",
             "src/bin/onetimectl/token.rs 1"
         ]

@@ -78,6 +78,8 @@ pub(crate) enum Verb {
         #[arg(long = "qr", value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
     },
+    /// Write a sheet to print for a pending user: QR code, key, what to do
+    Handout(HandoutOptions),
     /// Mend an account whose state was lost
     #[command(group = somebody())]
     Repair {

@@ -107,9 +107,7 @@ fn enable(
     let on_screen = !options.no_qr
         && match context.form {
             // Nobody looks at the secrets of a whole group as they scroll by.
-            Form::Text => {
-                selected.origin == Origin::Named && std::io::stdout().is_terminal()
-            }
+            Form::Text => selected.origin == Origin::Named && std::io::stdout().is_terminal(),
             Form::Json => true,
         };
     let mut text = Zeroizing::new("enabled; the QR code is shown at the next login".to_owned());

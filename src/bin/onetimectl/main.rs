@@ -6,6 +6,7 @@ mod cli;
 mod context;
 mod disable;
 mod enable;
+mod handout;
 mod init;
 mod progress;
 mod qr;
@@ -54,6 +55,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::List(filters) => status::list(&context, *filters),
         Verb::Verify { user, code } => verify::run(&context, user, code.as_deref()),
         Verb::Qr { user, file } => qr::run(&context, user, file.as_deref()),
+        Verb::Handout(options) => handout::run(&context, options),
         Verb::Repair { whom } => repair::run(&context, whom),
         Verb::Recovery { user } => recovery::run(&context, user),
         Verb::Resync { user, codes } => resync::run(&context, user, codes),

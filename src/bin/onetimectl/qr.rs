@@ -115,13 +115,18 @@ pub(crate) fn write(invitation: &Invitation<'_>, path: &Path) -> anyhow::Result<
         Some(_) | None => bail!("{}: must end in .png or .svg", path.display()),
     };
     let picture = picture.context("the issuer or the user's name is too long for a QR code")?;
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(&picture))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    create(path, &picture)
+}
+
+/// Writes a new file that only root can read.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> anyhow::Result<PathBuf> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
+    if let Err(error) = file.write_all(bytes) {
+        // A part of a secret is of no use to anybody who may have it.
+        discard(Some(path.to_owned()));
+        return Err(error).with_context(|| format!("cannot write {}", path.display()));
+    }
     Ok(path.to_owned())
 }
 

@@ -200,16 +200,8 @@ struct Table {
 
 impl Table {
     fn of(users: &[String]) -> Self {
-        let header = [
-            "USER",
-            "OTP",
-            "ACTIVATED",
-            "SINCE",
-            "LAST LOGIN",
-            "DRIFT",
-            "RECOVERY",
-            "FAILURES",
-        ];
+        let header =
+            ["USER", "OTP", "ACTIVATED", "SINCE", "LAST LOGIN", "DRIFT", "RECOVERY", "FAILURES"];
         let mut widths = header.map(str::len);
         let [user, _, _, since, last_login, ..] = &mut widths;
         let longest = users.iter().map(|user| user.chars().count()).max();

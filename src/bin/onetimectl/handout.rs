@@ -1,0 +1,309 @@
+//! `onetimectl handout`: a sheet to print for a user who has not enrolled yet,
+//! as HTML or SVG; or the QR code alone, as PNG.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use pam_onetime::account::{Account, MAX_TOKENS, Phase};
+use pam_onetime::code::RecoveryCode;
+use pam_onetime::config::Language;
+use pam_onetime::enrollment::Enrollment;
+use pam_onetime::login::{Invitation, PasswordProof};
+use pam_onetime::messages::Sheet;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::cli::{Cli, HandoutOptions};
+use crate::context::{Context, User};
+use crate::{qr, recovery, report};
+
+#[derive(Serialize)]
+struct Told {
+    file: String,
+    /// How many are on the sheet.
+    recovery_codes: usize,
+}
+
+/// What to make, by the file's ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Html,
+    Svg,
+    Png,
+}
+
+pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result<ExitCode> {
+    let kind = match options.output.extension().and_then(|ending| ending.to_str()) {
+        Some("html") => Kind::Html,
+        Some("svg") => Kind::Svg,
+        Some("png") if options.recovery => usage("recovery codes need a sheet: .html or .svg"),
+        Some("png") => Kind::Png,
+        Some(_) | None => usage("the file must end in .html, .svg or .png"),
+    };
+    let store = context.store()?;
+    report::each(
+        context.form,
+        std::slice::from_ref(&options.user),
+        |user| {
+            let known = User::find(user)?;
+            let mut told = None;
+            if options.recovery {
+                let mut made = None;
+                let stored = store.amend_record(&known.name, |account| {
+                    let mut account = account.clone();
+                    let codes = recovery::issue(&mut account.record)?;
+                    // Written first: no codes are issued that nobody has seen.
+                    made = Some(write(context, options, kind, &account, &codes)?);
+                    told = Some(codes.len());
+                    Ok::<_, anyhow::Error>(account)
+                });
+                if stored.is_err() {
+                    qr::discard(made);
+                }
+                stored?;
+                report::log(&known.name, "new recovery codes were issued");
+            } else {
+                let account = store.inspect(&known.name)?;
+                let account = account.context("not enabled (onetimectl enable issues a secret)")?;
+                write(context, options, kind, &account, &[])?;
+            }
+            let file = options.output.display().to_string();
+            Ok(Told { file, recovery_codes: told.unwrap_or(0) })
+        },
+        |told| format!("written to {}", told.file),
+    )
+}
+
+fn usage(what: &str) -> ! {
+    Cli::command().error(ErrorKind::ValueValidation, what).exit()
+}
+
+/// Makes the file, for a pending account and no other.
+fn write(
+    context: &Context,
+    options: &HandoutOptions,
+    kind: Kind,
+    account: &Account,
+    codes: &[RecoveryCode],
+) -> anyhow::Result<PathBuf> {
+    match account.phase() {
+        Phase::Pending => {}
+        Phase::Active { .. } => bail!(
+            "already activated: its secret is not shown any more \
+             (onetimectl enable --new-secret issues a different one)"
+        ),
+    }
+    let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
+    let language = context.config.login.language;
+    match kind {
+        Kind::Html => qr::create(&options.output, html(&invitation, codes, language)?.as_bytes()),
+        Kind::Svg => qr::create(&options.output, svg(&invitation, codes, language)?.as_bytes()),
+        Kind::Png => qr::write(&invitation, &options.output),
+    }
+}
+
+/// One token with its QR code.
+struct Part {
+    sheet: Sheet,
+    qr: Zeroizing<String>,
+}
+
+fn parts(invitation: &Invitation<'_>, language: Language) -> anyhow::Result<Vec<Part>> {
+    let parts = Enrollment::of(invitation).map(|enrollment| {
+        let qr = enrollment.qr_svg();
+        let qr = qr.context("the issuer or the user's name is too long for a QR code")?;
+        Ok(Part { sheet: Sheet::of(&enrollment, language), qr })
+    });
+    parts.collect()
+}
+
+/// Room for the whole sheet: a string that grows leaves copies of the secret.
+const ROOM: usize = MAX_TOKENS * 256 * 1024;
+
+/// No script, nothing from elsewhere: it can be opened on any machine, and a
+/// browser can be told so.
+const HEAD: &str = "<meta charset=\"utf-8\"/>\n\
+    <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n\
+    <meta name=\"robots\" content=\"noindex\"/>\n";
+
+const STYLE: &str = "@page { margin: 20mm }
+body { font: 12pt/1.5 sans-serif; color: #000; background: #fff; max-width: 170mm; margin: 10mm auto }
+@media print { body { margin: 0 auto } }
+h1 { font-size: 18pt; line-height: 1.2; overflow-wrap: anywhere }
+section { break-inside: avoid }
+p { margin: .3em 0; overflow-wrap: anywhere }
+svg { display: block; width: 60mm; height: 60mm; margin: 5mm 0; print-color-adjust: exact; -webkit-print-color-adjust: exact }
+.fact { font-family: monospace }
+.codes { columns: 2; font: 14pt/1.8 monospace; list-style-position: inside }
+";
+
+fn html(
+    invitation: &Invitation<'_>,
+    codes: &[RecoveryCode],
+    language: Language,
+) -> anyhow::Result<Zeroizing<String>> {
+    let parts = parts(invitation, language)?;
+    let first = &parts.first().context("there is no token")?.sheet;
+    let title = escaped(&first.title);
+    let mut page = Zeroizing::new(String::with_capacity(ROOM));
+    let out = &mut *page;
+    writeln!(out, "<!DOCTYPE html>\n<html lang=\"{}\">\n<head>\n{HEAD}", language.word())?;
+    writeln!(out, "<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>", *title)?;
+    writeln!(out, "<h1>{}</h1>", *title)?;
+    for Part { sheet, qr } in &parts {
+        writeln!(out, "<section>\n{}", qr.trim_end())?;
+        for fact in &sheet.facts {
+            writeln!(out, "<p class=\"fact\">{}</p>", *escaped(fact))?;
+        }
+        writeln!(out, "</section>")?;
+    }
+    writeln!(out, "<ol>")?;
+    for step in first.steps {
+        writeln!(out, "<li>{}</li>", *escaped(step))?;
+    }
+    writeln!(out, "</ol>")?;
+    if !codes.is_empty() {
+        writeln!(out, "<section>\n<p>{}</p>\n<ol class=\"codes\">", *escaped(first.recovery))?;
+        for code in codes {
+            writeln!(out, "<li>{}</li>", *code.text())?;
+        }
+        writeln!(out, "</ol>\n</section>")?;
+    }
+    writeln!(out, "</body>\n</html>")?;
+    Ok(page)
+}
+
+/// Of the sheet as SVG, in points: the width of A4, the margins, a line.
+const WIDTH: usize = 595;
+const MARGIN: usize = 50;
+const LINE: usize = 20;
+const QR_SIDE: usize = 200;
+
+/// Columns that fit between the margins at 12 points: Latin letters take one,
+/// those of East Asia two.
+const COLUMNS: usize = 66;
+const TITLE_COLUMNS: usize = 42;
+
+/// Text in lines of its own, from the top down.
+struct Column<'a> {
+    out: &'a mut String,
+    y: usize,
+}
+
+impl Column<'_> {
+    fn text(&mut self, text: &str, columns: usize, style: &str) -> std::fmt::Result {
+        for line in wrapped(text, columns) {
+            self.y = self.y.saturating_add(LINE);
+            let (y, line) = (self.y, escaped(&line));
+            writeln!(self.out, "<text x=\"{MARGIN}\" y=\"{y}\" {style}>{}</text>", *line)?;
+        }
+        Ok(())
+    }
+
+    fn gap(&mut self) {
+        self.y = self.y.saturating_add(LINE / 2);
+    }
+}
+
+fn svg(
+    invitation: &Invitation<'_>,
+    codes: &[RecoveryCode],
+    language: Language,
+) -> anyhow::Result<Zeroizing<String>> {
+    const PLAIN: &str = "font-family=\"sans-serif\" font-size=\"12\"";
+    const FACT: &str = "font-family=\"monospace\" font-size=\"12\" xml:space=\"preserve\"";
+    const TITLE: &str = "font-family=\"sans-serif\" font-size=\"18\" font-weight=\"bold\"";
+    let parts = parts(invitation, language)?;
+    let first = &parts.first().context("there is no token")?.sheet;
+    let mut body = Zeroizing::new(String::with_capacity(ROOM));
+    let mut column = Column { out: &mut body, y: MARGIN };
+    column.text(&first.title, TITLE_COLUMNS, TITLE)?;
+    for Part { sheet, qr } in &parts {
+        column.gap();
+        let y = column.y;
+        writeln!(
+            column.out,
+            "<svg x=\"{MARGIN}\" y=\"{y}\" width=\"{QR_SIDE}\" height=\"{QR_SIDE}\">{}</svg>",
+            qr.trim_end()
+        )?;
+        column.y = y.saturating_add(QR_SIDE);
+        for fact in &sheet.facts {
+            column.text(fact, COLUMNS, FACT)?;
+        }
+    }
+    column.gap();
+    for (step, number) in first.steps.iter().zip(1..) {
+        column.text(&format!("{number}. {step}"), COLUMNS, PLAIN)?;
+    }
+    if !codes.is_empty() {
+        column.gap();
+        column.text(first.recovery, COLUMNS, PLAIN)?;
+        for code in codes {
+            column.text(&code.text(), COLUMNS, FACT)?;
+        }
+    }
+    let height = column.y.saturating_add(MARGIN);
+    let mut page = Zeroizing::new(String::with_capacity(ROOM));
+    write!(
+        page,
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <svg xmlns=\"http://www.w3.org/2000/svg\" xml:lang=\"{}\" width=\"{WIDTH}pt\" \
+         height=\"{height}pt\" viewBox=\"0 0 {WIDTH} {height}\">\n\
+         <title>{}</title>\n<path fill=\"#fff\" d=\"M0 0h{WIDTH}v{height}H0z\"/>\n{}</svg>\n",
+        language.word(),
+        *escaped(&first.title),
+        *body
+    )?;
+    Ok(page)
+}
+
+/// In lines of so many columns, broken between words where there are any.
+fn wrapped(text: &str, columns: usize) -> Vec<Zeroizing<String>> {
+    let line = || Zeroizing::new(String::with_capacity(columns.saturating_mul(8)));
+    let (mut lines, mut current, mut used) = (Vec::new(), line(), 0_usize);
+    for word in text.split_inclusive(' ') {
+        let needed = word.trim_end().chars().map(columns_of).sum::<usize>();
+        if used > 0 && used.saturating_add(needed) > columns {
+            lines.push(std::mem::replace(&mut current, line()));
+            used = 0;
+        }
+        for letter in word.chars() {
+            if used >= columns {
+                lines.push(std::mem::replace(&mut current, line()));
+                used = 0;
+            }
+            current.push(letter);
+            used = used.saturating_add(columns_of(letter));
+        }
+    }
+    lines.push(current);
+    lines
+}
+
+/// Roughly: too wide only breaks a line early.
+const fn columns_of(letter: char) -> usize {
+    if letter < '\u{1100}' { 1 } else { 2 }
+}
+
+/// For HTML and XML, in text and in attributes. What XML cannot hold at all
+/// is replaced.
+fn escaped(text: &str) -> Zeroizing<String> {
+    let mut safe = Zeroizing::new(String::with_capacity(text.len().saturating_mul(6)));
+    for letter in text.chars() {
+        match letter {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
+            control if control.is_control() => safe.push('\u{fffd}'),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
