@@ -181,6 +181,14 @@ impl<'a> Enrollment<'a> {
         Some(self.modules(PICTURE_BORDER)?.svg())
     }
 
+    /// The QR code as SVG paths, one unit a module, and how many units it has
+    /// a side: for a picture that shows more than the QR code.
+    #[must_use]
+    pub fn qr_paths(&self) -> Option<(usize, Zeroizing<String>)> {
+        let modules = self.modules(PICTURE_BORDER)?;
+        Some((modules.side(), modules.paths()))
+    }
+
     /// The QR code as a PNG file; `None` for a URI that no QR code can hold.
     #[cfg(feature = "tool")]
     #[must_use]
@@ -260,22 +268,29 @@ impl Modules {
         text
     }
 
-    /// Dark modules as one path on white.
     fn svg(&self) -> Zeroizing<String> {
         let side = self.side();
-        let mut path =
-            Zeroizing::new(String::with_capacity(side.saturating_mul(side).saturating_mul(16)));
+        Zeroizing::new(format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" shape-rendering=\"crispEdges\">{}</svg>\n",
+            *self.paths()
+        ))
+    }
+
+    /// Dark modules as one path on white.
+    fn paths(&self) -> Zeroizing<String> {
+        let side = self.side();
+        let room = side.saturating_mul(side).saturating_mul(16).saturating_add(128);
+        let mut paths = Zeroizing::new(String::with_capacity(room));
+        let mut written =
+            write!(paths, "<path fill=\"#fff\" d=\"M0 0h{side}v{side}H0z\"/><path d=\"");
         for y in 0..side {
             for x in (0..side).filter(|x| !self.is_light(*x, y)) {
-                let written = write!(path, "M{x} {y}h1v1h-1z");
-                debug_assert!(written.is_ok(), "writing to a string does not fail");
+                written = written.and_then(|()| write!(paths, "M{x} {y}h1v1h-1z"));
             }
         }
-        Zeroizing::new(format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" shape-rendering=\"crispEdges\">\
-             <path fill=\"#fff\" d=\"M0 0h{side}v{side}H0z\"/><path d=\"{}\"/></svg>\n",
-            *path
-        ))
+        debug_assert!(written.is_ok(), "writing to a string does not fail");
+        paths.push_str("\"/>");
+        paths
     }
 
     /// Eight pixels a module, in grey.

@@ -109,14 +109,16 @@ fn write(
 /// One token with its QR code.
 struct Part {
     sheet: Sheet,
+    /// The QR code as SVG paths, and its side in their units.
     qr: Zeroizing<String>,
+    side: usize,
 }
 
 fn parts(invitation: &Invitation<'_>, language: Language) -> anyhow::Result<Vec<Part>> {
     let parts = Enrollment::of(invitation).map(|enrollment| {
-        let qr = enrollment.qr_svg();
-        let qr = qr.context("the issuer or the user's name is too long for a QR code")?;
-        Ok(Part { sheet: Sheet::of(&enrollment, language), qr })
+        let qr = enrollment.qr_paths();
+        let (side, qr) = qr.context("the issuer or the user's name is too long for a QR code")?;
+        Ok(Part { sheet: Sheet::of(&enrollment, language), qr, side })
     });
     parts.collect()
 }
@@ -129,6 +131,9 @@ const ROOM: usize = MAX_TOKENS * 256 * 1024;
 const HEAD: &str = "<meta charset=\"utf-8\"/>\n\
     <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n\
     <meta name=\"robots\" content=\"noindex\"/>\n";
+
+/// Modules without grey edges.
+const CRISP: &str = "shape-rendering=\"crispEdges\"";
 
 const STYLE: &str = "@page { margin: 20mm }
 body { font: 12pt/1.5 sans-serif; color: #000; background: #fff; max-width: 170mm; margin: 10mm auto }
@@ -154,8 +159,8 @@ fn html(
     writeln!(out, "<!DOCTYPE html>\n<html lang=\"{}\">\n<head>\n{HEAD}", language.word())?;
     writeln!(out, "<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>", *title)?;
     writeln!(out, "<h1>{}</h1>", *title)?;
-    for Part { sheet, qr } in &parts {
-        writeln!(out, "<section>\n{}", qr.trim_end())?;
+    for Part { sheet, qr, side } in &parts {
+        writeln!(out, "<section>\n<svg viewBox=\"0 0 {side} {side}\" {CRISP}>{}</svg>", **qr)?;
         for fact in &sheet.facts {
             writeln!(out, "<p class=\"fact\">{}</p>", *escaped(fact))?;
         }
@@ -181,7 +186,8 @@ fn html(
 const WIDTH: usize = 595;
 const MARGIN: usize = 50;
 const LINE: usize = 20;
-const QR_SIDE: usize = 200;
+/// At most: a module has whole points.
+const QR_SIDE: usize = 240;
 
 /// Columns that fit between the margins at 12 points: Latin letters take one,
 /// those of East Asia two.
@@ -222,15 +228,17 @@ fn svg(
     let mut body = Zeroizing::new(String::with_capacity(ROOM));
     let mut column = Column { out: &mut body, y: MARGIN };
     column.text(&first.title, TITLE_COLUMNS, TITLE)?;
-    for Part { sheet, qr } in &parts {
+    for Part { sheet, qr, side } in &parts {
         column.gap();
         let y = column.y;
+        // Not an SVG within the SVG: not every viewer places that.
+        let scale = QR_SIDE.checked_div(*side).unwrap_or(1).max(1);
         writeln!(
             column.out,
-            "<svg x=\"{MARGIN}\" y=\"{y}\" width=\"{QR_SIDE}\" height=\"{QR_SIDE}\">{}</svg>",
-            qr.trim_end()
+            "<g transform=\"translate({MARGIN} {y}) scale({scale})\" {CRISP}>{}</g>",
+            **qr
         )?;
-        column.y = y.saturating_add(QR_SIDE);
+        column.y = y.saturating_add(side.saturating_mul(scale));
         for fact in &sheet.facts {
             column.text(fact, COLUMNS, FACT)?;
         }

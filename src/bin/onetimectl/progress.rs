@@ -62,6 +62,12 @@ impl<W: Write> Write for Beside<'_, W> {
         self.progress.beside(|| self.out.write(bytes))
     }
 
+    // A line in one piece, as `println!` writes it: other processes may write
+    // to the same file.
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.progress.beside(|| self.out.write_all(bytes))
+    }
+
     fn flush(&mut self) -> std::io::Result<()> {
         self.progress.beside(|| self.out.flush())
     }
