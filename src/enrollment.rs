@@ -20,9 +20,12 @@ use crate::login::Invitation;
 /// What stays as it is in a URI's component (RFC 3986 section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Modules of light border. The standard asks for four; two are read well and
-/// let a usual code fit a terminal of 24 lines.
-const BORDER: usize = 2;
+/// Modules of light border on a terminal. The standard asks for four; two are
+/// read well and let a usual code fit a terminal of 24 lines.
+const TERMINAL_BORDER: usize = 2;
+
+/// Modules of light border of a picture, as the standard asks (ISO/IEC 18004).
+const PICTURE_BORDER: usize = 4;
 
 /// A new record by the configuration, with one new token and no recovery
 /// codes.
@@ -171,8 +174,8 @@ impl<'a> Enrollment<'a> {
     #[must_use]
     pub fn qr_text(&self, style: Qr) -> Option<Zeroizing<String>> {
         match style {
-            Qr::Utf8 => Some(self.modules()?.half_blocks()),
-            Qr::Ascii => Some(self.modules()?.ascii()),
+            Qr::Utf8 => Some(self.modules(TERMINAL_BORDER)?.half_blocks()),
+            Qr::Ascii => Some(self.modules(TERMINAL_BORDER)?.ascii()),
             Qr::None => None,
         }
     }
@@ -181,39 +184,48 @@ impl<'a> Enrollment<'a> {
     /// hold.
     #[must_use]
     pub fn qr_svg(&self) -> Option<Zeroizing<String>> {
-        Some(self.modules()?.svg())
+        Some(self.modules(PICTURE_BORDER)?.svg())
+    }
+
+    /// The QR code as SVG paths, one unit a module, and how many units it has
+    /// a side: for a picture that shows more than the QR code.
+    #[must_use]
+    pub fn qr_paths(&self) -> Option<(usize, Zeroizing<String>)> {
+        let modules = self.modules(PICTURE_BORDER)?;
+        Some((modules.side(), modules.paths()))
     }
 
     /// The QR code as a PNG file; `None` for a URI that no QR code can hold.
     #[cfg(feature = "tool")]
     #[must_use]
     pub fn qr_png(&self) -> Option<Zeroizing<Vec<u8>>> {
-        self.modules()?.png()
+        self.modules(PICTURE_BORDER)?.png()
     }
 
-    fn modules(&self) -> Option<Modules> {
+    fn modules(&self, border: usize) -> Option<Modules> {
         let qr = QrCode::with_error_correction_level(self.uri().as_bytes(), EcLevel::L).ok()?;
         let width = qr.width();
         let dark = qr.into_colors().into_iter().map(|color| color == Color::Dark).collect();
-        Some(Modules { width, dark: Zeroizing::new(dark) })
+        Some(Modules { width, border, dark: Zeroizing::new(dark) })
     }
 }
 
 /// The modules of a QR code. Outside of them is light border.
 struct Modules {
     width: usize,
+    border: usize,
     dark: Zeroizing<Vec<bool>>,
 }
 
 impl Modules {
     /// Modules a side, with the border.
     const fn side(&self) -> usize {
-        self.width.saturating_add(2 * BORDER)
+        self.width.saturating_add(self.border.saturating_mul(2))
     }
 
     /// Counted from the border's corner.
     fn is_light(&self, x: usize, y: usize) -> bool {
-        let inside = |at: usize| at.checked_sub(BORDER).filter(|at| *at < self.width);
+        let inside = |at: usize| at.checked_sub(self.border).filter(|at| *at < self.width);
         match (inside(x), inside(y)) {
             (Some(x), Some(y)) => {
                 let index = y.saturating_mul(self.width).saturating_add(x);
@@ -262,22 +274,29 @@ impl Modules {
         text
     }
 
-    /// Dark modules as one path on white.
     fn svg(&self) -> Zeroizing<String> {
         let side = self.side();
-        let mut path =
-            Zeroizing::new(String::with_capacity(side.saturating_mul(side).saturating_mul(16)));
+        Zeroizing::new(format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" shape-rendering=\"crispEdges\">{}</svg>\n",
+            *self.paths()
+        ))
+    }
+
+    /// Dark modules as one path on white.
+    fn paths(&self) -> Zeroizing<String> {
+        let side = self.side();
+        let room = side.saturating_mul(side).saturating_mul(16).saturating_add(128);
+        let mut paths = Zeroizing::new(String::with_capacity(room));
+        let mut written =
+            write!(paths, "<path fill=\"#fff\" d=\"M0 0h{side}v{side}H0z\"/><path d=\"");
         for y in 0..side {
             for x in (0..side).filter(|x| !self.is_light(*x, y)) {
-                let written = write!(path, "M{x} {y}h1v1h-1z");
-                debug_assert!(written.is_ok(), "writing to a string does not fail");
+                written = written.and_then(|()| write!(paths, "M{x} {y}h1v1h-1z"));
             }
         }
-        Zeroizing::new(format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" shape-rendering=\"crispEdges\">\
-             <path fill=\"#fff\" d=\"M0 0h{side}v{side}H0z\"/><path d=\"{}\"/></svg>\n",
-            *path
-        ))
+        debug_assert!(written.is_ok(), "writing to a string does not fail");
+        paths.push_str("\"/>");
+        paths
     }
 
     /// Eight pixels a module, in grey.

@@ -1,5 +1,6 @@
-//! What a login says to the user, in their language. Each text explains
-//! itself: many programs show one prompt and nothing else.
+//! What a login, or a sheet of paper before it, says to the user, in their
+//! language. Each text explains itself: many programs show one prompt and
+//! nothing else.
 //!
 //! The English text is the key to the translations in `po/`, as with gettext.
 
@@ -29,10 +30,23 @@ const LOCKED: &str = "Too many wrong codes. Try again later.";
 const RECOVERY: &str = "If you lose your phone, each of these recovery codes works once in place \
                         of a code. Keep them on paper:";
 const RECOVERED: &str = "You used a recovery code; {left} are left.";
+#[cfg(feature = "tool")]
+const SHEET: &str = "One-time codes for {issuer}";
+#[cfg(feature = "tool")]
+const ISSUER: &str = "Issuer: {issuer}";
+#[cfg(feature = "tool")]
+const ACCOUNT: &str = "Account: {user}";
+#[cfg(feature = "tool")]
+const SCAN: &str = "Install an authenticator app on your phone, and scan this QR code with it or \
+                    type in the key.";
+#[cfg(feature = "tool")]
+const LOG_IN: &str = "At your next login, give your password and the code that the app shows.";
+#[cfg(feature = "tool")]
+const FROM_THEN_ON: &str = "From then on every login needs a code; let nobody else see this sheet.";
 
 /// All texts, for the test that each is translated.
 #[cfg(test)]
-const ALL: [&str; 13] = [
+const ALL: [&str; 19] = [
     CODE,
     SET_UP,
     SET_UP_REQUIRED,
@@ -46,6 +60,12 @@ const ALL: [&str; 13] = [
     LOCKED,
     RECOVERY,
     RECOVERED,
+    SHEET,
+    ISSUER,
+    ACCOUNT,
+    SCAN,
+    LOG_IN,
+    FROM_THEN_ON,
 ];
 
 /// (language, English text, translation), from the PO files.
@@ -142,12 +162,57 @@ pub fn invitation(enrollment: &Enrollment<'_>, config: &Config) -> Zeroizing<Str
         text.push_str(&say(language, PARAMETERS).replace("{parameters}", &parameters));
         text.push('\n');
     }
+    text.push_str(&key(enrollment, language));
+    text
+}
+
+fn key(enrollment: &Enrollment<'_>, language: Language) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(1024));
     if let Some((before, after)) = say(language, KEY).split_once("{key}") {
         text.push_str(before);
         text.push_str(&enrollment.key());
         text.push_str(after);
     }
     text
+}
+
+/// What stands on a sheet for a user who has not enrolled yet, besides the QR
+/// code.
+#[cfg(feature = "tool")]
+#[derive(Debug)]
+pub struct Sheet {
+    /// The heading.
+    pub title: String,
+    /// Issuer, account, key, and what else must be known: one line each.
+    pub facts: Vec<Zeroizing<String>>,
+    /// What the user is to do, in turn.
+    pub steps: [&'static str; 3],
+    /// What goes above the recovery codes.
+    pub recovery: &'static str,
+}
+
+#[cfg(feature = "tool")]
+impl Sheet {
+    /// That of one token.
+    #[must_use]
+    pub fn of(enrollment: &Enrollment<'_>, language: Language) -> Self {
+        let issuer = say(language, ISSUER).replace("{issuer}", enrollment.issuer);
+        let account = say(language, ACCOUNT).replace("{user}", enrollment.user.as_str());
+        let parameters = enrollment.parameters();
+        let parameters = parameters
+            .map(|parameters| say(language, PARAMETERS).replace("{parameters}", &parameters));
+        let deadline = enrollment.deadline;
+        let deadline = deadline.map(|time| say(language, DEADLINE).replace("{date}", &date(time)));
+        let mut facts = vec![Zeroizing::new(issuer), Zeroizing::new(account)];
+        facts.push(key(enrollment, language));
+        facts.extend(parameters.into_iter().chain(deadline).map(Zeroizing::new));
+        Self {
+            title: say(language, SHEET).replace("{issuer}", enrollment.issuer),
+            facts,
+            steps: [SCAN, LOG_IN, FROM_THEN_ON].map(|step| say(language, step)),
+            recovery: say(language, RECOVERY),
+        }
+    }
 }
 
 /// To the minute, in UTC: a login knows no time zone.

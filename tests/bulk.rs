@@ -1,187 +1,461 @@
-//! Many users at once, filters of `list`, and the sheet to hand out.
+//! Many users at once, and paper: who is meant by `--group`, `--all` and `-`, what
+//! `list` filters, and the sheets of `handout`, in worlds of their own.
 
 #![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking"
+    clippy::panic,
+    clippy::string_slice,
+    reason = "a test starts programs, and fails by panicking"
 )]
 
 mod common;
 
+use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
 
 use common::{
-    ALICE_PASSWORD, Answers, Client, Finished, World, activate, current_code, enable, finish,
-    installed, secret,
+    ALICE_PASSWORD, Finished, PATIENCE, World, activate, current_code, enable, finish, installed,
+    rasterise, scan, secret, wait_within,
 };
+use regex::Regex;
+use serde_json::Value;
 
-/// Who has a record.
+/// An installed world with a group `staff` that has alice and bob as members, and
+/// whose primary members are carol and a service.
+fn with_staff() -> World {
+    let world = installed();
+    let passwd = world.read_text("/etc/passwd").replace(":2003:2003:", ":2003:3000:");
+    let passwd = passwd + "robot:x:2004:3000::/:/usr/sbin/nologin\n";
+    world.write("/etc/passwd", passwd.as_bytes(), 0o644);
+    let group = world.read_text("/etc/group") + "staff:x:3000:bob,alice\nempty:x:3001:\n";
+    world.write("/etc/group", group.as_bytes(), 0o644);
+    world
+}
+
+#[track_caller]
+fn assert_ends(run: &Finished, code: i32, said: &str) {
+    assert_eq!(run.status.code(), Some(code), "{}: {}", run.command, run.text());
+    assert!(run.text().contains(said), "{}: no {said:?} in {}", run.command, run.text());
+}
+
+/// Who is told of on standard output, line by line.
+fn told(run: &Finished) -> Vec<&str> {
+    run.stdout.lines().filter_map(|line| line.split([':', ' ']).next()).collect()
+}
+
 fn enabled(world: &World) -> Vec<String> {
-    let all = world.list("/var/lib/onetime/users");
-    all.iter().filter_map(|name| name.strip_suffix(".toml")).map(str::to_owned).collect()
+    let files = world.list("/var/lib/onetime/users");
+    files.iter().map(|file| file.trim_end_matches(".toml").to_owned()).collect()
 }
 
-fn with_input(world: &World, arguments: &[&str], input: &str) -> Finished {
-    finish(world.command("onetimectl").args(arguments), input.as_bytes())
+#[track_caller]
+fn as_json(run: &Finished) -> Vec<Value> {
+    serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", run.text()))
 }
 
-fn add_to(world: &World, path: &str, line: &str) {
-    let text = world.read_text(path);
-    world.write(path, format!("{text}{line}\n").as_bytes(), 0o644);
+fn fed(world: &World, args: &[&str], input: &[u8]) -> Finished {
+    finish(world.command("onetimectl").args(args), input)
 }
+
+// --- who is meant ---
 
 #[test]
-fn enable_takes_the_members_of_a_group_also_those_whose_primary_group_it_is() {
-    let world = installed();
-    add_to(&world, "/etc/group", "staff:x:3000:bob,ghost");
-    add_to(&world, "/etc/passwd", "dave:x:2004:3000::/home/dave:/bin/sh");
+fn a_group_is_its_members_and_those_whose_primary_group_it_is() {
+    let world = with_staff();
     let run = world.onetimectl(&["enable", "--group", "staff"]);
-    assert_eq!(enabled(&world), ["bob", "dave"], "{}", run.text());
-    assert_eq!(run.status.code(), Some(3), "ghost does not exist: {}", run.text());
-    assert!(run.stderr.contains("ghost: this system knows no such user"), "{}", run.text());
-    let none = world.onetimectl(&["enable", "--group", "nosuch"]);
-    assert!(!none.success() && none.stderr.contains("there is no group nosuch"), "{}", none.text());
-    let empty = world.onetimectl(&["enable", "--group", "tty"]);
-    assert!(empty.stderr.contains("the group tty has no members"), "{}", empty.text());
+    assert_ends(&run, 0, "alice: enabled");
+    assert_eq!(told(&run), ["alice", "bob", "carol", "robot"]);
+    assert_eq!(enabled(&world), ["alice", "bob", "carol", "robot"]);
+    world.onetimectl(&["disable", "robot", "alice"]).ok();
+    let status = world.onetimectl(&["status", "--group", "staff"]);
+    assert_eq!(told(&status), ["USER", "alice", "bob", "carol", "robot"]);
+    for (verb, done, undone) in [
+        ("repair", "nothing to repair", "not enabled"),
+        ("unlock", "unlocked", "not enabled"),
+        ("disable", "disabled", "was not enabled"),
+    ] {
+        let run = world.onetimectl(&[verb, "--group", "staff"]);
+        assert_ends(&run, 0, &format!("bob: {done}"));
+        assert!(run.stdout.contains(&format!("alice: {undone}")), "{}", run.stdout);
+    }
+    assert_eq!(enabled(&world), [""; 0]);
 }
 
 #[test]
-fn enable_all_takes_ordinary_users_with_a_shell_and_disable_all_those_who_are_enabled() {
+fn enable_all_is_for_ordinary_users_and_for_the_other_verbs_all_are_those_with_a_record() {
+    let world = with_staff();
+    let defs = "UID_MIN 2002\nUID_MAX 2500\n";
+    world.write("/etc/login.defs", defs.as_bytes(), 0o644);
+    let run = world.onetimectl(&["enable", "--all"]);
+    assert_eq!(told(&run), ["bob", "carol"], "{}", run.text());
+    world.write("/etc/login.defs", b"", 0o644);
+    world.onetimectl(&["enable", "--force", "daemon", "stranger"]).ok();
+    let everybody = ["bob", "carol", "daemon", "stranger"];
+    for verb in ["repair", "unlock"] {
+        assert_eq!(told(&world.onetimectl(&[verb, "--all"])), everybody, "{verb}");
+    }
+    let status = world.onetimectl(&["status", "--all"]);
+    assert_eq!(told(&status)[1..], everybody, "{}", status.text());
+    assert_eq!(status.stdout, world.onetimectl(&["list"]).stdout);
+    assert_eq!(told(&world.onetimectl(&["disable", "--all", "--yes"])), everybody);
+    assert_eq!(enabled(&world), [""; 0]);
+}
+
+#[test]
+fn names_on_standard_input_are_one_a_line_with_blank_lines_and_comments_skipped() {
     let world = installed();
-    add_to(&world, "/etc/passwd", "robot:x:2005:2005::/:/usr/sbin/nologin");
+    let list = b"# the team\n\n  alice \r\nbob\n#carol\nalice\n";
+    let run = fed(&world, &["enable", "-"], list);
+    assert_eq!(told(&run), ["alice", "bob"], "{}", run.text());
+    let run = fed(&world, &["--json", "disable", "carol", "-", "bob"], b"alice\nbob");
+    let users: Vec<_> = as_json(&run).iter().map(|row| row["user"].to_string()).collect();
+    assert_eq!(users, [r#""carol""#, r#""bob""#, r#""alice""#], "{}", run.text());
+}
+
+#[test]
+fn who_fails_does_not_stop_the_others_and_the_exit_code_tells_some_from_all() {
+    let world = installed();
+    let run = fed(&world, &["enable", "-"], b"alice\nnosuch\n\xFF\xFE\nb\0b\nbob\n");
+    assert_ends(&run, 3, "onetimectl: nosuch: this system knows no such user");
+    assert_eq!(enabled(&world), ["alice", "bob"]);
+    assert_ends(&fed(&world, &["unlock", "-"], b"alice\ncarol\n"), 3, "carol is not enabled");
+    assert_ends(&fed(&world, &["unlock", "-"], b"carol\nnosuch\n"), 1, "nosuch is not enabled");
+    let run = fed(&world, &["--json", "enable", "-"], b"carol\nnosuch\n");
+    let rows = as_json(&run);
+    assert_eq!((run.status.code(), rows.len()), (Some(3), 2), "{}", run.text());
+    assert!(rows[0]["error"].is_null() && rows[0]["secret"].is_string(), "{}", run.text());
+    assert!(rows[1]["error"].is_string(), "{}", run.text());
+}
+
+#[test]
+fn a_selection_of_nobody_is_an_error_that_says_so_and_none_at_all_is_wrong_usage() {
+    let world = with_staff();
+    for verb in ["enable", "disable", "status", "unlock", "repair"] {
+        let run = world.onetimectl(&[verb, "--group", "empty"]);
+        assert_ends(&run, 1, "nobody selected: the group empty has no members");
+        assert_ends(&world.onetimectl(&[verb, "--group", "no"]), 1, "there is no group no");
+        let run = fed(&world, &["--json", verb, "-"], b"\n# nobody\n");
+        assert_ends(&run, 1, "nobody selected: there are no names on standard input");
+        assert_eq!(run.stdout, "");
+        if verb != "enable" {
+            let run = world.onetimectl(&[verb, "--all"]);
+            assert_ends(&run, 1, "nobody selected: nobody is enabled");
+        }
+        if verb != "status" {
+            assert_ends(&world.onetimectl(&[verb]), 2, "USER");
+        }
+    }
+    assert_eq!(enabled(&world), [""; 0]);
+}
+
+#[test]
+fn disable_all_asks_with_the_number_of_users_and_takes_no_for_an_answer() {
+    let world = installed();
     world.onetimectl(&["enable", "--all"]).ok();
-    assert_eq!(enabled(&world), ["alice", "bob", "carol"]);
-    let mut asked = world.pty("onetimectl", &["disable", "--all"]);
-    asked.expect("[y/N] ");
-    assert!(asked.text().contains('3'), "it says how many: {}", asked.text());
-    asked.send_line("n");
-    assert!(!asked.wait().success());
+    let mut terminal = world.pty("onetimectl", &["disable", "--all"]);
+    terminal.expect("Disable one-time codes for 3 users?");
+    terminal.send_line("n");
+    assert!(!terminal.wait().success(), "{}", terminal.text());
     assert_eq!(enabled(&world).len(), 3);
-    world.onetimectl(&["disable", "--all", "--yes"]).ok();
-    assert!(enabled(&world).is_empty());
-    let none = world.onetimectl(&["disable", "--all", "--yes"]);
-    assert!(none.stderr.contains("nobody is enabled"), "{}", none.text());
+    let mut terminal = world.pty("onetimectl", &["disable", "--all"]);
+    terminal.expect("3 users?");
+    terminal.send_line("y");
+    assert!(terminal.wait().success(), "{}", terminal.text());
+    assert_eq!(enabled(&world), [""; 0]);
 }
 
 #[test]
-fn names_come_from_standard_input_one_a_line() {
-    let world = installed();
-    let list = "# the night shift\nalice\n\n  bob  \nghost\nalice\n";
-    let run = with_input(&world, &["enable", "-"], list);
-    assert_eq!((enabled(&world), run.status.code()), (vec!["alice".into(), "bob".into()], Some(3)));
-    assert_eq!(run.stdout.matches("alice: enabled").count(), 1, "{}", run.text());
-    let empty = with_input(&world, &["enable", "-"], "\n# nobody\n");
-    assert!(empty.stderr.contains("no names on standard input"), "{}", empty.text());
-    with_input(&world, &["disable", "-"], "alice\nbob\n").ok();
-    assert!(enabled(&world).is_empty());
+fn the_secrets_of_a_group_do_not_scroll_over_the_terminal() {
+    let world = with_staff();
+    let mut terminal = world.pty("onetimectl", &["enable", "--group", "staff"]);
+    assert!(terminal.wait().success(), "{}", terminal.text());
+    assert!(terminal.text().contains("bob: enabled"), "{}", terminal.text());
+    assert!(!terminal.text().contains(&secret(&world, "bob")[..4]), "{}", terminal.text());
+    assert!(!terminal.text().contains('█'), "{}", terminal.text());
 }
 
-#[test]
-fn list_shows_pending_active_and_locked_accounts_as_asked_for() {
+// --- list ---
+
+/// alice pending, bob active, carol active and locked.
+fn of_all_kinds() -> World {
     let world = installed();
     enable(&world, "alice");
     activate(&world, "bob");
     activate(&world, "carol");
     for _ in 0..3 {
-        assert!(!world.onetimectl(&["verify", "carol", "000000"]).success());
+        assert_ends(&world.onetimectl(&["verify", "carol", "000000"]), 1, "wrong code");
     }
-    let shown = |filters: &[&str]| -> Vec<String> {
-        let run = world.onetimectl(&[&["--json", "list"], filters].concat()).ok();
-        let rows: serde_json::Value =
-            serde_json::from_str(&run).unwrap_or_else(|e| panic!("{e}: {run}"));
-        let rows = rows.as_array().expect("an array");
-        rows.iter().map(|row| row["user"].as_str().expect("a name").to_owned()).collect()
-    };
-    assert_eq!(shown(&[]), ["alice", "bob", "carol"]);
-    assert_eq!(shown(&["--pending"]), ["alice"]);
-    assert_eq!(shown(&["--active"]), ["bob", "carol"]);
-    assert_eq!(shown(&["--locked"]), ["carol"]);
-    assert_eq!(shown(&["--pending", "--locked"]), ["alice", "carol"]);
-    let table = world.onetimectl(&["list", "--locked"]).ok();
-    assert!(
-        table.starts_with("USER") && table.contains("carol") && !table.contains("bob"),
-        "{table}"
-    );
+    world
 }
 
 #[test]
-fn a_list_of_two_thousand_is_whole_and_sorted() {
+fn list_shows_those_in_any_of_the_states_asked_for_as_text_and_as_json() {
+    let world = of_all_kinds();
+    for (filters, expected) in [
+        (vec!["--pending"], vec!["alice"]),
+        (vec!["--active"], vec!["bob", "carol"]),
+        (vec!["--locked"], vec!["carol"]),
+        (vec!["--pending", "--locked"], vec!["alice", "carol"]),
+        (vec!["--active", "--pending"], vec!["alice", "bob", "carol"]),
+        (vec![], vec!["alice", "bob", "carol"]),
+    ] {
+        let run = world.onetimectl(&[vec!["list"], filters.clone()].concat());
+        assert_eq!(told(&run)[1..], expected, "{filters:?}: {}", run.text());
+        let rows = as_json(&world.onetimectl(&[vec!["--json", "list"], filters].concat()));
+        let users: Vec<_> = rows.iter().filter_map(|row| row["user"].as_str()).collect();
+        assert_eq!(users, expected);
+    }
+    world.onetimectl(&["unlock", "carol"]).ok();
+    assert_eq!(world.onetimectl(&["list", "--locked"]).ok(), "Nobody is in such a state.\n");
+    assert_eq!(world.onetimectl(&["--json", "list", "--locked"]).ok(), "[]\n");
+}
+
+#[test]
+fn what_cannot_be_read_is_told_whatever_the_filter() {
+    let world = of_all_kinds();
+    world.write("/var/lib/onetime/users/bob.toml", b"spoiled", 0o600);
+    let run = world.onetimectl(&["list", "--pending"]);
+    assert_ends(&run, 3, "onetimectl: bob: ");
+    assert_eq!(told(&run), ["USER", "alice"]);
+    let run = world.onetimectl(&["--json", "list", "--pending"]);
+    let rows = as_json(&run);
+    assert_eq!(rows.len(), 2, "{}", run.text());
+    assert!(rows[1]["user"] == "bob" && rows[1]["error"].is_string(), "{}", run.text());
+}
+
+/// A store with 3,000 accounts: alice's, as if issued to each of them too.
+fn crowded() -> World {
     let world = installed();
+    enable(&world, "alice");
+    let record = world.read_text("/var/lib/onetime/users/alice.toml");
+    let (_, body) = record.split_once('\n').expect("a checksum and a body");
     let mut passwd = world.read_text("/etc/passwd");
-    for number in 0..2000 {
-        passwd.push_str(&format!("user{number:04}:x:{}:100::/:/bin/sh\n", 10_000 + number));
+    let mut checksums = String::new();
+    for number in 0..3000 {
+        let (user, uid) = (format!("user{number:04}"), 10_000 + number);
+        if number % 2 == 0 {
+            writeln!(passwd, "{user}:x:{uid}:100::/:/bin/sh").expect("a string takes it");
+        }
+        let body = body.replace("\"alice\"", &format!("\"{user}\""));
+        let body = body.replace("uid = 2001", &format!("uid = {uid}"));
+        checksums.clear();
+        write!(checksums, "checksum = \"crc32:{:08x}\"", crc32(body.as_bytes()))
+            .expect("a string takes it");
+        let place = format!("/var/lib/onetime/users/{user}.toml");
+        world.write(&place, format!("{checksums}\n{body}").as_bytes(), 0o600);
+        let state = world.read("/var/lib/onetime/state/alice");
+        world.write(&format!("/var/lib/onetime/state/{user}"), &state, 0o600);
     }
     world.write("/etc/passwd", passwd.as_bytes(), 0o644);
-    let names: String = (0..2000).map(|number| format!("user{number:04}\n")).collect();
-    with_input(&world, &["enable", "-"], &names).ok();
-    let table = world.onetimectl(&["list"]).ok();
-    let listed: Vec<_> = table.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(listed, names.lines().collect::<Vec<_>>());
+    world
+}
+
+/// The checksum of FILEFORMAT.md, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
 }
 
 #[test]
-fn a_handout_shows_qr_code_key_and_recovery_codes_that_work() {
-    let world = installed();
-    world.onetimectl(&["enable", "alice", "--issuer", "<b>&\"'Ex"]).ok();
-    let secret = secret(&world, "alice");
+fn thousands_are_listed_in_order_in_columns_and_as_one_array_and_a_reader_may_stop_early() {
+    let world = crowded();
+    let list = world.onetimectl(&["list"]).ok();
+    let rows: Vec<_> = list.lines().collect();
+    assert_eq!(rows.len(), 3002);
+    assert!(rows.is_sorted_by(|a, b| a.starts_with("USER") || a < b), "not in order");
+    assert!(rows[1..].iter().all(|row| row[..15].trim_end().len() <= 13 && row.contains("yes")));
+    let json = world.onetimectl(&["--json", "list"]);
+    assert_eq!(as_json(&json).len(), 3001);
+
+    let script = "onetimectl list | head -n 1";
+    let run = world.run("sh", &["-c", script]);
+    assert!(run.success() && run.stderr.is_empty(), "{}", run.text());
+    assert_eq!(run.stdout, format!("{}\n", rows[0]));
+}
+
+#[test]
+fn a_run_over_thousands_shows_on_a_terminal_how_far_it_has_come_and_to_a_pipe_nothing() {
+    let world = crowded();
+    let mut terminal = world.pty("sh", &["-c", "onetimectl unlock --all >/dev/null"]);
+    let status = terminal.wait();
+    assert!(status.success(), "{}", terminal.text());
+    let shown = String::from_utf8_lossy(&terminal.transcript()).into_owned();
+    assert!(shown.contains("of 3001 users"), "{shown:?}");
+    let mut child = world.command("onetimectl");
+    let child = child.args(["unlock", "--all"]).stdin(Stdio::null());
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    assert!(wait_within(&mut child, PATIENCE).is_some_and(|status| status.success()));
+    let output = child.wait_with_output().expect("it can be read");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+// --- handout ---
+
+const HOSTILE: &str = r#"<script>alert("A&B")</script>'"#;
+
+/// The text of a page or picture: no tags, entities resolved.
+fn plain(markup: &str) -> String {
+    let tags = Regex::new("(?s)<style>.*?</style>|<[^>]*>").expect("a valid pattern");
+    let text = tags.replace_all(markup, "");
+    [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")]
+        .into_iter()
+        .fold(text.into_owned(), |text, (entity, letter)| text.replace(entity, letter))
+}
+
+fn in_fours(secret: &str) -> String {
     let groups: Vec<_> = secret.as_bytes().chunks(4).map(String::from_utf8_lossy).collect();
-    for ending in ["html", "svg"] {
-        let path = format!("/root/alice.{ending}");
-        world.onetimectl(&["handout", "alice", "-o", &path, "--recovery"]).ok();
-        assert_eq!(world.metadata(&path).mode() & 0o7777, 0o600);
-        let sheet = world.read_text(&path);
-        assert!(sheet.contains(&groups.join(" ")), "{sheet}");
-        assert!(
-            sheet.contains("alice at &lt;b&gt;&amp;&quot;&#39;Ex") && !sheet.contains("<b>"),
-            "{sheet}"
-        );
-        assert!(!sheet.contains("<script") && !sheet.contains("src="), "{sheet}");
-    }
-    let sheet = world.read_text("/root/alice.svg");
-    let code = regex::Regex::new("[2-9A-Z]{4}-[2-9A-Z]{4}-[2-9A-Z]{4}").expect("a valid pattern");
-    let codes: Vec<_> = code.find_iter(&sheet).map(|found| found.as_str().to_owned()).collect();
-    assert_eq!(codes.len(), 8, "{sheet}");
-    world.onetimectl(&["verify", "alice", &current_code(&secret, -1)]).ok();
-    let login = |code: &str| {
-        Client::new(&world, "sshd", "alice").run(&Answers::new(&[ALICE_PASSWORD, code])).result()
-    };
-    assert_eq!(login(&codes[0]), 0);
-    assert_ne!(login(&codes[0]), 0, "once");
-    let active = world.onetimectl(&["handout", "alice", "-o", "/root/late.html"]);
-    assert!(!active.success() && active.stderr.contains("--new-secret"), "{}", active.text());
-    assert!(!world.exists("/root/late.html"));
+    groups.join(" ")
+}
+
+/// The recovery codes on a sheet.
+fn codes(text: &str) -> Vec<String> {
+    let form = Regex::new(r"(?m)^([2-9A-Z]{4}-[2-9A-Z]{4}-[2-9A-Z]{4})$").expect("a valid pattern");
+    form.captures_iter(text).map(|found| found[1].to_owned()).collect()
+}
+
+/// Fails unless a parser that is not ours finds the XML sound.
+#[track_caller]
+fn assert_xml(text: &str) {
+    let script =
+        "import sys, xml.dom.minidom; xml.dom.minidom.parseString(sys.stdin.buffer.read())";
+    finish(Command::new("python3").args(["-c", script]), text.as_bytes()).ok();
 }
 
 #[test]
-fn the_picture_of_a_handout_is_the_qr_code_and_nothing_is_overwritten() {
+fn a_sheet_as_html_or_svg_has_all_that_is_needed_and_no_text_breaks_out_of_its_place() {
     let world = installed();
-    let secret = enable(&world, "bob");
-    world.onetimectl(&["handout", "bob", "-o", "/root/bob.png"]).ok();
-    let read = world.run("zbarimg", &["-q", "--raw", "/root/bob.png"]).ok();
-    assert!(read.contains(&format!("secret={secret}&")), "{read}");
-    let before = world.read("/root/bob.png");
-    let again = world.onetimectl(&["handout", "bob", "-o", "/root/bob.png"]);
-    assert!(
-        !again.success() && again.stderr.contains("cannot write /root/bob.png"),
-        "{}",
-        again.text()
-    );
-    assert_eq!(world.read("/root/bob.png"), before);
-    let record = world.read_text("/var/lib/onetime/users/bob.toml");
-    for (file, named) in [("/root/bob.pdf", "must end in"), ("/root/b.png", "recovery codes need")]
-    {
-        let refused = world.onetimectl(&["handout", "bob", "-o", file, "--recovery"]);
-        assert!(!refused.success() && refused.stderr.contains(named), "{}", refused.text());
+    world.onetimectl(&["enable", "alice", "--issuer", HOSTILE, "--digits", "8"]).ok();
+    let secret = secret(&world, "alice");
+    let qr_code = r##"<path fill="#fff" d="M0 0h(\d+)v\d+H0z"/><path d="[^"]+"/>"##;
+    let qr_code = Regex::new(qr_code).expect("a valid pattern");
+    for ending in ["html", "svg"] {
+        let file = format!("/root/sheet.{ending}");
+        let run = world.onetimectl(&["handout", "alice", "-o", &file]);
+        assert_ends(&run, 0, &format!("alice: written to {file}"));
+        assert!(!run.text().contains(&secret[..4]), "{}", run.text());
+        let metadata = world.metadata(&file);
+        assert_eq!((metadata.mode() & 0o7777, metadata.uid()), (0o600, 0));
+        let sheet = world.read_text(&file);
+        let text = plain(&sheet);
+        let key = in_fours(&secret);
+        let title = format!("One-time codes for {HOSTILE}");
+        let issuer = format!("Issuer: {HOSTILE}");
+        for wanted in [&title, &issuer, "Account: alice", &key, "8 digits", "At your next login"] {
+            assert!(text.contains(wanted), "{ending}: no {wanted:?} in {text}");
+        }
+        assert!(codes(&text).is_empty(), "{text}");
+        for unwanted in ["<script", "<img", "<link", "src=", "href=", "url("] {
+            assert!(!sheet.contains(unwanted), "{ending}: {unwanted} in {sheet}");
+        }
+        let paths = qr_code.captures(&sheet).expect("a QR code");
+        let (side, paths) = (&paths[1], &paths[0]);
+        let picture = format!(
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}">{paths}</svg>"#
+        );
+        let uri = scan(&rasterise(&picture), "pgm");
+        assert!(uri.contains(&format!("secret={secret}&")), "{uri}");
+        assert_xml(&sheet.replace("<!DOCTYPE html>\n", ""));
     }
-    assert_eq!(
-        world.read_text("/var/lib/onetime/users/bob.toml"),
-        record,
-        "no codes were put in force"
-    );
-    // The QR code on an HTML sheet is the same picture as `enable --qr` writes.
-    world.onetimectl(&["handout", "bob", "-o", "/root/bob.html"]).ok();
-    world.onetimectl(&["qr", "bob", "--qr", "/root/qr.svg"]).ok();
-    let picture = world.read_text("/root/qr.svg");
-    assert!(world.read_text("/root/bob.html").contains(picture.trim()), "{picture}");
+    let html = world.read_text("/root/sheet.html");
+    assert!(html.starts_with("<!DOCTYPE html>\n<html lang=\"en\">"), "{html}");
+}
+
+#[test]
+fn a_sheet_is_in_the_language_of_the_configuration() {
+    let world = installed();
+    enable(&world, "alice");
+    let config = "[login]\nlanguage = \"de\"\n";
+    world.write("/etc/onetime/onetime.toml", config.as_bytes(), 0o644);
+    world.onetimectl(&["handout", "alice", "--output", "/root/sheet.html"]).ok();
+    let html = world.read_text("/root/sheet.html");
+    assert!(html.contains("<html lang=\"de\">") && html.contains("Konto: alice"), "{html}");
+}
+
+#[test]
+fn a_handout_as_png_is_the_qr_code_with_a_border_of_four_modules() {
+    let world = installed();
+    let secret = enable(&world, "alice");
+    let run = world.onetimectl(&["--json", "handout", "alice", "-o", "/root/alice.png"]);
+    let rows = as_json(&run);
+    assert_eq!(rows[0]["file"], "/root/alice.png");
+    assert_eq!((&rows[0]["recovery_codes"], run.success()), (&Value::from(0), true));
+    let png = world.read("/root/alice.png");
+    assert!(scan(&png, "png").contains(&format!("secret={secret}&")));
+    assert_eq!(world.metadata("/root/alice.png").mode() & 0o7777, 0o600);
+    // IHDR: the width, in pixels of which eight make a module; no QR code has a
+    // multiple of four modules a side, but 17 + 4 * version.
+    let width = u32::from_be_bytes([png[16], png[17], png[18], png[19]]) / 8;
+    assert_eq!((width - 8 - 17) % 4, 0, "{width} modules");
+}
+
+#[test]
+fn recovery_codes_on_a_sheet_work_once_each_in_a_login_and_stand_nowhere_else() {
+    let world = installed();
+    let secret = enable(&world, "alice");
+    let code_like = Regex::new("[2-9A-Z]{4}-[2-9A-Z]{4}").expect("a valid pattern");
+    for ending in ["svg", "html"] {
+        let file = format!("/root/sheet.{ending}");
+        let run = world.onetimectl(&["handout", "alice", "--recovery", "-o", &file]);
+        assert_ends(&run, 0, "written to");
+        assert!(!code_like.is_match(&run.text()), "{}", run.text());
+    }
+    let [old, new] = ["svg", "html"].map(|ending| {
+        let codes = codes(&plain(&world.read_text(&format!("/root/sheet.{ending}"))));
+        assert_eq!(codes.len(), 8, "{ending}");
+        codes
+    });
+    world.onetimectl(&["verify", "alice", &current_code(&secret, 0)]).ok();
+    let login = |code: &str| {
+        let script = [("Password:", ALICE_PASSWORD), ("One-time code:", code)];
+        world.pamtester_script("sshd", "alice", &script).success
+    };
+    assert!(login(&new[0]) && login(&new[7]), "each works");
+    assert!(!login(&new[0]), "but once");
+    assert!(!login(&old[1]), "a later sheet replaces the codes of an earlier one");
+}
+
+#[test]
+fn a_handout_is_refused_for_who_is_active_or_not_enabled_and_then_nothing_changes() {
+    let world = installed();
+    activate(&world, "alice");
+    let before = world.read("/var/lib/onetime/users/alice.toml");
+    for more in [&[][..], &["--recovery"]] {
+        let sheet =
+            |user| world.onetimectl(&[&["handout", user, "-o", "/root/sheet.html"], more].concat());
+        assert_ends(&sheet("alice"), 1, "onetimectl enable --new-secret issues a different one");
+        assert_ends(&sheet("bob"), 1, "not enabled (onetimectl enable issues a secret)");
+        assert!(!world.exists("/root/sheet.html"));
+    }
+    assert_eq!(world.read("/var/lib/onetime/users/alice.toml"), before);
+}
+
+#[test]
+fn a_handout_overwrites_no_file_follows_no_link_and_leaves_the_recovery_codes_then() {
+    let world = installed();
+    enable(&world, "alice");
+    let before = world.read("/var/lib/onetime/users/alice.toml");
+    world.write("/root/there.html", b"precious", 0o644);
+    world.run("ln", &["-s", "/root/nowhere.html", "/root/link.html"]).ok();
+    for file in ["/root/there.html", "/root/link.html", "/root/no/such/directory.html"] {
+        let run = world.onetimectl(&["handout", "alice", "--recovery", "-o", file]);
+        assert_ends(&run, 1, "cannot write");
+    }
+    for (file, why) in [
+        ("/root/a.pdf", "must end in .html, .svg or .png"),
+        ("/root/a", "must end in .html, .svg or .png"),
+        ("/root/a.png", "recovery codes need a sheet: .html or .svg"),
+    ] {
+        assert_ends(&world.onetimectl(&["handout", "alice", "--recovery", "-o", file]), 2, why);
+        assert!(!world.exists(file), "{file}");
+    }
+    assert!(!world.exists("/root/nowhere.html"));
+    assert_eq!(world.read("/root/there.html"), b"precious");
+    assert_eq!(world.read("/var/lib/onetime/users/alice.toml"), before);
 }

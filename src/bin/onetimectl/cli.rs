@@ -79,6 +79,8 @@ pub(crate) enum Verb {
         #[arg(long = "qr", value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
     },
+    /// Write a sheet to print for a pending user: QR code, key, what to do
+    Handout(HandoutOptions),
     /// Mend an account whose state was lost
     #[command(group = somebody())]
     Repair {
@@ -105,8 +107,6 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: TokenVerb,
     },
-    /// Write a sheet to print for a pending user
-    Handout(HandoutOptions),
     /// Take over the tokens that users have already
     Import(ImportOptions),
     /// Print the tokens, secrets and all, for another system

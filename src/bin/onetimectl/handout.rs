@@ -1,172 +1,317 @@
-//! `onetimectl handout`: a sheet to print for a pending user, with QR code, key
-//! and, if asked for, recovery codes.
+//! `onetimectl handout`: a sheet to print for a user who has not enrolled yet,
+//! as HTML or SVG; or the QR code alone, as PNG.
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use pam_onetime::account::Phase;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use pam_onetime::account::{Account, MAX_TOKENS, Phase};
 use pam_onetime::code::RecoveryCode;
+use pam_onetime::config::Language;
 use pam_onetime::enrollment::Enrollment;
 use pam_onetime::login::{Invitation, PasswordProof};
+use pam_onetime::messages::Sheet;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::cli::HandoutOptions;
+use crate::cli::{Cli, HandoutOptions};
 use crate::context::{Context, User};
 use crate::{qr, recovery, report};
-
-const STEPS: [&str; 3] = [
-    "Install an authenticator app on your phone, if you have none.",
-    "Scan the code with it, or type the key in by hand.",
-    "Log in as always, and when you are asked for a one-time code, type what the app shows.",
-];
 
 #[derive(Serialize)]
 struct Told {
     file: String,
+    /// How many are on the sheet.
     recovery_codes: usize,
 }
 
+/// What to make, by the file's ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Html,
+    Svg,
+    Png,
+}
+
 pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result<ExitCode> {
+    let kind = match options.output.extension().and_then(|ending| ending.to_str()) {
+        Some("html") => Kind::Html,
+        Some("svg") => Kind::Svg,
+        Some("png") if options.recovery => usage("recovery codes need a sheet: .html or .svg"),
+        Some("png") => Kind::Png,
+        Some(_) | None => usage("the file must end in .html, .svg or .png"),
+    };
     let store = context.store()?;
     report::each(
         context.form,
         std::slice::from_ref(&options.user),
         |user| {
             let known = User::find(user)?;
-            let Some(account) = store.inspect(&known.name)? else {
-                bail!("not enabled: there is no secret to hand out (onetimectl enable issues one)");
-            };
-            if let Phase::Active { .. } = account.phase() {
-                bail!(
-                    "already activated: its secret is not shown any more \
-                     (onetimectl enable --new-secret issues a different one)"
-                );
-            }
-            let mut record = account.record;
-            let codes = if options.recovery { recovery::issue(&mut record)? } else { Vec::new() };
-            let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
-            let first = Enrollment::of(&invitation).next().context("there is no token")?;
-            let sheet = Sheet { enrollment: first, codes: &codes };
-            // Written first: codes that nobody has seen are not put in force.
-            let file = sheet.write(&options.output)?;
-            let amended = match codes.is_empty() {
-                true => Ok(()),
-                false => store.amend_record(&known.name, |account| {
+            let mut told = None;
+            if options.recovery {
+                let mut made = None;
+                let stored = store.amend_record(&known.name, |account| {
                     let mut account = account.clone();
-                    account.record.recovery = record.recovery.clone();
+                    let codes = recovery::issue(&mut account.record)?;
+                    // Written first: no codes are issued that nobody has seen.
+                    made = Some(write(context, options, kind, &account, &codes)?);
+                    told = Some(codes.len());
                     Ok::<_, anyhow::Error>(account)
-                }),
-            };
-            if let Err(error) = amended {
-                qr::discard(Some(file));
-                return Err(error);
+                });
+                if stored.is_err() {
+                    qr::discard(made);
+                }
+                stored?;
+                report::log(&known.name, "new recovery codes were issued");
+            } else {
+                let account = store.inspect(&known.name)?;
+                let account = account.context("not enabled (onetimectl enable issues a secret)")?;
+                write(context, options, kind, &account, &[])?;
             }
-            report::log(&known.name, "a handout with the secret was written");
-            Ok(Told { file: file.display().to_string(), recovery_codes: codes.len() })
+            let file = options.output.display().to_string();
+            Ok(Told { file, recovery_codes: told.unwrap_or(0) })
         },
-        |told| format!("written to {}; whoever has it can make this user's codes", told.file),
+        |told| format!("written to {}", told.file),
     )
 }
 
-struct Sheet<'a> {
-    enrollment: Enrollment<'a>,
-    codes: &'a [RecoveryCode],
+fn usage(what: &str) -> ! {
+    Cli::command().error(ErrorKind::ValueValidation, what).exit()
 }
 
-impl Sheet<'_> {
-    fn write(&self, path: &Path) -> anyhow::Result<std::path::PathBuf> {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        let too_long = "the issuer or the user's name is too long for a QR code";
-        let bytes = match ending {
-            Some("html") => self.html().map(|html| Zeroizing::new(html.as_bytes().to_vec())),
-            Some("svg") => self.svg().map(|svg| Zeroizing::new(svg.as_bytes().to_vec())),
-            Some("png") if self.codes.is_empty() => self.enrollment.qr_png(),
-            Some("png") => bail!("a .png is the QR code alone: recovery codes need .html or .svg"),
-            Some(_) | None => bail!("{}: must end in .html, .svg or .png", path.display()),
-        };
-        qr::create(path, &bytes.context(too_long)?)
+/// Makes the file, for a pending account and no other.
+fn write(
+    context: &Context,
+    options: &HandoutOptions,
+    kind: Kind,
+    account: &Account,
+    codes: &[RecoveryCode],
+) -> anyhow::Result<PathBuf> {
+    match account.phase() {
+        Phase::Pending => {}
+        Phase::Active { .. } => bail!(
+            "already activated: its secret is not shown any more \
+             (onetimectl enable --new-secret issues a different one)"
+        ),
     }
-
-    fn title(&self) -> String {
-        format!("One-time codes for {} at {}", self.enrollment.user, self.enrollment.issuer)
-    }
-
-    /// Self-contained: no script, nothing from elsewhere.
-    fn html(&self) -> Option<Zeroizing<String>> {
-        let mut page = Zeroizing::new(String::with_capacity(128 * 1024));
-        let title = escape(&self.title());
-        let steps: String = STEPS.iter().map(|step| format!("<li>{}</li>", escape(step))).collect();
-        let head = format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <title>{title}</title>\n<style>\nbody {{ font: 12pt sans-serif; max-width: 40em; margin: 2em auto; }}\n\
-             svg {{ width: 7cm; height: 7cm; }}\ncode {{ font-size: 120%; }}\n\
-             @media print {{ body {{ margin: 0; }} }}\n</style>\n</head>\n<body>\n<h1>{title}</h1>\n<ol>{steps}</ol>\n"
-        );
-        page.push_str(&head);
-        page.push_str(&self.enrollment.qr_svg()?);
-        page.push_str("<p>Key: <code>");
-        page.push_str(&self.enrollment.key());
-        page.push_str("</code></p>\n");
-        if let Some(parameters) = self.enrollment.parameters() {
-            page.push_str(&format!("<p>Settings: {}</p>\n", escape(&parameters)));
-        }
-        if !self.codes.is_empty() {
-            page.push_str("<h2>Recovery codes</h2>\n<p>If the phone is lost, each works once in place of a code.</p>\n<ul>\n");
-            for code in self.codes {
-                page.push_str("<li><code>");
-                page.push_str(&code.text());
-                page.push_str("</code></li>\n");
-            }
-            page.push_str("</ul>\n");
-        }
-        page.push_str("<p>Keep this sheet where nobody else can read it.</p>\n</body>\n</html>\n");
-        Some(page)
-    }
-
-    /// The same as one picture, of A4's shape.
-    fn svg(&self) -> Option<Zeroizing<String>> {
-        let mut page = Zeroizing::new(String::with_capacity(128 * 1024));
-        page.push_str(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 210 297\" font-family=\"sans-serif\" font-size=\"4.5\">\n\
-             <rect width=\"210\" height=\"297\" fill=\"#fff\"/>\n",
-        );
-        let mut y = 25_u32;
-        let mut line = |page: &mut String, text: &str| {
-            let written = writeln!(page, "<text x=\"20\" y=\"{y}\">{}</text>", escape(text));
-            debug_assert!(written.is_ok(), "writing to a string does not fail");
-            y = y.saturating_add(8);
-        };
-        line(&mut page, &self.title());
-        for (number, step) in (1..).zip(STEPS) {
-            line(&mut page, &format!("{number}. {step}"));
-        }
-        line(&mut page, &Zeroizing::new(format!("Key: {}", *self.enrollment.key())));
-        if let Some(parameters) = self.enrollment.parameters() {
-            line(&mut page, &format!("Settings: {parameters}"));
-        }
-        if !self.codes.is_empty() {
-            line(&mut page, "Recovery codes; each works once in place of a code:");
-            for code in self.codes {
-                line(&mut page, &code.text());
-            }
-        }
-        let picture = self.enrollment.qr_svg()?;
-        page.push_str(&format!("<svg x=\"20\" y=\"{y}\" width=\"80\" height=\"80\" "));
-        // Its own element, at its place on the sheet.
-        page.push_str(picture.strip_prefix("<svg ")?);
-        page.push_str("</svg>\n");
-        Some(page)
+    let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
+    let language = context.config.login.language;
+    match kind {
+        Kind::Html => qr::create(&options.output, html(&invitation, codes, language)?.as_bytes()),
+        Kind::Svg => qr::create(&options.output, svg(&invitation, codes, language)?.as_bytes()),
+        Kind::Png => qr::write(&invitation, &options.output),
     }
 }
 
-/// Text as HTML and XML have it.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
+/// One token with its QR code.
+struct Part {
+    sheet: Sheet,
+    /// The QR code as SVG paths, and its side in their units.
+    qr: Zeroizing<String>,
+    side: usize,
+}
+
+fn parts(invitation: &Invitation<'_>, language: Language) -> anyhow::Result<Vec<Part>> {
+    let parts = Enrollment::of(invitation).map(|enrollment| {
+        let qr = enrollment.qr_paths();
+        let (side, qr) = qr.context("the issuer or the user's name is too long for a QR code")?;
+        Ok(Part { sheet: Sheet::of(&enrollment, language), qr, side })
+    });
+    parts.collect()
+}
+
+/// Room for the whole sheet: a string that grows leaves copies of the secret.
+const ROOM: usize = MAX_TOKENS * 256 * 1024;
+
+/// No script, nothing from elsewhere: it can be opened on any machine, and a
+/// browser can be told so.
+const HEAD: &str = "<meta charset=\"utf-8\"/>\n\
+    <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n\
+    <meta name=\"robots\" content=\"noindex\"/>\n";
+
+/// Modules without grey edges.
+const CRISP: &str = "shape-rendering=\"crispEdges\"";
+
+const STYLE: &str = "@page { margin: 20mm }
+body { font: 12pt/1.5 sans-serif; color: #000; background: #fff; max-width: 170mm; margin: 10mm auto }
+@media print { body { margin: 0 auto } }
+h1 { font-size: 18pt; line-height: 1.2; overflow-wrap: anywhere }
+section { break-inside: avoid }
+p { margin: .3em 0; overflow-wrap: anywhere }
+svg { display: block; width: 60mm; height: 60mm; margin: 5mm 0; print-color-adjust: exact; -webkit-print-color-adjust: exact }
+.fact { font-family: monospace }
+.codes { columns: 2; font: 14pt/1.8 monospace; list-style-position: inside }
+";
+
+fn html(
+    invitation: &Invitation<'_>,
+    codes: &[RecoveryCode],
+    language: Language,
+) -> anyhow::Result<Zeroizing<String>> {
+    let parts = parts(invitation, language)?;
+    let first = &parts.first().context("there is no token")?.sheet;
+    let title = escaped(&first.title);
+    let mut page = Zeroizing::new(String::with_capacity(ROOM));
+    let out = &mut *page;
+    writeln!(out, "<!DOCTYPE html>\n<html lang=\"{}\">\n<head>\n{HEAD}", language.word())?;
+    writeln!(out, "<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>", *title)?;
+    writeln!(out, "<h1>{}</h1>", *title)?;
+    for Part { sheet, qr, side } in &parts {
+        writeln!(out, "<section>\n<svg viewBox=\"0 0 {side} {side}\" {CRISP}>{}</svg>", **qr)?;
+        for fact in &sheet.facts {
+            writeln!(out, "<p class=\"fact\">{}</p>", *escaped(fact))?;
+        }
+        writeln!(out, "</section>")?;
+    }
+    writeln!(out, "<ol>")?;
+    for step in first.steps {
+        writeln!(out, "<li>{}</li>", *escaped(step))?;
+    }
+    writeln!(out, "</ol>")?;
+    if !codes.is_empty() {
+        writeln!(out, "<section>\n<p>{}</p>\n<ol class=\"codes\">", *escaped(first.recovery))?;
+        for code in codes {
+            writeln!(out, "<li>{}</li>", *code.text())?;
+        }
+        writeln!(out, "</ol>\n</section>")?;
+    }
+    writeln!(out, "</body>\n</html>")?;
+    Ok(page)
+}
+
+/// Of the sheet as SVG, in points: the width of A4, the margins, a line.
+const WIDTH: usize = 595;
+const MARGIN: usize = 50;
+const LINE: usize = 20;
+/// At most: a module has whole points.
+const QR_SIDE: usize = 240;
+
+/// Columns that fit between the margins at 12 points: Latin letters take one,
+/// those of East Asia two.
+const COLUMNS: usize = 66;
+const TITLE_COLUMNS: usize = 42;
+
+/// Text in lines of its own, from the top down.
+struct Column<'a> {
+    out: &'a mut String,
+    y: usize,
+}
+
+impl Column<'_> {
+    fn text(&mut self, text: &str, columns: usize, style: &str) -> std::fmt::Result {
+        for line in wrapped(text, columns) {
+            self.y = self.y.saturating_add(LINE);
+            let (y, line) = (self.y, escaped(&line));
+            writeln!(self.out, "<text x=\"{MARGIN}\" y=\"{y}\" {style}>{}</text>", *line)?;
+        }
+        Ok(())
+    }
+
+    fn gap(&mut self) {
+        self.y = self.y.saturating_add(LINE / 2);
+    }
+}
+
+fn svg(
+    invitation: &Invitation<'_>,
+    codes: &[RecoveryCode],
+    language: Language,
+) -> anyhow::Result<Zeroizing<String>> {
+    const PLAIN: &str = "font-family=\"sans-serif\" font-size=\"12\"";
+    const FACT: &str = "font-family=\"monospace\" font-size=\"12\" xml:space=\"preserve\"";
+    const TITLE: &str = "font-family=\"sans-serif\" font-size=\"18\" font-weight=\"bold\"";
+    let parts = parts(invitation, language)?;
+    let first = &parts.first().context("there is no token")?.sheet;
+    let mut body = Zeroizing::new(String::with_capacity(ROOM));
+    let mut column = Column { out: &mut body, y: MARGIN };
+    column.text(&first.title, TITLE_COLUMNS, TITLE)?;
+    for Part { sheet, qr, side } in &parts {
+        column.gap();
+        let y = column.y;
+        // Not an SVG within the SVG: not every viewer places that.
+        let scale = QR_SIDE.checked_div(*side).unwrap_or(1).max(1);
+        writeln!(
+            column.out,
+            "<g transform=\"translate({MARGIN} {y}) scale({scale})\" {CRISP}>{}</g>",
+            **qr
+        )?;
+        column.y = y.saturating_add(side.saturating_mul(scale));
+        for fact in &sheet.facts {
+            column.text(fact, COLUMNS, FACT)?;
+        }
+    }
+    column.gap();
+    for (step, number) in first.steps.iter().zip(1..) {
+        column.text(&format!("{number}. {step}"), COLUMNS, PLAIN)?;
+    }
+    if !codes.is_empty() {
+        column.gap();
+        column.text(first.recovery, COLUMNS, PLAIN)?;
+        for code in codes {
+            column.text(&code.text(), COLUMNS, FACT)?;
+        }
+    }
+    let height = column.y.saturating_add(MARGIN);
+    let mut page = Zeroizing::new(String::with_capacity(ROOM));
+    write!(
+        page,
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <svg xmlns=\"http://www.w3.org/2000/svg\" xml:lang=\"{}\" width=\"{WIDTH}pt\" \
+         height=\"{height}pt\" viewBox=\"0 0 {WIDTH} {height}\">\n\
+         <title>{}</title>\n<path fill=\"#fff\" d=\"M0 0h{WIDTH}v{height}H0z\"/>\n{}</svg>\n",
+        language.word(),
+        *escaped(&first.title),
+        *body
+    )?;
+    Ok(page)
+}
+
+/// In lines of so many columns, broken between words where there are any.
+fn wrapped(text: &str, columns: usize) -> Vec<Zeroizing<String>> {
+    let line = || Zeroizing::new(String::with_capacity(columns.saturating_mul(8)));
+    let (mut lines, mut current, mut used) = (Vec::new(), line(), 0_usize);
+    for word in text.split_inclusive(' ') {
+        let needed = word.trim_end().chars().map(columns_of).sum::<usize>();
+        if used > 0 && used.saturating_add(needed) > columns {
+            lines.push(std::mem::replace(&mut current, line()));
+            used = 0;
+        }
+        for letter in word.chars() {
+            if used >= columns {
+                lines.push(std::mem::replace(&mut current, line()));
+                used = 0;
+            }
+            current.push(letter);
+            used = used.saturating_add(columns_of(letter));
+        }
+    }
+    lines.push(current);
+    lines
+}
+
+/// Roughly: too wide only breaks a line early.
+const fn columns_of(letter: char) -> usize {
+    if letter < '\u{1100}' { 1 } else { 2 }
+}
+
+/// For HTML and XML, in text and in attributes. What XML cannot hold at all
+/// is replaced.
+fn escaped(text: &str) -> Zeroizing<String> {
+    let mut safe = Zeroizing::new(String::with_capacity(text.len().saturating_mul(6)));
+    for letter in text.chars() {
+        match letter {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
+            control if control.is_control() => safe.push('\u{fffd}'),
+            other => safe.push(other),
+        }
+    }
+    safe
 }

@@ -62,8 +62,8 @@ impl<W: Write> Write for Beside<'_, W> {
         self.progress.beside(|| self.out.write(bytes))
     }
 
-    /// Whole: of a line written in pieces, standard output would send the end
-    /// on its own, and other processes could write between.
+    // A line in one piece, as `println!` writes it: other processes may write
+    // to the same file.
     fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.progress.beside(|| self.out.write_all(bytes))
     }

@@ -118,15 +118,15 @@ pub(crate) fn write(invitation: &Invitation<'_>, path: &Path) -> anyhow::Result<
     create(path, &picture)
 }
 
-/// Writes a new file that only root can read; none is ever overwritten.
+/// Writes a new file that only root can read.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> anyhow::Result<PathBuf> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(bytes))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
+    if let Err(error) = file.write_all(bytes) {
+        // A part of a secret is of no use to anybody who may have it.
+        discard(Some(path.to_owned()));
+        return Err(error).with_context(|| format!("cannot write {}", path.display()));
+    }
     Ok(path.to_owned())
 }
 
