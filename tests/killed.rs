@@ -10,9 +10,7 @@
 
 mod common;
 
-use common::{
-    ALICE_PASSWORD, Answers, Client, World, current_code, enable, finish, installed, secret,
-};
+use common::{ALICE_PASSWORD, Answers, Client, World, current_code, enable, finish, hasty, secret};
 
 /// The calls that change what is on the disk, or make it durable.
 const CALLS: [&str; 9] = [
@@ -70,12 +68,6 @@ fn account(world: &World, at: &str) -> Option<(String, bool)> {
     assert!(row.get("error").is_some_and(serde_json::Value::is_null), "{at}: {row}");
     let is = |key: &str| row.get(key).and_then(serde_json::Value::as_bool).expect("a flag");
     is("otp").then(|| (secret(world, "alice"), is("activated")))
-}
-
-fn hasty() -> World {
-    let world = installed();
-    world.pam_service("onetime-password", "auth required pam_unix.so nodelay\n");
-    world
 }
 
 #[test]

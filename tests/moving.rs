@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use common::{
     ALICE_PASSWORD, BOB_PASSWORD, Finished, TotpOptions, World, activate, code, current_code,
-    enable, finish, finish_within, hotp_code, installed, secret,
+    enable, finish, finish_within, hasty, hotp_code, secret,
 };
 use serde_json::Value;
 
@@ -29,13 +29,6 @@ use serde_json::Value;
 const BASE32: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 const HEX: &str = "3132333435363738393031323334353637383930";
 const BASE64: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTA=";
-
-/// An installed world in which a failure is told at once.
-fn hasty() -> World {
-    let world = installed();
-    world.pam_service("onetime-password", "auth required pam_unix.so nodelay\n");
-    world
-}
 
 /// More users, with alice's password.
 fn people(world: &World, names: &[String]) {

@@ -8,7 +8,7 @@ mod common;
 
 use common::{
     ALICE_PASSWORD, PATIENCE, Pty, ROOT_PASSWORD, Sshd, World, activate, conf, current_code,
-    decode_qr, enable, installed,
+    decode_qr, enable, hasty, installed,
 };
 
 const PASSWORD: &str = "Password: ";
@@ -19,13 +19,6 @@ const ON_NOW: &str = "One-time codes are on now";
 
 /// What whoever is let in runs. Its output is not among what was typed.
 const WELCOME: &str = "echo Welcome, $(id -un).";
-
-/// An installed world in which a failure is told at once, for tests that fail a lot.
-fn hasty() -> World {
-    let world = installed();
-    world.pam_service("onetime-password", "auth required pam_unix.so nodelay\n");
-    world
-}
 
 /// A world whose sshd wants a key, then a code.
 fn with_keys() -> World {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use common::{
     ALICE_PASSWORD, Answers, Client, Event, PATIENCE, Pamtester, TotpOptions, World, activate,
-    code, current_code, decode_qr, enable, finish, installed, secret, state_file,
+    code, current_code, decode_qr, enable, finish, hasty, installed, secret, state_file,
 };
 
 const SUCCESS: i32 = 0;
@@ -35,13 +35,6 @@ const AGAIN: &str =
 fn world_with(stack: &str) -> World {
     let world = installed();
     world.pam_service("test", stack);
-    world
-}
-
-/// An installed world in which a failure is told at once, for tests that fail a lot.
-fn hasty() -> World {
-    let world = installed();
-    world.pam_service("onetime-password", "auth required pam_unix.so nodelay\n");
     world
 }
 

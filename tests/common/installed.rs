@@ -23,6 +23,14 @@ pub fn installed() -> World {
     world
 }
 
+/// The same, but a failure is told at once: for tests that fail a lot.
+#[track_caller]
+pub fn hasty() -> World {
+    let world = installed();
+    world.pam_service("onetime-password", "auth required pam_unix.so nodelay\n");
+    world
+}
+
 /// Installs into a world what is shipped.
 #[track_caller]
 pub fn install(world: &World) {

@@ -37,7 +37,9 @@ mod syslog;
 mod world;
 
 pub use client::{Answers, Client, ClientRun, Event};
-pub use installed::{activate, conf, current_code, enable, install, installed, secret, state_file};
+pub use installed::{
+    activate, conf, current_code, enable, hasty, install, installed, secret, state_file,
+};
 pub use oath::{Algorithm, TotpOptions, code, code_at, hotp_code};
 pub use pamtester::{Pamtester, PamtesterRun};
 pub use picture::{rasterise, scan};
