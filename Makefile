@@ -20,7 +20,7 @@ TEST_PACKAGES  = pamtester oathtool zbar-tools openssh-server openssh-client \
 # Tests log in as several users and mount file systems: they run as root.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER='sudo -E')
 
-.PHONY: all module tool help deps test-deps test lint demo demo-interactive install uninstall clean
+.PHONY: all module tool help deps test-deps test lint reliability demo demo-interactive install uninstall clean
 
 all: module tool ## build the module and the tool
 
@@ -47,6 +47,9 @@ lint: ## rustfmt, clippy, man pages
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --lib --no-default-features -- -D warnings
 	mandoc -T lint -W warning docs/*.[58]
+
+reliability: test-deps ## run the long campaigns, and write docs/RELIABILITY.md (CAMPAIGN=killed: one of them)
+	ONETIME_CAMPAIGN=long $(AS_ROOT) $(CARGO) test --locked --test adversity -- --test-threads=1 --nocapture $(CAMPAIGN)
 
 demo: test-deps ## see the whole story, told in a world of its own
 	$(AS_ROOT) $(CARGO) test --locked --test story -- --tell

@@ -3,9 +3,10 @@
 //! as numbers. pamtester can do neither 10 kB nor bytes that are no text.
 //!
 //! ```text
-//! pam_client SERVICE USER [flags=N] [rhost=X] [tty=X] [ruser=X] [times=N] [operation ...]
+//! pam_client SERVICE USER [flags=N] [rhost=X] [tty=X] [ruser=X] [times=N] [time=N] [operation ...]
 //! ```
 //!
+//! `times` is how often, `time` what the clock says all the while (seconds after 1970).
 //! Operations: authenticate (default), setcred, acct_mgmt. On standard input one
 //! answer a line: `hex:` and bytes, `null` (no answer), `error` (the conversation
 //! fails), `user=NAME` (PAM_USER is changed, and the next line is the answer), or
@@ -13,7 +14,6 @@
 //! `prompt_echo`, `info` and `error` with a message (newlines as `\n`), then
 //! `result OPERATION NUMBER`, then `descriptors BEFORE AFTER`.
 
-#![allow(unsafe_code, reason = "libpam's application side has no safe face here")]
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
@@ -25,57 +25,17 @@
     reason = "a program for tests fails by panicking"
 )]
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+#[path = "../tests/libpam/mod.rs"]
+mod libpam;
+
+use std::ffi::{CStr, CString, c_int};
 use std::io::{BufRead, Write};
 use std::os::unix::ffi::OsStringExt;
 
-#[repr(C)]
-struct Message {
-    style: c_int,
-    text: *const c_char,
-}
-
-#[repr(C)]
-struct Response {
-    text: *mut c_char,
-    code: c_int,
-}
-
-#[repr(C)]
-struct Conversation {
-    function:
-        unsafe extern "C" fn(c_int, *mut *const Message, *mut *mut Response, *mut c_void) -> c_int,
-    data: *mut c_void,
-}
-
-enum Handle {}
-
-#[link(name = "pam")]
-unsafe extern "C" {
-    fn pam_start(
-        service: *const c_char,
-        user: *const c_char,
-        conv: *const Conversation,
-        pamh: *mut *mut Handle,
-    ) -> c_int;
-    fn pam_end(pamh: *mut Handle, status: c_int) -> c_int;
-    fn pam_authenticate(pamh: *mut Handle, flags: c_int) -> c_int;
-    fn pam_setcred(pamh: *mut Handle, flags: c_int) -> c_int;
-    fn pam_acct_mgmt(pamh: *mut Handle, flags: c_int) -> c_int;
-    fn pam_set_item(pamh: *mut Handle, item: c_int, value: *const c_void) -> c_int;
-}
-
-const PAM_USER: c_int = 2;
-const PAM_TTY: c_int = 3;
-const PAM_RHOST: c_int = 4;
-const PAM_RUSER: c_int = 8;
-const PAM_CONV_ERR: c_int = 19;
-const PAM_ESTABLISH_CRED: c_int = 2;
-
-/// What the conversation needs to know.
-struct Session {
-    pamh: *mut Handle,
-}
+use libpam::{
+    Answer, ERROR_MSG, Handle, PAM_RHOST, PAM_RUSER, PAM_TTY, PAM_USER, PROMPT_ECHO_OFF,
+    Transaction, User,
+};
 
 fn main() {
     let mut arguments = std::env::args_os().skip(1);
@@ -94,6 +54,7 @@ fn main() {
             Some(("rhost", value)) => items.push((PAM_RHOST, c_string(value))),
             Some(("tty", value)) => items.push((PAM_TTY, c_string(value))),
             Some(("ruser", value)) => items.push((PAM_RUSER, c_string(value))),
+            Some(("time", value)) => libpam::clock::set(value.parse().expect("time is a number")),
             _ => operations.push(argument),
         }
     }
@@ -114,96 +75,54 @@ fn transaction(
     items: &[(c_int, CString)],
     operations: &[String],
 ) {
-    let mut session = Box::new(Session { pamh: std::ptr::null_mut() });
-    let conversation = Conversation { function: converse, data: (&raw mut *session).cast() };
-    let mut pamh = std::ptr::null_mut();
-    // SAFETY: strings and conversation outlive the call, the session outlives the handle.
-    let mut status = unsafe {
-        pam_start(service.as_ptr(), user.as_ptr(), &raw const conversation, &raw mut pamh)
-    };
-    assert_eq!(status, 0, "pam_start");
-    session.pamh = pamh;
+    let mut transaction = Transaction::start(service, user, Script);
     for (item, value) in items {
-        // SAFETY: the handle is valid, the value a string that libpam copies.
-        assert_eq!(unsafe { pam_set_item(pamh, *item, value.as_ptr().cast()) }, 0, "pam_set_item");
+        assert_eq!(transaction.handle().set_item(*item, value), 0, "pam_set_item");
     }
     for operation in operations {
-        status = match operation.as_str() {
-            // SAFETY: the handle is valid.
-            "authenticate" => unsafe { pam_authenticate(pamh, flags) },
-            // SAFETY: the handle is valid.
-            "setcred" => unsafe { pam_setcred(pamh, flags | PAM_ESTABLISH_CRED) },
-            // SAFETY: the handle is valid.
-            "acct_mgmt" => unsafe { pam_acct_mgmt(pamh, flags) },
+        let status = match operation.as_str() {
+            "authenticate" => transaction.authenticate(flags),
+            "setcred" => transaction.credentials(flags),
+            "acct_mgmt" => transaction.account(flags),
             other => panic!("unknown operation {other}"),
         };
         say(&format!("result {operation} {status}"));
     }
-    // SAFETY: the handle is valid and not used again.
-    unsafe { pam_end(pamh, status) };
 }
 
-unsafe extern "C" fn converse(
-    count: c_int,
-    messages: *mut *const Message,
-    responses: *mut *mut Response,
-    data: *mut c_void,
-) -> c_int {
-    let count = count as usize;
-    // SAFETY: calloc has no preconditions; the module frees the array.
-    let array = unsafe { libc::calloc(count, size_of::<Response>()) }.cast::<Response>();
-    for index in 0..count {
-        // SAFETY: libpam passes `count` pointers to messages.
-        let place = unsafe { messages.add(index) };
-        // SAFETY: the place is within the array.
-        let message = unsafe { *place };
-        // SAFETY: each pointer is that of a message.
-        let message = unsafe { &*message };
-        // SAFETY: a message's text is NUL-terminated.
-        let text = unsafe { CStr::from_ptr(message.text) }.to_string_lossy().replace('\n', "\\n");
-        match message.style {
-            1 => say(&format!("prompt {text}")),
-            2 => say(&format!("prompt_echo {text}")),
-            3 => say(&format!("error {text}")),
-            4 => say(&format!("info {text}")),
-            style => panic!("message style {style}"),
-        }
-        if message.style > 2 {
-            continue;
-        }
-        // SAFETY: `data` is the session of the transaction under way.
-        let session = unsafe { &*data.cast_const().cast::<Session>() };
-        let Some(bytes) = answer(session) else {
-            // SAFETY: made above, and not given away.
-            unsafe { libc::free(array.cast()) };
-            return PAM_CONV_ERR;
-        };
-        // SAFETY: the array has `count` places.
-        let place = unsafe { array.add(index) };
-        // SAFETY: as above.
-        unsafe { (*place).text = bytes };
+/// Standard input answers, standard output tells.
+struct Script;
+
+impl User for Script {
+    fn answer(&mut self, handle: Handle, style: c_int, prompt: &CStr) -> Answer {
+        let word = if style == PROMPT_ECHO_OFF { "prompt" } else { "prompt_echo" };
+        say(&format!("{word} {}", one_line(prompt)));
+        answer(handle)
     }
-    // SAFETY: libpam passes a place for the array.
-    unsafe { *responses = array };
-    0
+
+    fn read(&mut self, style: c_int, text: &CStr) {
+        let word = if style == ERROR_MSG { "error" } else { "info" };
+        say(&format!("{word} {}", one_line(text)));
+    }
 }
 
-/// The next answer in malloc's memory; a null pointer for `null`, `None` for `error`
-/// and at the end of the input.
-fn answer(session: &Session) -> Option<*mut c_char> {
+fn one_line(text: &CStr) -> String {
+    text.to_string_lossy().replace('\n', "\\n")
+}
+
+/// The next answer; none at the end of the input.
+fn answer(handle: Handle) -> Answer {
     let mut line = String::new();
     if std::io::stdin().lock().read_line(&mut line).expect("standard input is text") == 0 {
-        return None;
+        return Answer::Fail;
     }
     let line = line.trim_end_matches('\n');
     let bytes = match (line, line.split_once('=')) {
-        ("null", _) => return Some(std::ptr::null_mut()),
-        ("error", _) => return None,
+        ("null", _) => return Answer::Null,
+        ("error", _) => return Answer::Fail,
         (_, Some(("user", name))) => {
-            let name = c_string(name);
-            // SAFETY: the handle is valid while its conversation runs.
-            unsafe { pam_set_item(session.pamh, PAM_USER, name.as_ptr().cast()) };
-            return answer(session);
+            handle.set_item(PAM_USER, &c_string(name));
+            return answer(handle);
         }
         _ => match line.strip_prefix("hex:") {
             Some(digits) => (0..digits.len() / 2)
@@ -212,9 +131,7 @@ fn answer(session: &Session) -> Option<*mut c_char> {
             None => line.as_bytes().to_vec(),
         },
     };
-    let text = CString::new(bytes).expect("an answer has no NUL");
-    // SAFETY: the text is NUL-terminated.
-    Some(unsafe { libc::strdup(text.as_ptr()) })
+    Answer::Text(CString::new(bytes).expect("an answer has no NUL"))
 }
 
 fn c_string(text: &str) -> CString {

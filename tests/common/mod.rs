@@ -25,6 +25,7 @@
     reason = "the lints are for what runs in a login; a test fails by panicking"
 )]
 mod client;
+mod figures;
 mod installed;
 mod oath;
 mod pamtester;
@@ -37,6 +38,7 @@ mod syslog;
 mod world;
 
 pub use client::{Answers, Client, ClientRun, Event};
+pub use figures::{Figures, extent, long};
 pub use installed::{
     activate, conf, current_code, enable, hasty, install, installed, secret, state_file,
 };

@@ -1,16 +1,9 @@
 //! Killed anywhere: a login and the tool are killed at each system call that changes
 //! the disk, one after the other, and the account is then the old one or the new one.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
-use common::{ALICE_PASSWORD, Answers, Client, World, current_code, enable, finish, hasty, secret};
+use crate::common::{
+    ALICE_PASSWORD, Answers, Client, World, current_code, enable, finish, hasty, secret,
+};
 
 /// The calls that change what is on the disk, or make it durable.
 const CALLS: [&str; 9] = [
@@ -134,7 +127,7 @@ fn a_login_killed_anywhere_never_lets_its_code_serve_twice_and_never_loses_the_a
     world.onetimectl(&["enable", "alice", "--kind", "hotp"]).ok();
     let secret = secret(&world, "alice");
     let counter = std::cell::Cell::new(0);
-    let code = |counter| common::hotp_code(&secret, counter, 6);
+    let code = |counter| crate::common::hotp_code(&secret, counter, 6);
     let inner = Client::new(&world, "sshd", "alice").command();
     let words: Vec<String> = inner
         .get_args()

@@ -1,0 +1,20 @@
+//! Nothing is lost, nobody gets in: what SECURITY.md promises, held against adversity,
+//! on real files, real processes and real stacks. One file a kind of adversity.
+//!
+//! `cargo test --test adversity` runs the short form, `make reliability` the long one,
+//! which writes its figures into docs/RELIABILITY.md.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test starts programs, and fails by panicking"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod killed;

@@ -1,0 +1,87 @@
+//! What a campaign measured: a table, told on standard output, and written into
+//! docs/RELIABILITY.md when the campaign runs in its long form (`make reliability`).
+//! There each table stands between `<!-- figures: NAME -->` and `<!-- end -->`; the
+//! prose around it is written by people.
+
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Whether the campaigns run in their long form.
+pub fn long() -> bool {
+    std::env::var_os("ONETIME_CAMPAIGN").is_some_and(|form| form == "long")
+}
+
+/// The extent of a campaign: of its short form, or of its long one.
+pub fn extent<T>(short_form: T, long_form: T) -> T {
+    if long() { long_form } else { short_form }
+}
+
+/// A table in the making.
+pub struct Figures {
+    name: &'static str,
+    lines: Vec<String>,
+}
+
+impl Figures {
+    /// `name` is that of the table's place in docs/RELIABILITY.md.
+    pub fn new(name: &'static str, columns: &[&str]) -> Self {
+        let head = line(columns);
+        let rule = line(&vec!["---"; columns.len()]);
+        Self { name, lines: vec![head, rule] }
+    }
+
+    pub fn row(&mut self, cells: &[&dyn Display]) {
+        self.lines.push(line(cells));
+    }
+
+    /// Tells the table, and in the long form puts it into its place.
+    #[track_caller]
+    pub fn publish(self) {
+        let table: String = self.lines.iter().flat_map(|line| [line, "\n"]).collect();
+        println!("\n{}:\n{table}", self.name);
+        if long() {
+            self.write(&table);
+        }
+    }
+
+    #[track_caller]
+    fn write(&self, table: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/RELIABILITY.md");
+        // Several campaigns may end at once.
+        let page = File::open(&path).expect("docs/RELIABILITY.md is there");
+        flock(&page, FlockOperation::LockExclusive).expect("the page can be locked");
+        let text = fs::read_to_string(&path).expect("the page can be read");
+        let begin = format!("<!-- figures: {} -->\n", self.name);
+        let (before, rest) = text
+            .split_once(&begin)
+            .unwrap_or_else(|| panic!("no place for {} in docs/RELIABILITY.md", self.name));
+        let (_, after) = rest.split_once("<!-- end -->").expect("the end of the place");
+        let written = format!("{before}{begin}{table}\n{}\n<!-- end -->{after}", when_and_where());
+        fs::write(&path, written).expect("the page can be written");
+    }
+}
+
+fn line<T: Display>(cells: &[T]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| format!(" {cell} |")).collect();
+    format!("|{}", cells.concat())
+}
+
+/// When, at which commit and on what the figures came about.
+fn when_and_where() -> String {
+    let said = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output();
+        output.map(|it| String::from_utf8_lossy(&it.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "{}, commit {}, Linux {}, {cores} cores.",
+        said("date", &["+%Y-%m-%d"]),
+        said("git", &["rev-parse", "--short", "HEAD"]),
+        said("uname", &["-r"]),
+    )
+}
