@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::{AtFlags, FlockOperation, IFlags, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
@@ -36,9 +35,6 @@ pub struct Store {
     state: Dir,
     owner: u32,
 }
-
-/// A temporary file of that age belongs to nobody any more.
-const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
 /// Whether [`Store::issue`] may put a new record in the place of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,17 +141,19 @@ impl Store {
         }
         make_dir(rustix::fs::CWD, dir, dir)?;
         let top = open_top(dir, owner)?;
+        // One at a time, where directories can be locked (not on NFS).
+        let _unlocked = rustix::fs::flock(&top.fd, FlockOperation::LockExclusive).is_err();
         for name in [USERS, STATE] {
             make_dir(&top.fd, Path::new(name), &dir.join(name))?;
         }
-        let state = top.dir(STATE, owner)?;
-        set_nocow(&state);
-        sweep(&top.dir(USERS, owner)?)?;
+        set_nocow(&top.dir(STATE, owner)?);
         if top.text(MARKER, owner)?.is_none() {
             replace(&top, MARKER, MARKER_TEXT)?;
         }
         top.sync()?;
-        Self::open(dir, owner)
+        let store = Self::open(dir, owner)?;
+        store.sweep()?;
+        Ok(store)
     }
 
     /// The account of `user`, whose uid is `uid`; `None` if they have no record.
@@ -292,7 +290,9 @@ impl Store {
             Err(StoreError::Unsafe { .. } | StoreError::Io { .. }) => None,
             lock => Some(lock?),
         };
-        let removed = unlink(&self.users, &self.record_name(user)?)?;
+        let name = self.record_name(user)?;
+        let removed = unlink(&self.users, &name)?;
+        unlink(&self.users, &temporary(&name))?;
         self.users.sync()?;
         unlink(&self.state, &self.file_name(user)?)?;
         self.state.sync()?;
@@ -490,6 +490,22 @@ impl Store {
         Ok(Some(record))
     }
 
+    /// Removes files that are not in force of who was killed: they hold secrets.
+    fn sweep(&self) -> Result<(), StoreError> {
+        let dir = &self.users;
+        let entries = rustix::fs::Dir::read_from(&dir.fd).map_err(io_error(&dir.path, "list"))?;
+        for entry in entries {
+            let entry = entry.map_err(io_error(&dir.path, "list"))?;
+            let name = entry.file_name().to_str().unwrap_or_default();
+            let Some(record) = name.strip_prefix(TEMPORARY) else { continue };
+            // Whoever is writing it holds the lock.
+            let user = record.strip_suffix(RECORD_ENDING).and_then(names::decode);
+            let _lock = user.map(|user| self.lock_state(&user)).transpose()?;
+            unlink(dir, name)?;
+        }
+        Ok(())
+    }
+
     fn file_name(&self, user: &UserName) -> Result<String, StoreError> {
         names::encode(user).ok_or_else(|| StoreError::Name(user.clone()))
     }
@@ -542,26 +558,6 @@ fn set_nocow(dir: &Dir) {
     }
 }
 
-/// Removes temporary files of issues that were killed: they hold secrets.
-fn sweep(users: &Dir) -> Result<(), StoreError> {
-    let entries = rustix::fs::Dir::read_from(&users.fd).map_err(io_error(&users.path, "list"))?;
-    for entry in entries {
-        let entry = entry.map_err(io_error(&users.path, "list"))?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
-        if !name.starts_with(TEMPORARY) {
-            continue;
-        }
-        let path = users.path.join(name);
-        let old = std::fs::symlink_metadata(&path)
-            .and_then(|metadata| metadata.modified())
-            .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_BEHIND));
-        if old {
-            unlink(users, name)?;
-        }
-    }
-    Ok(())
-}
-
 fn unlink(dir: &Dir, name: &str) -> Result<Removed, StoreError> {
     match unlinkat(&dir.fd, name, AtFlags::empty()) {
         Ok(()) => Ok(Removed::Record),
@@ -570,12 +566,21 @@ fn unlink(dir: &Dir, name: &str) -> Result<Removed, StoreError> {
     }
 }
 
+/// What a file is called before it is in force.
+fn temporary(name: &str) -> String {
+    format!("{TEMPORARY}{name}")
+}
+
 /// Replaces a file whole: a temporary file in the same directory, fsync,
-/// rename, fsync of the directory.
+/// rename, fsync of the directory. The caller holds a lock, so a temporary
+/// file that is there was left behind by who was killed.
 fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
     let path = dir.path.join(name);
+    let temporary = temporary(name);
+    unlink(dir, &temporary)?;
     let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
+        .prefix(&temporary)
+        .rand_bytes(0)
         .tempfile_in(&dir.path)
         .map_err(io_error(&path, "write"))?;
     file.write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;

@@ -17,4 +17,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod inject;
 mod killed;
+mod operations;
+mod snapshot;
