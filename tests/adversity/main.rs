@@ -17,4 +17,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod host;
 mod killed;
+mod load;
