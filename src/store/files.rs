@@ -2,13 +2,16 @@
 //! what logins did; the lock on the latter is the account's lock.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 use std::time::Duration;
 
+use rand::TryRng;
+use rand::rngs::SysRng;
 use rustix::fs::{AtFlags, FlockOperation, IFlags, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::checked::{Dir, io_error, open_top};
 use super::slots::{self, FILE_BYTES, Holding};
@@ -576,14 +579,24 @@ fn unlink(dir: &Dir, name: &str) -> Result<Removed, StoreError> {
 /// rename, fsync of the directory.
 fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
     let path = dir.path.join(name);
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .tempfile_in(&dir.path)
-        .map_err(io_error(&path, "write"))?;
+    let mut file = temporary(dir).map_err(io_error(&path, "write"))?;
     file.write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
     file.as_file().sync_all().map_err(io_error(&path, "sync"))?;
     file.persist(&path).map_err(|error| io_error(&path, "replace")(error.error))?;
     dir.sync()
+}
+
+/// A new file, removed when dropped unless it has taken another's place.
+///
+/// It is not named by tempfile: that keeps a generator for each thread, and with it a
+/// destructor that runs when the thread ends, in a module that is unloaded by then.
+fn temporary(dir: &Dir) -> io::Result<NamedTempFile> {
+    let chance = SysRng.try_next_u64().map_err(io::Error::other)?;
+    let name = format!("{TEMPORARY}{chance:016x}");
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(&dir.fd, name.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
+    let path = TempPath::try_from_path(dir.path.join(name))?;
+    Ok(NamedTempFile::from_parts(File::from(file), path))
 }
 
 #[cfg(test)]

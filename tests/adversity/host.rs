@@ -4,8 +4,8 @@
 use std::fs;
 
 use crate::common::{
-    ALICE_PASSWORD, BOB_PASSWORD, Figures, Host, Phone, activate, enable, extent, hasty,
-    since_epoch,
+    ALICE_PASSWORD, BOB_PASSWORD, Figures, Host, Phone, activate, current_code, enable, extent,
+    hasty, secret, since_epoch,
 };
 
 /// What a process has.
@@ -89,4 +89,29 @@ fn a_hundred_thousand_logins_leave_nothing_behind_in_their_process() {
         // A word lost by each login would be more, in the long form.
         assert!(footprint.resident <= first.resident + 256, "{footprint:?}, first {first:?}");
     }
+}
+
+#[test]
+fn a_thread_that_has_logged_in_ends_like_any_other() {
+    let world = hasty();
+    // With all that is issued at a login: a record, and recovery codes.
+    let stack = "auth required pam_onetime.so password=none missing=enrol recovery_codes=3 \
+                 show_without_password=true\nauth required pam_permit.so\n";
+    world.pam_service("issue", stack);
+    let mut host = Host::new(&world);
+    for nth in 0..extent(20, 600) {
+        world.remove("/var/lib/onetime/users");
+        world.onetimectl(&["init"]).ok();
+        let mut threads = |count: u32, answers: &[&str], result: i32| {
+            let line = format!("threads {count} 1 issue alice {}", answers.join(" "));
+            let results = vec![result; count as usize];
+            assert_eq!(host.tell(&line), Some(results), "{nth}: {answers:?}");
+            assert!(!module_is_mapped(&host), "{nth}: {answers:?}");
+        };
+        threads(2, &[""], 0);
+        let code = current_code(&secret(&world, "alice"), 0);
+        threads(1, &[&code], 0);
+        threads(2, &[&code], 7);
+    }
+    assert!(host.end().success());
 }
