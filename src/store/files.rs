@@ -2,12 +2,13 @@
 //! what logins did; the lock on the latter is the account's lock.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FlockOperation, IFlags, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::checked::{Dir, io_error, open_top};
 use super::slots::{self, FILE_BYTES, Holding, SLOT_BYTES, Slot};
@@ -578,15 +579,23 @@ fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
     let path = dir.path.join(name);
     let temporary = temporary(name);
     unlink(dir, &temporary)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(&temporary)
-        .rand_bytes(0)
-        .tempfile_in(&dir.path)
-        .map_err(io_error(&path, "write"))?;
+    let mut file = new_file(dir, &temporary).map_err(io_error(&path, "write"))?;
     file.write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
     file.as_file().sync_all().map_err(io_error(&path, "sync"))?;
     file.persist(&path).map_err(|error| io_error(&path, "replace")(error.error))?;
     dir.sync()
+}
+
+/// A new file, removed when dropped unless it has taken another's place.
+///
+/// It is not tempfile that makes it: that would keep a generator of names for each
+/// thread, and with it a destructor that runs when the thread ends, in a module that is
+/// unloaded by then.
+fn new_file(dir: &Dir, name: &str) -> io::Result<NamedTempFile> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(&dir.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let path = TempPath::try_from_path(dir.path.join(name))?;
+    Ok(NamedTempFile::from_parts(File::from(file), path))
 }
 
 #[cfg(test)]

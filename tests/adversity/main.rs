@@ -17,7 +17,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod host;
 mod inject;
 mod killed;
+mod load;
 mod operations;
 mod snapshot;
