@@ -17,6 +17,7 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::print_stdout,
+    clippy::string_slice,
     reason = "a program for developers, which fails by panicking"
 )]
 
@@ -25,7 +26,9 @@ mod common;
 mod count;
 mod field;
 mod figures;
+mod growth;
 mod login;
+mod plot;
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -34,7 +37,7 @@ use figures::Extent;
 
 type Part = fn(Extent);
 
-const PARTS: [(&str, Part); 1] = [("login", login::run)];
+const PARTS: [(&str, Part); 2] = [("login", login::run), ("growth", growth::run)];
 
 fn main() {
     // Cargo adds an option of its own.
