@@ -3,8 +3,9 @@
 //! that logs in. A second process reads what is logged.
 
 use std::cell::Cell;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -73,7 +74,6 @@ pub struct Login {
     pub service: usize,
     /// libpam's.
     pub result: i32,
-    #[allow(dead_code, reason = "only some programs look at it")]
     /// By the clock that all processes share.
     pub start: u64,
     pub wall: u64,
@@ -150,11 +150,17 @@ impl Field {
             write_new(&google.join(user(number)), secret.as_bytes(), 0o400);
         }
         crowd(&google, accounts, "");
-        let oath = self.directory(&format!("/var/lib/oath-{accounts}"));
+        self.directory(&format!("/var/lib/oath-{accounts}"));
+        self.populate_oath(accounts);
+    }
+
+    /// Writes pam_oath's file, as if nobody had logged in yet.
+    pub fn populate_oath(&self, accounts: u32) {
         let lines: String = (0..accounts)
             .map(|number| oath_line(&user(number), &self.secret_in_hexadecimal))
             .collect();
-        write_new(&oath.join("users.oath"), lines.as_bytes(), 0o600);
+        let file = format!("/var/lib/oath-{accounts}/users.oath");
+        self.world.write(&file, lines.as_bytes(), 0o600);
     }
 
     /// Records and states as `onetimectl enable` and a first login leave them, each
@@ -229,6 +235,12 @@ impl Field {
     }
 }
 
+/// The file, opened anew, to be read from its beginning.
+pub fn reader(file: &File) -> File {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    File::open(&path).unwrap_or_else(|e| panic!("cannot open {path}: {e}"))
+}
+
 pub fn read_logins(told: &str) -> Vec<Login> {
     let login = |line: &str| {
         let mut numbers = line.split(' ').map(|word| word.parse::<u64>().expect("a number"));
@@ -245,7 +257,7 @@ pub fn read_logins(told: &str) -> Vec<Login> {
 }
 
 /// A service whose authentication is this line alone.
-fn stack(auth: &str) -> String {
+pub fn stack(auth: &str) -> String {
     format!("auth required {auth}\naccount required pam_permit.so\n")
 }
 

@@ -1,6 +1,6 @@
 //! Growth: the same login with 1 to 1,000,000 accounts in the store.
 
-use crate::field::{Field, GOOGLE, MODULES, OATH, OURS, USERS};
+use crate::field::{FLOOR, Field, GOOGLE, MODULES, OATH, OURS, USERS};
 use crate::figures::{Extent, Sample, Table, grouped, times};
 use crate::plot::{self, Chart, Line};
 use crate::progress;
@@ -22,7 +22,7 @@ pub fn run(extent: Extent) {
     rustix::fs::sync();
     let each = extent.of(200, 4000);
     progress(&format!("{each} logins at each size"));
-    let mut medians = measure(&field, &[OURS, GOOGLE], sizes, each);
+    let mut medians = measure(&field, &[FLOOR, OURS, GOOGLE], sizes, each);
     let (small, large) = sizes.split_at(sizes.partition_point(|size| *size < MANY));
     medians.extend(measure(&field, &[OATH], small, each / 10));
     for size in large {
@@ -32,6 +32,15 @@ pub fn run(extent: Extent) {
     progress("removing the accounts");
     drop(field);
     tell(extent, &medians);
+}
+
+/// Microseconds, with a unit of their size.
+fn duration(micros: f64) -> String {
+    match micros {
+        1e6.. => format!("{} s", grouped(micros / 1e6)),
+        1e3.. => format!("{} ms", grouped(micros / 1e3)),
+        _ => format!("{} µs", grouped(micros)),
+    }
 }
 
 struct Median {
@@ -46,7 +55,10 @@ fn measure(field: &Field, modules: &[&'static str], sizes: &[u32], each: usize) 
         modules.iter().flat_map(|module| sizes.iter().map(|size| (*module, *size))).collect();
     let services: Vec<String> = kinds
         .iter()
-        .map(|(module, size)| format!("{module}-{size}:0:{}", USERS.min(*size)))
+        .map(|(module, size)| match *module {
+            FLOOR => format!("{FLOOR}:0:1"),
+            module => format!("{module}-{size}:0:{}", USERS.min(*size)),
+        })
         .collect();
     // Before it counts, each user has logged in once where there is time for it.
     let warm_up = (each / 10).min(USERS as usize);
@@ -103,8 +115,10 @@ fn tell(extent: Extent, medians: &[Median]) {
             file: "growth",
             title: "One login, by number of accounts",
             x: "accounts",
-            y: "median of wall time, µs",
-            lines: MODULES.map(line).to_vec(),
+            y: "median of wall time",
+            unit: duration,
+            ticks: vec![1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6],
+            lines: MODULES.into_iter().chain([FLOOR]).map(line).collect(),
         },
     );
 }

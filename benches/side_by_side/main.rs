@@ -24,11 +24,14 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod count;
+mod crowd;
 mod field;
 mod figures;
+mod footprint;
 mod growth;
 mod login;
 mod plot;
+mod tool;
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -37,7 +40,13 @@ use figures::Extent;
 
 type Part = fn(Extent);
 
-const PARTS: [(&str, Part); 2] = [("login", login::run), ("growth", growth::run)];
+const PARTS: [(&str, Part); 5] = [
+    ("login", login::run),
+    ("growth", growth::run),
+    ("crowd", crowd::run),
+    ("footprint", footprint::run),
+    ("tool", tool::run),
+];
 
 fn main() {
     // Cargo adds an option of its own.

@@ -14,6 +14,10 @@ pub struct Chart {
     pub title: &'static str,
     pub x: &'static str,
     pub y: &'static str,
+    /// How a value of y is told.
+    pub unit: fn(f64) -> String,
+    /// Where x has a number.
+    pub ticks: Vec<f64>,
     pub lines: Vec<Line>,
 }
 
@@ -60,32 +64,35 @@ fn render(chart: &Chart, svg: &mut String) -> Result<(), Box<dyn std::error::Err
     };
     let (left, right) = range(|point| point.0);
     let (low, high) = range(|point| point.1);
-    // Whole decades upwards, so that every line of the grid has a number.
-    let (low, high) = (10_f64.powf(low.log10().floor()), 10_f64.powf(high.log10().ceil()));
+    let (low, high, marks) = marks(low, high);
+    let ticks = chart.ticks.iter().copied().filter(|tick| (left..=right).contains(tick)).collect();
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let text = |size, ink: &Ink| (FONT, size).into_font().color(&ink.0);
-    area.draw(&Text::new(chart.title, (16, 14), text(19, &TEXT)))?;
-    area.draw(&Text::new(chart.y, (16, 42), text(13, &SOFT)))?;
+    area.draw(&Text::new(chart.title, (16, 12), text(22, &TEXT)))?;
+    area.draw(&Text::new(chart.y, (16, 42), text(16, &SOFT)))?;
     let mut plot = ChartBuilder::on(&area)
         .margin_top(66)
-        .margin_right(190)
+        .margin_right(205)
         .margin_left(16)
         .margin_bottom(8)
         .x_label_area_size(48)
-        .y_label_area_size(64)
-        .build_cartesian_2d((left..right).log_scale(), (low..high).log_scale())?;
+        .y_label_area_size(72)
+        .build_cartesian_2d(
+            (left..right).log_scale().with_key_points(ticks),
+            (low..high).log_scale().with_key_points(marks),
+        )?;
     plot.configure_mesh()
         .disable_x_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID.0)
         .axis_style(GRID.0)
         .x_desc(chart.x)
-        .x_labels(8)
-        .y_labels(8)
+        .x_labels(16)
+        .y_labels(16)
         .x_label_formatter(&|value| grouped(*value))
-        .y_label_formatter(&|value| grouped(*value))
-        .label_style(text(13, &SOFT))
-        .axis_desc_style(text(13, &SOFT))
+        .y_label_formatter(&|value| (chart.unit)(*value))
+        .label_style(text(16, &SOFT))
+        .axis_desc_style(text(16, &SOFT))
         .draw()?;
     // Names stand at the ends of their lines, apart from each other.
     let mut names = Vec::new();
@@ -101,13 +108,27 @@ fn render(chart: &Chart, svg: &mut String) -> Result<(), Box<dyn std::error::Err
     let mut free = i32::MIN;
     for ((x, y), name, ink) in names {
         let y = y.max(free);
-        let style = text(14, ink).pos(Pos::new(HPos::Left, VPos::Center));
+        let style = text(17, ink).pos(Pos::new(HPos::Left, VPos::Center));
         area.draw(&Text::new(name, (x + 12, y), style))?;
         free = y + 18;
     }
     drop(plot);
     area.present()?;
     Ok(())
+}
+
+/// The nearest of 1, 2, 5, 10, 20 and so on below and above, and those to draw between.
+fn marks(low: f64, high: f64) -> (f64, f64, Vec<f64>) {
+    let all = || (-3..12).flat_map(|power| [1.0, 2.0, 5.0].map(|n| n * 10_f64.powi(power)));
+    let low = all().filter(|mark| *mark <= low).fold(0.0, f64::max);
+    let high = all().find(|mark| *mark >= high).unwrap_or(high);
+    let within = all().filter(|mark| (low..=high).contains(mark));
+    let decade = |mark: &f64| mark.log10().fract().abs() < 1e-9;
+    let marks = match high / low > 1000.0 {
+        true => within.filter(decade).collect(),
+        false => within.collect(),
+    };
+    (low, high, marks)
 }
 
 /// A dark page replaces the inks.
