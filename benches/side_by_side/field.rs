@@ -182,7 +182,7 @@ impl Field {
             let body = body
                 .replace(&user(0), &name)
                 .replace(&format!("uid = {FIRST_UID}"), &format!("uid = {}", FIRST_UID + number));
-            let checksum = crc32fast::hash(body.as_bytes());
+            let checksum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(body.as_bytes());
             let record = format!("checksum = \"crc32:{checksum:08x}\"\n{body}");
             write_new(&users.join(format!("{name}.toml")), record.as_bytes(), 0o600);
             write_new(&state.join(name), &self.state, 0o600);
