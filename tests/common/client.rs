@@ -69,16 +69,8 @@ impl<'w> Client<'w> {
 
     /// The command, for who wants to drive it.
     pub fn command(&self) -> Command {
-        let program = super::client_path();
-        // The world covers /tmp and /home, where the target directory may be.
-        let inside = "/usr/local/sbin/pam_client";
-        if !self.world.exists(inside) {
-            // By another process: a descriptor open for writing here would be inherited
-            // by whatever another thread starts meanwhile, and the file be busy.
-            let mut copy = Command::new("cp");
-            finish(copy.arg(program).arg(self.world.path(inside)), b"").ok();
-        }
-        let mut command = self.world.command(inside);
+        let inside = self.world.program(super::client_path());
+        let mut command = self.world.command(&inside);
         command.args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command

@@ -125,6 +125,14 @@ pub fn client_path() -> &'static Path {
     BUILT.get_or_init(|| build(&["build", "--example=pam_client"], "debug/examples/pam_client"))
 }
 
+/// `examples/pam_forgetful.rs`.
+pub fn forgetful_path() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        build(&["build", "--example=pam_forgetful"], "debug/examples/pam_forgetful")
+    })
+}
+
 fn build(how: &[&str], product: &str) -> PathBuf {
     // Cargo put its temporary directory into the target directory in use, whether
     // CARGO_TARGET_DIR or a configuration file chose it.
