@@ -20,6 +20,7 @@ mod common;
 mod host;
 mod inject;
 mod killed;
+mod leaks;
 mod load;
 mod operations;
 mod snapshot;
