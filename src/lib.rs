@@ -68,3 +68,6 @@ pub mod system;
 pub use pam::arguments::{ArgumentError, Arguments, PasswordMode};
 #[cfg(feature = "tool")]
 pub use pam::kernel::{Synchronized, clock_synchronized};
+/// The nested conversation, for the fuzz targets.
+#[cfg(fuzzing)]
+pub use pam::nested;
