@@ -15,12 +15,12 @@ TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 BUILD_PACKAGES = gcc libc6-dev libpam0g-dev
 TEST_PACKAGES  = pamtester oathtool zbar-tools openssh-server openssh-client \
                  sudo login util-linux bsdutils mount strace mandoc binutils \
-                 libpam-google-authenticator libpam-oath pskctool
+                 libpam-google-authenticator libpam-oath pskctool valgrind
 
 # Tests log in as several users and mount file systems: they run as root.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER='sudo -E')
 
-.PHONY: all module tool help deps test-deps test lint reliability demo demo-interactive install uninstall clean
+.PHONY: all module tool help deps test-deps test lint reliability bench demo demo-interactive install uninstall clean
 
 all: module tool ## build the module and the tool
 
@@ -28,7 +28,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 module: ## build pam_onetime.so
-	$(CARGO) rustc --locked --profile module --lib --crate-type cdylib --no-default-features
+	$(CARGO) module --locked
 
 tool: ## build onetimectl
 	$(CARGO) build --locked --release --bin onetimectl
@@ -50,6 +50,9 @@ lint: ## rustfmt, clippy, man pages
 
 reliability: test-deps ## run the long campaigns, and write docs/RELIABILITY.md (CAMPAIGN=killed: one of them)
 	ONETIME_CAMPAIGN=long $(AS_ROOT) $(CARGO) test --locked --test adversity -- --test-threads=1 --nocapture $(CAMPAIGN)
+
+bench: test-deps ## measure beside pam_google_authenticator and pam_oath, and write BENCHMARKS.md (PART=login: a part; QUICK=1: a look)
+	$(AS_ROOT) $(CARGO) bench --locked --bench side_by_side -- $(PART) $(if $(QUICK),quick)
 
 demo: test-deps ## see the whole story, told in a world of its own
 	$(AS_ROOT) $(CARGO) test --locked --test story -- --tell

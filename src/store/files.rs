@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FlockOperation, IFlags, Mode, OFlags, fstat, mkdirat, 
 use rustix::io::Errno;
 
 use super::checked::{Dir, io_error, open_top};
-use super::slots::{self, FILE_BYTES, Holding};
+use super::slots::{self, FILE_BYTES, Holding, SLOT_BYTES, Slot};
 use super::{StoreError, names, record};
 use crate::account::{Account, Record, State, Timestamp, TokenState, UserName};
 use crate::code::{Kind, Step};
@@ -427,18 +427,16 @@ impl Store {
         file: &File,
         record: &Record,
     ) -> Result<Holding, StoreError> {
-        // One byte more than there should be, to see that there is none.
-        let mut bytes = [0; FILE_BYTES + 1];
-        let mut length = 0_usize;
-        while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
-            let path = &self.state.path;
-            match file.read_at(rest, length as u64).map_err(io_error(path, "read a state in"))? {
-                0 => break,
-                read => length = length.saturating_add(read),
-            }
+        let path = &self.state.path;
+        let size = file.metadata().map_err(io_error(path, "examine a state in"))?.len();
+        if size != FILE_BYTES as u64 {
+            return Err(self.state_error(user, "the state does not have 8192 bytes"));
         }
-        slots::read(bytes.get(..length).unwrap_or_default(), record.generation)
-            .map_err(|what| self.state_error(user, what))
+        let mut slots = [[0; SLOT_BYTES]; 2];
+        for (slot, bytes) in Slot::BOTH.iter().zip(&mut slots) {
+            file.read_exact_at(bytes, slot.offset()).map_err(io_error(path, "read a state in"))?;
+        }
+        slots::read(&slots, record.generation).map_err(|what| self.state_error(user, what))
     }
 
     fn commit(&self, user: &UserName, locked: &Locked, next: &State) -> Result<(), StoreError> {

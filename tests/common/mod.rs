@@ -38,7 +38,7 @@ mod syslog;
 mod world;
 
 pub use client::{Answers, Client, ClientRun, Event};
-pub use figures::{Figures, extent, long};
+pub use figures::{Figures, extent, into_place, long, when_and_where};
 pub use installed::{
     activate, conf, current_code, enable, hasty, install, installed, secret, state_file,
 };
@@ -112,17 +112,28 @@ pub fn tool_path() -> &'static Path {
 /// The module, built the way it is shipped: alone, without the tool's features.
 pub fn module_path() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let how =
-            ["rustc", "--profile=module", "--lib", "--crate-type=cdylib", "--no-default-features"];
-        build(&how, "module/libpam_onetime.so")
-    })
+    BUILT.get_or_init(|| build(&["module", "--locked"], "module/libpam_onetime.so"))
 }
 
 /// `examples/pam_client.rs`.
 pub fn client_path() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| build(&["build", "--example=pam_client"], "debug/examples/pam_client"))
+}
+
+/// `examples/pam_measured.rs`, optimised if its caller is.
+pub fn measured_path() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let build_example = ["build", "--example=pam_measured"];
+        match cfg!(debug_assertions) {
+            true => build(&build_example, "debug/examples/pam_measured"),
+            false => build(
+                &[&build_example[..], &["--release"]].concat(),
+                "release/examples/pam_measured",
+            ),
+        }
+    })
 }
 
 fn build(how: &[&str], product: &str) -> PathBuf {
