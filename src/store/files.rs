@@ -267,12 +267,11 @@ impl Store {
             (Replace::Yes, Err(_)) => None,
             (_, Ok(old)) => old,
         };
-        let first = State { generation: record.generation, ..*state };
         match old.and_then(|old| self.holding(user, &file, &old).ok()) {
             Some(Holding { spare, sequence, .. }) => {
-                self.write_state(user, &file, spare.offset(), &slots::encode(sequence, &first))?;
+                self.write_state(user, &file, spare.offset(), &slots::encode(sequence, state))?;
             }
-            None => self.rewrite_state(user, &file, &first)?,
+            None => self.rewrite_state(user, &file, state)?,
         }
         self.state.sync()?;
         self.write_record(record)?;
