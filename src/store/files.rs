@@ -402,8 +402,8 @@ impl Store {
         let name = self.file_name(user)?;
         let path = self.state.path.join(&name);
         for _ in 0..LOCK_TRIES {
-            let flags =
-                OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            // Exclusively: never through a link.
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             match openat(&self.state.fd, name.as_str(), flags, Mode::RUSR | Mode::WUSR) {
                 Ok(_) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(io_error(&path, "make")(error)),
