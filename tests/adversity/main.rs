@@ -18,3 +18,4 @@
 mod common;
 
 mod killed;
+mod mutants;
