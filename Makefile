@@ -28,7 +28,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 module: ## build pam_onetime.so
-	$(CARGO) rustc --locked --profile module --lib --crate-type cdylib --no-default-features
+	$(CARGO) module --locked
 
 tool: ## build onetimectl
 	$(CARGO) build --locked --release --bin onetimectl

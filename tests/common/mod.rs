@@ -112,11 +112,7 @@ pub fn tool_path() -> &'static Path {
 /// The module, built the way it is shipped: alone, without the tool's features.
 pub fn module_path() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let how =
-            ["rustc", "--profile=module", "--lib", "--crate-type=cdylib", "--no-default-features"];
-        build(&how, "module/libpam_onetime.so")
-    })
+    BUILT.get_or_init(|| build(&["module", "--locked"], "module/libpam_onetime.so"))
 }
 
 /// `examples/pam_client.rs`.
