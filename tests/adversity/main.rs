@@ -22,5 +22,6 @@ mod inject;
 mod killed;
 mod leaks;
 mod load;
+mod mutants;
 mod operations;
 mod snapshot;
