@@ -2,13 +2,13 @@
 //! what logins did; the lock on the latter is the account's lock.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::{AtFlags, FlockOperation, IFlags, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::checked::{Dir, io_error, open_top};
 use super::slots::{self, FILE_BYTES, Holding, SLOT_BYTES, Slot};
@@ -36,9 +36,6 @@ pub struct Store {
     state: Dir,
     owner: u32,
 }
-
-/// A temporary file of that age belongs to nobody any more.
-const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
 /// Whether [`Store::issue`] may put a new record in the place of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,17 +142,19 @@ impl Store {
         }
         make_dir(rustix::fs::CWD, dir, dir)?;
         let top = open_top(dir, owner)?;
+        // One at a time, where directories can be locked (not on NFS).
+        let _unlocked = rustix::fs::flock(&top.fd, FlockOperation::LockExclusive).is_err();
         for name in [USERS, STATE] {
             make_dir(&top.fd, Path::new(name), &dir.join(name))?;
         }
-        let state = top.dir(STATE, owner)?;
-        set_nocow(&state);
-        sweep(&top.dir(USERS, owner)?)?;
+        set_nocow(&top.dir(STATE, owner)?);
         if top.text(MARKER, owner)?.is_none() {
             replace(&top, MARKER, MARKER_TEXT)?;
         }
         top.sync()?;
-        Self::open(dir, owner)
+        let store = Self::open(dir, owner)?;
+        store.sweep()?;
+        Ok(store)
     }
 
     /// The account of `user`, whose uid is `uid`; `None` if they have no record.
@@ -291,7 +290,9 @@ impl Store {
             Err(StoreError::Unsafe { .. } | StoreError::Io { .. }) => None,
             lock => Some(lock?),
         };
-        let removed = unlink(&self.users, &self.record_name(user)?)?;
+        let name = self.record_name(user)?;
+        let removed = unlink(&self.users, &name)?;
+        unlink(&self.users, &temporary(&name))?;
         self.users.sync()?;
         unlink(&self.state, &self.file_name(user)?)?;
         self.state.sync()?;
@@ -489,6 +490,22 @@ impl Store {
         Ok(Some(record))
     }
 
+    /// Removes files that are not in force of who was killed: they hold secrets.
+    fn sweep(&self) -> Result<(), StoreError> {
+        let dir = &self.users;
+        let entries = rustix::fs::Dir::read_from(&dir.fd).map_err(io_error(&dir.path, "list"))?;
+        for entry in entries {
+            let entry = entry.map_err(io_error(&dir.path, "list"))?;
+            let name = entry.file_name().to_str().unwrap_or_default();
+            let Some(record) = name.strip_prefix(TEMPORARY) else { continue };
+            // Whoever is writing it holds the lock.
+            let user = record.strip_suffix(RECORD_ENDING).and_then(names::decode);
+            let _lock = user.map(|user| self.lock_state(&user)).transpose()?;
+            unlink(dir, name)?;
+        }
+        Ok(())
+    }
+
     fn file_name(&self, user: &UserName) -> Result<String, StoreError> {
         names::encode(user).ok_or_else(|| StoreError::Name(user.clone()))
     }
@@ -541,26 +558,6 @@ fn set_nocow(dir: &Dir) {
     }
 }
 
-/// Removes temporary files of issues that were killed: they hold secrets.
-fn sweep(users: &Dir) -> Result<(), StoreError> {
-    let entries = rustix::fs::Dir::read_from(&users.fd).map_err(io_error(&users.path, "list"))?;
-    for entry in entries {
-        let entry = entry.map_err(io_error(&users.path, "list"))?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
-        if !name.starts_with(TEMPORARY) {
-            continue;
-        }
-        let path = users.path.join(name);
-        let old = std::fs::symlink_metadata(&path)
-            .and_then(|metadata| metadata.modified())
-            .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_BEHIND));
-        if old {
-            unlink(users, name)?;
-        }
-    }
-    Ok(())
-}
-
 fn unlink(dir: &Dir, name: &str) -> Result<Removed, StoreError> {
     match unlinkat(&dir.fd, name, AtFlags::empty()) {
         Ok(()) => Ok(Removed::Record),
@@ -569,18 +566,35 @@ fn unlink(dir: &Dir, name: &str) -> Result<Removed, StoreError> {
     }
 }
 
+/// What a file is called before it is in force.
+fn temporary(name: &str) -> String {
+    format!("{TEMPORARY}{name}")
+}
+
 /// Replaces a file whole: a temporary file in the same directory, fsync,
-/// rename, fsync of the directory.
+/// rename, fsync of the directory. The caller holds a lock, so a temporary
+/// file that is there was left behind by who was killed.
 fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
     let path = dir.path.join(name);
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .tempfile_in(&dir.path)
-        .map_err(io_error(&path, "write"))?;
+    let temporary = temporary(name);
+    unlink(dir, &temporary)?;
+    let mut file = new_file(dir, &temporary).map_err(io_error(&path, "write"))?;
     file.write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
     file.as_file().sync_all().map_err(io_error(&path, "sync"))?;
     file.persist(&path).map_err(|error| io_error(&path, "replace")(error.error))?;
     dir.sync()
+}
+
+/// A new file, removed when dropped unless it has taken another's place.
+///
+/// It is not tempfile that makes it: that would keep a generator of names for each
+/// thread, and with it a destructor that runs when the thread ends, in a module that is
+/// unloaded by then.
+fn new_file(dir: &Dir, name: &str) -> io::Result<NamedTempFile> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(&dir.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let path = TempPath::try_from_path(dir.path.join(name))?;
+    Ok(NamedTempFile::from_parts(File::from(file), path))
 }
 
 #[cfg(test)]

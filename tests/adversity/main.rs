@@ -17,5 +17,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod host;
+mod inject;
 mod killed;
+mod leaks;
+mod load;
 mod mutants;
+mod operations;
+mod snapshot;

@@ -19,7 +19,7 @@ const TIME: &str = "%Y-%m-%dT%H:%M:%SL";
 /// # Errors
 /// [`Malformed`] where a line names no user: nobody knows whose token is
 /// missing then.
-pub(super) fn parse(text: &str, zone: &TimeZone) -> Result<Vec<Imported>, Malformed> {
+pub(crate) fn parse(text: &str, zone: &TimeZone) -> Result<Vec<Imported>, Malformed> {
     let mut all = Vec::new();
     for line in lines(text) {
         let (number, line) = line?;

@@ -17,7 +17,7 @@ const SCHEME: &str = "otpauth://";
 ///
 /// # Errors
 /// [`Malformed`] where a line names no account.
-pub(super) fn parse(text: &str) -> Result<Vec<Imported>, Malformed> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Imported>, Malformed> {
     let mut all = Vec::new();
     for line in lines(text) {
         let (number, line) = line?;

@@ -32,7 +32,7 @@ const MAX_VALUE: usize = 4096;
 ///
 /// # Errors
 /// [`Malformed`] where it is not such a file from beginning to end.
-pub(super) fn parse(text: &str) -> Result<Vec<Imported>, Malformed> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Imported>, Malformed> {
     Reader { xml: NsReader::from_str(text), position: Position { text, at: 0, line: 1 } }.read()
 }
 

@@ -26,7 +26,7 @@ struct Options<'a> {
 ///
 /// # Errors
 /// [`Malformed`], also where the token is not one that can be had here.
-pub(super) fn parse(text: &str) -> Result<Found, Malformed> {
+pub(crate) fn parse(text: &str) -> Result<Found, Malformed> {
     let mut lines = lines(text);
     let (number, first) = lines.next().unwrap_or(Ok((1, "")))?;
     let secret = secret(first).map_err(|error| Malformed::new(number, error))?;
