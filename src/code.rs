@@ -625,10 +625,10 @@ mod tests {
     impl rand::TryRng for Scripted {
         type Error = std::convert::Infallible;
         fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-            unimplemented!("bytes are asked for")
+            panic!("bytes are asked for")
         }
         fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-            unimplemented!("bytes are asked for")
+            panic!("bytes are asked for")
         }
         fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
             bytes.fill_with(|| self.0.remove(0));

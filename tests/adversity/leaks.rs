@@ -576,7 +576,10 @@ fn edit(world: &World, change: impl Fn(&str) -> String) {
 /// With the checksum that its text has now.
 fn sealed(text: &str) -> String {
     let (_, body) = text.split_once('\n').expect("a first line");
-    format!("checksum = \"crc32:{:08x}\"\n{body}", crc32fast::hash(body.as_bytes()))
+    format!(
+        "checksum = \"crc32:{:08x}\"\n{body}",
+        crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(body.as_bytes())
+    )
 }
 
 fn world() -> World {
