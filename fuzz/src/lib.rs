@@ -1,8 +1,6 @@
 //! What several targets hold their finds against.
 
-use pam_onetime::account::{
-    Account, Generation, Record, Timestamp, TokenId, Uid, UserName,
-};
+use pam_onetime::account::{Account, Generation, Record, Timestamp, TokenId, Uid, UserName};
 use pam_onetime::code::{Secret, Token};
 use pam_onetime::config::{Config, is_issuer};
 use pam_onetime::login::{

@@ -13,10 +13,8 @@ const OTHERS: [&str; 6] =
     ["config", "password", "debug", "try_first_pass", "use_first_pass", "nullok"];
 
 fuzz_target!(|data: &[u8]| {
-    let words: Vec<_> = data
-        .split(|byte| *byte == b'\n')
-        .filter_map(|word| CString::new(word).ok())
-        .collect();
+    let words: Vec<_> =
+        data.split(|byte| *byte == b'\n').filter_map(|word| CString::new(word).ok()).collect();
     let line: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
     let Ok(arguments) = Arguments::parse(&line) else { return };
     assert!(arguments.config.is_absolute());

@@ -54,7 +54,8 @@ fuzz_target!(|input: Input<'_>| {
     };
     let code = read(&typed);
     let Some(code) = code else { return };
-    let plain: String = typed.iter().filter(|byte| **byte != b' ').map(|b| char::from(*b)).collect();
+    let plain: String =
+        typed.iter().filter(|byte| **byte != b' ').map(|b| char::from(*b)).collect();
     for token in &tokens {
         let expected = steps().filter(|step| shown(token, step.0) == plain).max();
         assert_eq!(token.newest_match(&code, steps()), expected);

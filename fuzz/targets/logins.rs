@@ -101,7 +101,10 @@ fuzz_target!(|input: Input<'_>| {
                 let step = after.next.0 - 1;
                 assert!(step >= at.next.0, "a code served twice");
                 let code = shown(&token, step);
-                assert_eq!(typed.iter().filter(|b| **b != b' ').copied().collect::<Vec<_>>(), code.as_bytes());
+                assert_eq!(
+                    typed.iter().filter(|b| **b != b' ').copied().collect::<Vec<_>>(),
+                    code.as_bytes()
+                );
                 let reach = match input.totp {
                     true => config.code.window.get() + config.code.max_drift.get(),
                     false => config.code.look_ahead.get().max(config.code.resync.get() + 1),

@@ -1,6 +1,6 @@
-//! A state's file of two slots. What is accepted stands in one of them byte for byte,
-//! with the right checksum and the record's generation; a commit torn anywhere leaves
-//! the old state or the new one.
+//! A state's two slots. What is accepted stands in one of them byte for byte, with the
+//! right checksum and the record's generation; a commit torn anywhere leaves the old
+//! state or the new one.
 #![no_main]
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -9,7 +9,6 @@ use pam_onetime::account::{Generation, Timestamp};
 use pam_onetime::store::fuzzing::{read_state, write_slot};
 
 const SLOT: usize = 512;
-const SECOND: usize = 4096;
 const CHECKED: usize = SLOT - 4;
 
 #[derive(Arbitrary, Debug)]
@@ -17,42 +16,32 @@ struct Input<'a> {
     /// Which slots are given the right magic and checksum.
     mend: [bool; 2],
     same_generation: bool,
-    length: Option<u16>,
     torn_at: u16,
     bytes: &'a [u8],
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let mut file = vec![0; 2 * SECOND];
-    let (first, second) = input.bytes.split_at(input.bytes.len().min(SLOT));
-    for ((at, bytes), mend) in [(0, first), (SECOND, second)].into_iter().zip(input.mend) {
-        let bytes = &bytes[..bytes.len().min(SLOT)];
-        file[at..at + bytes.len()].copy_from_slice(bytes);
-        if at == SECOND && input.same_generation {
-            file.copy_within(16..32, SECOND + 16);
-        }
-        if mend {
-            file[at..at + 8].copy_from_slice(b"OTSTATE\x01");
-            let checksum = crc32fast::hash(&file[at..at + CHECKED]).to_le_bytes();
-            file[at + CHECKED..at + SLOT].copy_from_slice(&checksum);
-        }
+    let mut slots = [[0; SLOT]; 2];
+    let mut bytes = input.bytes.iter();
+    slots.as_flattened_mut().iter_mut().zip(&mut bytes).for_each(|(to, from)| *to = *from);
+    if input.same_generation {
+        slots.as_flattened_mut().copy_within(16..32, SLOT + 16);
     }
-    if let Some(length) = input.length {
-        file.resize(length.into(), 0);
+    for (slot, _) in slots.iter_mut().zip(input.mend).filter(|(_, mend)| *mend) {
+        slot[..8].copy_from_slice(b"OTSTATE\x01");
+        let checksum = crc32fast::hash(&slot[..CHECKED]).to_le_bytes();
+        slot[CHECKED..].copy_from_slice(&checksum);
     }
-    for at in [0, SECOND] {
-        if let Some(generation) = file.get(at + 16..at + 32) {
-            let generation = Generation(generation.try_into().expect("16 bytes"));
-            read(&file, generation, usize::from(input.torn_at) % (SLOT + 1));
-        }
+    for slot in &slots {
+        let generation = Generation(slot[16..32].try_into().expect("16 bytes"));
+        read(&slots, generation, usize::from(input.torn_at) % (SLOT + 1));
     }
 });
 
-fn read(file: &[u8], generation: Generation, torn_at: usize) {
-    let Ok((state, sequence, spare)) = read_state(file, generation) else { return };
-    assert_eq!((file.len(), state.generation), (2 * SECOND, generation));
-    let holding = SECOND - spare;
-    let slot = &file[holding..holding + SLOT];
+fn read(slots: &[[u8; SLOT]; 2], generation: Generation, torn_at: usize) {
+    let Ok((state, sequence, spare)) = read_state(slots, generation) else { return };
+    assert_eq!(state.generation, generation);
+    let slot = slots[1 - spare];
     assert_eq!(crc32fast::hash(&slot[..CHECKED]).to_le_bytes(), slot[CHECKED..]);
     let its_own = u64::from_le_bytes(slot[8..16].try_into().expect("8 bytes"));
     assert_eq!(write_slot(its_own, &state), slot);
@@ -63,9 +52,9 @@ fn read(file: &[u8], generation: Generation, torn_at: usize) {
     let mut next = state;
     next.last_login = Some(Timestamp(sequence));
     let commit = write_slot(sequence, &next);
-    let mut torn = file.to_vec();
-    torn[spare..spare + torn_at].copy_from_slice(&commit[..torn_at]);
-    let whole = torn[spare..spare + SLOT] == commit;
+    let mut torn = *slots;
+    torn[spare][..torn_at].copy_from_slice(&commit[..torn_at]);
+    let whole = torn[spare] == commit;
     let (after, ..) = read_state(&torn, generation).expect("one of the two is whole");
     assert_eq!(after, if whole { next } else { state });
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FlockOperation, IFlags, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 use tempfile::{NamedTempFile, TempPath};
+use zeroize::Zeroizing;
 
 use super::checked::{Dir, io_error, open_top};
 use super::slots::{self, FILE_BYTES, Holding, SLOT_BYTES, Slot};
@@ -119,7 +120,10 @@ impl Store {
             }
             top => top?,
         };
-        let marker = top.text(MARKER, owner)?.ok_or_else(no_store)?;
+        let marker = match top.text(MARKER, owner) {
+            Err(error) if is_not_text(&error) => Zeroizing::default(),
+            marker => marker?.ok_or_else(no_store)?,
+        };
         if !marker.lines().any(|line| line == "format = 1") {
             return Err(StoreError::Format(dir.join(MARKER)));
         }
@@ -478,9 +482,13 @@ impl Store {
 
     fn record(&self, user: &UserName) -> Result<Option<Record>, StoreError> {
         let name = self.record_name(user)?;
-        let Some(text) = self.users.text(&name, self.owner)? else {
-            return Ok(None);
+        let text = match self.users.text(&name, self.owner) {
+            Err(error) if is_not_text(&error) => {
+                return Err(self.record_error(user, "it is not text"));
+            }
+            text => text?,
         };
+        let Some(text) = text else { return Ok(None) };
         let record = record::from_text(&text).map_err(|what| self.record_error(user, what))?;
         if record.user != *user {
             return Err(self.record_error(user, "it is another user's"));
@@ -527,6 +535,10 @@ impl Store {
     pub fn path(&self) -> &Path {
         &self.top.path
     }
+}
+
+fn is_not_text(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { error, .. } if error.kind() == ErrorKind::InvalidData)
 }
 
 /// Locks a state file. `false` if it was removed while we waited: then the

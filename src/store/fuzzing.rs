@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use super::slots::{self, FILE_BYTES, Holding, SLOT_BYTES};
+use super::slots::{self, Holding, SLOT_BYTES, Slot};
 use super::{names, record};
 use crate::account::{Generation, Record, State, UserName};
 
@@ -21,17 +21,17 @@ pub fn write_record(record: &Record) -> Option<Zeroizing<String>> {
     record::to_text(record).ok()
 }
 
-/// The state that a file of two slots holds for `generation`, the sequence number of
-/// its successor, and where that goes.
+/// The state that two slots hold for `generation`, the sequence number of its
+/// successor, and in which of them that goes.
 ///
 /// # Errors
 /// What is wrong, in words.
 pub fn read_state(
-    file: &[u8],
+    slots: &[[u8; SLOT_BYTES]; 2],
     generation: Generation,
 ) -> Result<(State, u64, usize), &'static str> {
-    let Holding { state, spare, sequence } = slots::read(file, generation)?;
-    Ok((state, sequence, usize::try_from(spare.offset()).unwrap_or(FILE_BYTES)))
+    let Holding { state, spare, sequence } = slots::read(slots, generation)?;
+    Ok((state, sequence, usize::from(spare == Slot::Second)))
 }
 
 /// The bytes of a slot.

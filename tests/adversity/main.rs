@@ -17,7 +17,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod fuzzed;
 mod host;
+mod hostile_files;
 mod inject;
 mod killed;
 mod leaks;
@@ -25,3 +27,4 @@ mod load;
 mod mutants;
 mod operations;
 mod snapshot;
+mod supply_chain;
