@@ -27,8 +27,13 @@ impl Extent {
     /// Tells a text, and in a full run writes it into its place.
     pub fn publish(self, place: &str, text: &str) {
         println!("\n{place}:\n\n{text}");
+        self.write(PAGE, place, text);
+    }
+
+    /// In a full run, writes a text into its place on a page of the project.
+    pub fn write(self, page: &str, place: &str, text: &str) {
         if self == Self::Full {
-            into_place(PAGE, place, |_| format!("{text}\n"));
+            into_place(page, place, |_| format!("{text}\n"));
         }
     }
 

@@ -407,9 +407,7 @@ impl Store {
         let name = self.file_name(user)?;
         let path = self.state.path.join(&name);
         for _ in 0..LOCK_TRIES {
-            // Exclusively: never through a link.
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            match openat(&self.state.fd, name.as_str(), flags, Mode::RUSR | Mode::WUSR) {
+            match create(&self.state, &name) {
                 Ok(_) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(io_error(&path, "make")(error)),
             }
@@ -603,10 +601,15 @@ fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
 /// thread, and with it a destructor that runs when the thread ends, in a module that is
 /// unloaded by then.
 fn new_file(dir: &Dir, name: &str) -> io::Result<NamedTempFile> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(&dir.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let file = create(dir, name)?;
     let path = TempPath::try_from_path(dir.path.join(name))?;
-    Ok(NamedTempFile::from_parts(File::from(file), path))
+    Ok(NamedTempFile::from_parts(file, path))
+}
+
+/// Makes a private file that was not there, and thus never through a link.
+fn create(dir: &Dir, name: &str) -> Result<File, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    openat(&dir.fd, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
 }
 
 #[cfg(test)]
@@ -767,17 +770,19 @@ mod tests {
     }
 
     #[test]
-    fn init_removes_what_an_issue_that_was_killed_left_behind_and_nothing_else() {
+    fn what_an_issue_that_was_killed_left_behind_is_removed_by_init_and_with_its_record() {
         let (_dir, store) = store();
         store.issue(&fresh(), Replace::No).unwrap();
         let users = store.path().join("users");
-        let left_behind = [".new-alice.toml", ".new-bob.toml", ".new-store"];
-        for name in left_behind {
-            std::fs::write(users.join(name), "a secret").unwrap();
-        }
+        let leave = |name: &&str| std::fs::write(users.join(name), "a secret").unwrap();
+        let left = |name| users.join(name).exists();
+        let names = [".new-alice.toml", ".new-bob.toml", ".new-", "carol"];
+        names.iter().for_each(leave);
+        store.remove(&totp().user).unwrap();
+        assert_eq!(names.map(left), [false, true, true, true]);
+        names.iter().for_each(leave);
         Store::init(store.path(), store.owner).unwrap();
-        assert_eq!(left_behind.map(|name| users.join(name).exists()), [false; 3]);
-        assert!(matches!(phase(&store), Ok(Phase::Pending)));
+        assert_eq!(names.map(left), [false, false, false, true]);
     }
 
     #[test]

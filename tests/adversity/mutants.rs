@@ -64,7 +64,7 @@ fn no_change_to_the_core_goes_unnoticed_by_its_unit_tests() {
     // Apart from the other tests' target directory, which nothing here locks; kept, with
     // the dependencies in it.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent");
-    let target = target.join("mutants");
+    let target = target.join("mutation");
     let run = |arguments: &[&str], limit: Duration| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO_TARGET_DIR", &target);

@@ -82,6 +82,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("oathtool", "oathtool"),
     ("google-authenticator", "libpam-google-authenticator"),
     ("pskctool", "pskctool"),
+    ("strace", "strace"),
+    ("valgrind", "valgrind"),
     ("zbarimg", "zbar-tools"),
 ];
 
