@@ -26,5 +26,6 @@ mod leaks;
 mod load;
 mod mutants;
 mod operations;
+mod power_cut;
 mod snapshot;
 mod supply_chain;
