@@ -17,6 +17,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod disk_faults;
 mod fuzzed;
 mod host;
 mod hostile_files;
