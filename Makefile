@@ -14,7 +14,7 @@ TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 # What Debian and Ubuntu call what is needed.
 BUILD_PACKAGES = gcc libc6-dev libpam0g-dev
 TEST_PACKAGES  = pamtester oathtool zbar-tools openssh-server openssh-client \
-                 sudo login util-linux bsdutils mount strace mandoc binutils \
+                 sudo login util-linux bsdutils mount strace valgrind mandoc binutils \
                  libpam-google-authenticator libpam-oath pskctool
 
 # Tests log in as several users and mount file systems: they run as root.

@@ -17,6 +17,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod environment;
 mod host;
 mod killed;
 mod load;
+mod sanitizers;

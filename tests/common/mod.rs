@@ -83,6 +83,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("google-authenticator", "libpam-google-authenticator"),
     ("pskctool", "pskctool"),
     ("zbarimg", "zbar-tools"),
+    ("strace", "strace"),
+    ("valgrind", "valgrind"),
 ];
 
 /// Where programs are looked for, by us and in a world.
