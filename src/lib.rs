@@ -64,7 +64,16 @@ pub(crate) mod pam;
 pub mod store;
 pub mod system;
 
+/// Whatever is freed is wiped first. A destructor overwrites what it knows of; parsers,
+/// buffers that grew and strings handed to libpam leave copies that it does not.
+#[global_allocator]
+static WIPED: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
 /// What stands on the module's line in pam.d, for who reads it before libpam does.
 pub use pam::arguments::{ArgumentError, Arguments, PasswordMode};
 #[cfg(feature = "tool")]
 pub use pam::kernel::{Synchronized, clock_synchronized};
+/// The nested conversation, for the fuzz targets.
+#[cfg(fuzzing)]
+pub use pam::nested;

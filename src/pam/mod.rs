@@ -6,6 +6,9 @@
 //! `account`; without the hook libpam says PAM_MODULE_UNKNOWN.
 //!
 //! A panic becomes PAM_ABORT, which no control word takes for success.
+//!
+//! What a login worked with is gone when it ends: the heap is wiped as it is freed
+//! (the allocator in [`crate`]), the stack at once.
 
 pub(crate) mod arguments;
 mod authenticate;
@@ -15,11 +18,18 @@ pub(crate) mod kernel;
 mod password;
 mod sys;
 
+#[cfg(fuzzing)]
+pub use password::fuzzing as nested;
+
 use std::ffi::{c_char, c_int};
 
 use pam::constants::{PamFlag, PamResultCode};
 use pam::macros::invoke_hook;
 use pam::module::PamHandle;
+
+/// How deep a login's frames reach, twice over (`tests/adversity/leaks.rs`): where
+/// codes were computed lie keys and digests that no destructor knows of.
+const STACK: usize = 32 * 1024;
 
 /// Authenticates a user: see [`crate`] for the way of one login.
 ///
@@ -27,6 +37,23 @@ use pam::module::PamHandle;
 /// To be called by libpam, with its handle and `argc` arguments in `argv`.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn pam_sm_authenticate(
+    pamh: *mut PamHandle,
+    flags: PamFlag,
+    argc: c_int,
+    argv: *const *const c_char,
+) -> PamResultCode {
+    // SAFETY: as this function's own contract.
+    let result = unsafe { guarded(pamh, flags, argc, argv) };
+    zeroize::zeroize_stack::<STACK>();
+    result
+}
+
+/// In a frame of its own, below which the stack can be wiped.
+///
+/// # Safety
+/// As for [`pam_sm_authenticate`].
+#[inline(never)]
+unsafe fn guarded(
     pamh: *mut PamHandle,
     flags: PamFlag,
     argc: c_int,

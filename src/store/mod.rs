@@ -8,6 +8,8 @@
 
 mod checked;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod names;
 mod record;
 mod slots;
@@ -18,7 +20,15 @@ pub use files::{Issued, Removed, Repaired, Replace, Store};
 use std::io;
 use std::path::PathBuf;
 
+use crc::{CRC_32_ISO_HDLC, Crc};
+
 use crate::account::{Uid, UserName};
+
+/// Tells damage from content, in record and state: CRC-32 as in zip and PNG.
+fn checksum(bytes: &[u8]) -> u32 {
+    const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+    CRC.checksum(bytes)
+}
 
 /// Why the store, or an account in it, cannot be used. Every one of them
 /// refuses the login.

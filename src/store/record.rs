@@ -10,7 +10,7 @@ use crate::account::Record;
 /// What TOML cannot write; none is known for a record.
 pub(super) fn to_text(record: &Record) -> Result<Zeroizing<String>, toml::ser::Error> {
     let body = Zeroizing::new(toml::to_string(record)?);
-    let checksum = crc32fast::hash(body.as_bytes());
+    let checksum = super::checksum(body.as_bytes());
     Ok(Zeroizing::new(format!("checksum = \"crc32:{checksum:08x}\"\n{}", *body)))
 }
 
@@ -24,7 +24,7 @@ pub(super) fn from_text(text: &str) -> Result<Record, &'static str> {
         .strip_prefix("checksum = \"crc32:")
         .and_then(|rest| rest.strip_suffix('"'))
         .ok_or("its first line is not the checksum")?;
-    if checksum != format!("{:08x}", crc32fast::hash(body.as_bytes())) {
+    if checksum != format!("{:08x}", super::checksum(body.as_bytes())) {
         return Err("its checksum does not match its text");
     }
     toml::from_str(body).map_err(|_| "a field is missing, unknown or out of range")

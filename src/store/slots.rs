@@ -31,6 +31,9 @@ pub(super) enum Slot {
 }
 
 impl Slot {
+    /// As they lie in the file.
+    pub(super) const BOTH: [Self; 2] = [Self::First, Self::Second];
+
     /// Its offset in the file.
     pub(super) const fn offset(self) -> u64 {
         match self {
@@ -58,16 +61,16 @@ pub(super) struct Holding {
     pub(super) sequence: u64,
 }
 
-/// Finds the newest valid slot of `generation` in a state file.
+/// Finds the newest valid slot of `generation` among both.
 ///
 /// # Errors
-/// What is wrong, in words: the file is never read as "fresh".
-pub(super) fn read(file: &[u8], generation: Generation) -> Result<Holding, &'static str> {
-    if file.len() != FILE_BYTES {
-        return Err("the state does not have 8192 bytes");
-    }
-    let found =
-        [Slot::First, Slot::Second].map(|slot| (slot, slot_of(file, slot).and_then(decode)));
+/// What is wrong, in words: a state is never read as "fresh".
+pub(super) fn read(
+    slots: &[[u8; SLOT_BYTES]; 2],
+    generation: Generation,
+) -> Result<Holding, &'static str> {
+    let [first, second] = slots;
+    let found = [(Slot::First, decode(first)), (Slot::Second, decode(second))];
     let newest_of_all = found.iter().filter_map(|(_, content)| content.map(|(n, _)| n)).max();
     let Some(newest_of_all) = newest_of_all else {
         return Err("the state is damaged: neither slot is valid");
@@ -90,11 +93,6 @@ pub(super) fn new_file(state: &State) -> Vec<u8> {
     let mut file = encode(1, state).to_vec();
     file.resize(FILE_BYTES, 0);
     file
-}
-
-fn slot_of(file: &[u8], slot: Slot) -> Option<&[u8; SLOT_BYTES]> {
-    let start = usize::try_from(slot.offset()).ok()?;
-    file.get(start..)?.first_chunk()
 }
 
 /// The bytes of a slot.
@@ -130,7 +128,7 @@ pub(super) fn encode(sequence: u64, state: &State) -> [u8; SLOT_BYTES] {
         bytes.extend(host.until.0.to_le_bytes());
     }
     bytes.resize(CHECKED_BYTES, 0);
-    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes.extend(super::checksum(&bytes).to_le_bytes());
     let mut slot = [0; SLOT_BYTES];
     for (to, from) in slot.iter_mut().zip(bytes) {
         *to = from;
@@ -198,60 +196,53 @@ mod tests {
             .with_token(TokenId::FIRST, TokenState { next: Step(next), ..TokenState::default() })
     }
 
-    fn file(first: Option<(u64, State)>, second: Option<(u64, State)>) -> Vec<u8> {
-        let mut file = vec![0; FILE_BYTES];
-        for (slot, content) in [(Slot::First, first), (Slot::Second, second)] {
-            if let Some((sequence, state)) = content {
-                let at = slot.offset() as usize;
-                file[at..at + SLOT_BYTES].copy_from_slice(&encode(sequence, &state));
-            }
-        }
-        file
+    fn slots(first: Option<(u64, State)>, second: Option<(u64, State)>) -> [[u8; SLOT_BYTES]; 2] {
+        [first, second].map(|content| match content {
+            Some((sequence, state)) => encode(sequence, &state),
+            None => [0; SLOT_BYTES],
+        })
     }
 
     #[test]
     fn the_newest_slot_holds_and_the_other_one_is_overwritten() {
         for (first, second, spare) in [(5, 6, Slot::First), (6, 5, Slot::Second)] {
-            let file = file(Some((first, state(OURS, first))), Some((second, state(OURS, second))));
+            let slots =
+                slots(Some((first, state(OURS, first))), Some((second, state(OURS, second))));
             let holding = Holding { state: state(OURS, 6), spare, sequence: 7 };
-            assert_eq!(read(&file, OURS), Ok(holding));
+            assert_eq!(read(&slots, OURS), Ok(holding));
         }
     }
 
     #[test]
     fn while_an_account_is_issued_anew_the_slot_of_the_record_in_force_holds() {
-        let file = file(Some((7, State::fresh(OTHER))), Some((6, state(OURS, 6))));
+        let slots = slots(Some((7, State::fresh(OTHER))), Some((6, state(OURS, 6))));
         let old = Holding { state: state(OURS, 6), spare: Slot::First, sequence: 8 };
-        assert_eq!(read(&file, OURS), Ok(old));
+        assert_eq!(read(&slots, OURS), Ok(old));
         let new = Holding { state: State::fresh(OTHER), spare: Slot::Second, sequence: 8 };
-        assert_eq!(read(&file, OTHER), Ok(new));
+        assert_eq!(read(&slots, OTHER), Ok(new));
     }
 
     #[test]
     fn a_torn_commit_leaves_the_old_state() {
-        let old = file(Some((6, state(OURS, 6))), None);
-        let new = file(Some((6, state(OURS, 6))), Some((7, state(OURS, 7))));
+        let old = slots(Some((6, state(OURS, 6))), None);
+        let new = slots(Some((6, state(OURS, 6))), Some((7, state(OURS, 7))));
         for torn_at in 0..=SLOT_BYTES {
-            let mut torn = old.clone();
-            let at = Slot::Second.offset() as usize;
-            torn[at..at + torn_at].copy_from_slice(&new[at..at + torn_at]);
+            let mut torn = old;
+            torn[1][..torn_at].copy_from_slice(&new[1][..torn_at]);
             let next = read(&torn, OURS).unwrap().state.token(TokenId::FIRST).next;
             assert_eq!(next, Step(if torn_at == SLOT_BYTES { 7 } else { 6 }), "{torn_at}");
         }
     }
 
     #[test]
-    fn missing_damaged_and_foreign_states_are_never_read_as_fresh() {
-        let good = file(Some((6, state(OURS, 6))), None);
-        assert!(read(&[], OURS).is_err());
-        assert!(read(&[0; FILE_BYTES], OURS).is_err());
-        assert!(read(&good[..FILE_BYTES - 1], OURS).is_err());
-        assert!(read(&[good.clone(), vec![0]].concat(), OURS).is_err());
+    fn damaged_and_foreign_states_are_never_read_as_fresh() {
+        let good = slots(Some((6, state(OURS, 6))), None);
+        assert!(read(&[[0; SLOT_BYTES]; 2], OURS).is_err());
         assert!(read(&good, OTHER).is_err());
         for index in 0..SLOT_BYTES {
             for bit in 0..8 {
-                let mut damaged = good.clone();
-                damaged[index] ^= 1 << bit;
+                let mut damaged = good;
+                damaged[0][index] ^= 1 << bit;
                 assert!(read(&damaged, OURS).is_err(), "byte {index} bit {bit}");
             }
         }
@@ -261,7 +252,7 @@ mod tests {
     fn a_slot_with_a_right_checksum_but_bytes_of_another_version_is_refused() {
         let mut slot = encode(6, &state(OURS, 6));
         slot[CHECKED_BYTES - 1] = 1;
-        let checksum = crc32fast::hash(&slot[..CHECKED_BYTES]).to_le_bytes();
+        let checksum = crate::store::checksum(&slot[..CHECKED_BYTES]).to_le_bytes();
         slot[CHECKED_BYTES..].copy_from_slice(&checksum);
         assert_eq!(decode(&slot), None);
     }

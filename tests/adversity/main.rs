@@ -18,7 +18,15 @@
 mod common;
 
 mod environment;
+mod fuzzed;
 mod host;
+mod hostile_files;
+mod inject;
 mod killed;
+mod leaks;
 mod load;
+mod mutants;
+mod operations;
 mod sanitizers;
+mod snapshot;
+mod supply_chain;

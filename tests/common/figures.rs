@@ -50,19 +50,26 @@ impl Figures {
 
     #[track_caller]
     fn write(&self, table: &str) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/RELIABILITY.md");
-        // Several campaigns may end at once.
-        let page = File::open(&path).expect("docs/RELIABILITY.md is there");
-        flock(&page, FlockOperation::LockExclusive).expect("the page can be locked");
-        let text = fs::read_to_string(&path).expect("the page can be read");
-        let begin = format!("<!-- figures: {} -->\n", self.name);
-        let (before, rest) = text
-            .split_once(&begin)
-            .unwrap_or_else(|| panic!("no place for {} in docs/RELIABILITY.md", self.name));
-        let (_, after) = rest.split_once("<!-- end -->").expect("the end of the place");
-        let written = format!("{before}{begin}{table}\n{}\n<!-- end -->{after}", when_and_where());
-        fs::write(&path, written).expect("the page can be written");
+        let text = format!("{table}\n{}\n", when_and_where());
+        into_place("docs/RELIABILITY.md", self.name, |_| text);
     }
+}
+
+/// Puts a text in the place of what stands between `<!-- figures: NAME -->` and
+/// `<!-- end -->` on a page of the project.
+#[track_caller]
+pub fn into_place(page: &str, name: &str, text: impl FnOnce(&str) -> String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    // Several may end at once.
+    let file = File::open(&path).unwrap_or_else(|e| panic!("cannot open {page}: {e}"));
+    flock(&file, FlockOperation::LockExclusive).expect("the page can be locked");
+    let old = fs::read_to_string(&path).expect("the page can be read");
+    let begin = format!("<!-- figures: {name} -->\n");
+    let (before, rest) =
+        old.split_once(&begin).unwrap_or_else(|| panic!("no place for {name} in {page}"));
+    let (place, after) = rest.split_once("<!-- end -->").expect("the end of the place");
+    let written = format!("{before}{begin}{}<!-- end -->{after}", text(place));
+    fs::write(&path, written).expect("the page can be written");
 }
 
 fn line<T: Display>(cells: &[T]) -> String {
@@ -71,7 +78,7 @@ fn line<T: Display>(cells: &[T]) -> String {
 }
 
 /// When, at which commit and on what the figures came about.
-fn when_and_where() -> String {
+pub fn when_and_where() -> String {
     let said = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(program);
         let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output();

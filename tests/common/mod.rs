@@ -39,7 +39,7 @@ mod syslog;
 mod world;
 
 pub use client::{Answers, Client, ClientRun, Event, example};
-pub use figures::{Figures, extent, long};
+pub use figures::{Figures, extent, into_place, long, when_and_where};
 pub use host::Host;
 pub use installed::{
     activate, conf, current_code, enable, hasty, install, installed, secret, state_file,
@@ -82,6 +82,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("oathtool", "oathtool"),
     ("google-authenticator", "libpam-google-authenticator"),
     ("pskctool", "pskctool"),
+    ("strace", "strace"),
+    ("valgrind", "valgrind"),
     ("zbarimg", "zbar-tools"),
     ("strace", "strace"),
     ("valgrind", "valgrind"),
@@ -117,11 +119,7 @@ pub fn tool_path() -> &'static Path {
 /// The module, built the way it is shipped: alone, without the tool's features.
 pub fn module_path() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let how =
-            ["rustc", "--profile=module", "--lib", "--crate-type=cdylib", "--no-default-features"];
-        build(&how, "module/libpam_onetime.so")
-    })
+    BUILT.get_or_init(|| build(&["module", "--locked"], "module/libpam_onetime.so"))
 }
 
 /// A program of `examples/`; cargo builds what is not built already.
@@ -132,6 +130,21 @@ pub fn example_path(name: &str) -> PathBuf {
         .entry(name.to_owned())
         .or_insert_with(|| build(&["build", "--example", name], &format!("debug/examples/{name}")));
     path.clone()
+}
+
+/// `examples/pam_measured.rs`, optimised if its caller is.
+pub fn measured_path() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let build_example = ["build", "--example=pam_measured"];
+        match cfg!(debug_assertions) {
+            true => build(&build_example, "debug/examples/pam_measured"),
+            false => build(
+                &[&build_example[..], &["--release"]].concat(),
+                "release/examples/pam_measured",
+            ),
+        }
+    })
 }
 
 fn build(how: &[&str], product: &str) -> PathBuf {

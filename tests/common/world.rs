@@ -213,6 +213,20 @@ impl World {
         Pamtester::new(self, service, user).script(script)
     }
 
+    /// Where in the world a program of ours is: the world covers /tmp and /home, where
+    /// the target directory may be.
+    #[track_caller]
+    pub fn program(&self, program: &Path) -> String {
+        let name = program.file_name().expect("a program has a name").display();
+        let inside = format!("/usr/local/sbin/{name}");
+        if !self.exists(&inside) {
+            // By another process: a descriptor open for writing here would be inherited
+            // by whatever another thread starts meanwhile, and the file be busy.
+            finish(Command::new("cp").arg(program).arg(self.path(&inside)), b"").ok();
+        }
+        inside
+    }
+
     // -- syslog --
 
     /// All lines that came to the world's /dev/log so far.
