@@ -260,7 +260,10 @@ fn an_application_may_authenticate_twice_on_one_handle_on_threads_and_across_a_f
         let run = client.option("authenticate").option("authenticate").run(&Answers::new(&codes));
         let results = run.events.iter().filter_map(|event| match event {
             crate::common::Event::Result(_, number) => Some(*number),
-            _ => None,
+            crate::common::Event::Prompt(_)
+            | crate::common::Event::PromptEcho(_)
+            | crate::common::Event::Info(_)
+            | crate::common::Event::Error(_) => None,
         });
         results.collect::<Vec<_>>()
     };
