@@ -159,6 +159,11 @@ impl Store {
             replace(&top, MARKER, MARKER_TEXT)?;
         }
         top.sync()?;
+        if let Some(above) = dir.parent() {
+            File::open(above)
+                .and_then(|above| above.sync_all())
+                .map_err(io_error(above, "sync"))?;
+        }
         let store = Self::open(dir, owner)?;
         store.sweep()?;
         Ok(store)

@@ -516,9 +516,14 @@ fn strict_config(directory: &Path) -> PathBuf {
 /// Whatever the policy: not without the password, and not into an active account without
 /// its code, from an address that the policy does not exempt.
 fn nobody_gets_in(config: &Config, active: Option<&Account>, at: &str) {
+    // A digit of a network can flip too: from /24 to /04.
+    let address = ["203.0.113.7", "8.8.8.8"].into_iter().find(|address| {
+        !config.login.exempt_networks.contain(address.parse().expect("an address"))
+    });
+    assert!(address.is_some(), "{at}: everybody is exempt");
     let circumstances = |password| Circumstances {
         password,
-        rhost: Some("203.0.113.7"),
+        rhost: address,
         service: "sshd",
         groups: &[],
         now: Timestamp(1_800_000_000),

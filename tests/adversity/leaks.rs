@@ -119,10 +119,11 @@ impl Needles {
             let bits = qrcode::bits::encode_auto(uri.as_bytes(), EcLevel::L);
             bits.expect("it was a QR code").into_bytes()
         };
-        // The beginning is that of every URI.
+        // The beginning is that of every URI, the end is padding (ISO/IEC 18004, 7.4.10).
         let other = bits(&uri.replace(secret, &"A".repeat(secret.len())));
+        let is_padding = |piece: &[u8]| piece.iter().all(|byte| [0xEC, 0x11].contains(byte));
         for piece in bits(&uri).windows(PIECE) {
-            if !other.windows(PIECE).any(|other| other == piece) {
+            if !is_padding(piece) && !other.windows(PIECE).any(|other| other == piece) {
                 self.piece("QR code", piece);
             }
         }

@@ -27,6 +27,7 @@ mod leaks;
 mod load;
 mod mutants;
 mod operations;
+mod power_cut;
 mod sanitizers;
 mod snapshot;
 mod supply_chain;

@@ -27,6 +27,8 @@ pub(crate) struct Operation {
     pub(crate) input: String,
     /// What it says when it has been done.
     pub(crate) told: &'static str,
+    /// Alice's, Bob's and Carol's accounts in it.
+    was: [Option<Account>; 3],
     /// Whom it is about.
     users: &'static [&'static str],
     /// Whether that is what it makes of an account.
@@ -77,6 +79,7 @@ pub(crate) fn all() -> Vec<Operation> {
     let change = |name, before: &Snapshot, arguments: &[&str], told, makes| Operation {
         name,
         before: before.clone(),
+        was: accounts(before),
         program: tool(arguments),
         input: String::new(),
         told,
@@ -88,6 +91,7 @@ pub(crate) fn all() -> Vec<Operation> {
     let login = |name, before: &Snapshot, typed: String, later: String, told, makes| Operation {
         name,
         before: before.clone(),
+        was: accounts(before),
         program: client(&[]),
         input: format!("{ALICE_PASSWORD}\n{typed}\n"),
         told,
@@ -166,14 +170,14 @@ impl Operation {
     /// before or what was to be, if what was told has not been kept, if a code serves
     /// twice, or if the user's next code does not.
     pub(crate) fn outcome(&self, found: &Snapshot, told: bool) -> Result<Outcome, String> {
-        let (before, found) = (self.before.opened(), found.opened());
+        let found = found.opened();
         if !self.before.0.contains_key(STORE) && found.store.is_err() {
             return self.no_store(found, told);
         }
         let mut outcome = Outcome::Old;
-        for user in USERS {
-            let (was, is) = (before.account(user).unwrap_or(None), found.account(user)?);
-            let changed = was != is;
+        for (user, was) in USERS.into_iter().zip(&self.was) {
+            let is = found.account(user)?;
+            let changed = *was != is;
             if changed && !self.users.contains(&user) {
                 return Err(format!("{user} has become another"));
             }
@@ -187,7 +191,7 @@ impl Operation {
                 outcome = Outcome::New;
             }
         }
-        self.codes(&before, &found, outcome)?;
+        self.codes(&found, outcome)?;
         Ok(outcome)
     }
 
@@ -203,7 +207,7 @@ impl Operation {
         }
     }
 
-    fn codes(&self, before: &Opened, found: &Opened, outcome: Outcome) -> Result<(), String> {
+    fn codes(&self, found: &Opened, outcome: Outcome) -> Result<(), String> {
         if let Some(code) = &self.code {
             let serves = found.serves("alice", code, NOW)?;
             if serves != (outcome == Outcome::Old) {
@@ -213,15 +217,18 @@ impl Operation {
                 return Err("the code served twice".to_owned());
             }
         }
-        let generation =
-            |opened: &Opened| opened.account("alice").ok().flatten().map(|it| it.record.generation);
         match &self.later {
-            Some(later) if generation(found) == generation(before) => {
+            Some(later) if self.has_her_token(found.account("alice")?.as_ref()) => {
                 let serves = found.serves("alice", later, LATER)?;
                 serves.then_some(()).ok_or_else(|| "the next code does not serve".to_owned())
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    fn has_her_token(&self, found: Option<&Account>) -> bool {
+        let [was, ..] = &self.was;
+        was.as_ref().zip(found).is_some_and(|(a, b)| a.record.generation == b.record.generation)
     }
 
     /// Holds a real login against what the library makes of this store: a secret is
@@ -249,14 +256,16 @@ impl Operation {
             Some(Phase::Active { .. }) => (AUTH_ERR, 2, 0),
         };
         assert_eq!((run.result(), prompts, infos), expected, "{at}: {run:?}");
-        let token = self.before.opened().account("alice").unwrap_or(None);
-        let same =
-            token.zip(account).is_some_and(|(a, b)| a.record.generation == b.record.generation);
-        if let (Some(later), true) = (&self.later, same) {
+        if let (Some(later), true) = (&self.later, self.has_her_token(account.as_ref())) {
             let run = client().run(&Answers::new(&[ALICE_PASSWORD, later]));
             assert_eq!(run.result(), SUCCESS, "{at}: {run:?}");
         }
     }
+}
+
+fn accounts(store: &Snapshot) -> [Option<Account>; 3] {
+    let opened = store.opened();
+    USERS.map(|user| opened.account(user).unwrap_or(None))
 }
 
 /// The words of `pam_client`, which [`Client`] brings into the world.

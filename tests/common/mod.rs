@@ -135,15 +135,12 @@ pub fn example_path(name: &str) -> PathBuf {
 /// `examples/pam_measured.rs`, optimised if its caller is.
 pub fn measured_path() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let build_example = ["build", "--example=pam_measured"];
-        match cfg!(debug_assertions) {
-            true => build(&build_example, "debug/examples/pam_measured"),
-            false => build(
-                &[&build_example[..], &["--release"]].concat(),
-                "release/examples/pam_measured",
-            ),
-        }
+    BUILT.get_or_init(|| match cfg!(debug_assertions) {
+        true => example_path("pam_measured"),
+        false => build(
+            &["build", "--release", "--example", "pam_measured"],
+            "release/examples/pam_measured",
+        ),
     })
 }
 
