@@ -8,8 +8,9 @@
 //!
 //! `times` is how often, `time` what the clock says all the while (seconds after 1970).
 //! Operations: authenticate (default), setcred, acct_mgmt. On standard input one
-//! answer a line: `hex:` and bytes, `null` (no answer), `error` (the conversation
-//! fails), `user=NAME` (PAM_USER is changed, and the next line is the answer), or
+//! answer a line: `hex:` and bytes, `null` (no answer), `nothing` (success, and not
+//! even a null answer), `error` (the conversation fails), `user=NAME` (PAM_USER is
+//! changed, and the next line is the answer), or
 //! the answer as it stands. On standard output one event a line: `prompt` and
 //! `prompt_echo`, `info` and `error` with a message (newlines as `\n`), then
 //! `result OPERATION NUMBER`, then `descriptors BEFORE AFTER`.
@@ -119,6 +120,7 @@ fn answer(handle: Handle) -> Answer {
     let line = line.trim_end_matches('\n');
     let bytes = match (line, line.split_once('=')) {
         ("null", _) => return Answer::Null,
+        ("nothing", _) => return Answer::Nothing,
         ("error", _) => return Answer::Fail,
         (_, Some(("user", name))) => {
             handle.set_item(PAM_USER, &c_string(name));

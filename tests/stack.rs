@@ -624,9 +624,11 @@ fn a_conversation_that_fails_or_gives_no_answer_is_a_refusal() {
     for answers in [
         vec![],
         vec!["null"],
+        vec!["nothing"],
         vec!["error"],
         vec![ALICE_PASSWORD],
         vec![ALICE_PASSWORD, "null"],
+        vec![ALICE_PASSWORD, "nothing"],
         vec![ALICE_PASSWORD, "error"],
     ] {
         let run = Client::new(&world, "sshd", "alice").run(&Answers::new(&answers));

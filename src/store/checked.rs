@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
@@ -135,6 +135,7 @@ fn open_dir(at: impl AsFd, name: &Path, path: PathBuf, owner: u32) -> Result<Dir
         }
         Err(error) => return Err(io_error(&path, "open")(error)),
     };
+    let fd = beyond_stdio(fd).map_err(io_error(&path, "open"))?;
     let stat = fstat(&fd).map_err(io_error(&path, "examine"))?;
     judge(&stat, owner, Privacy::Private).map_err(|what| unsafe_path(&path, what, should))?;
     Ok(Dir { fd, path })
@@ -162,6 +163,7 @@ fn open_file(
         Err(Errno::ISDIR | Errno::NXIO) => return Err(unsafe_path(path, Wrong::Type, should)),
         Err(error) => return Err(io_error(path, "open")(error)),
     };
+    let fd = beyond_stdio(fd).map_err(io_error(path, "open"))?;
     let stat = fstat(&fd).map_err(io_error(path, "examine"))?;
     let wrong = if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
         match judge(&stat, owner, privacy) {
@@ -175,6 +177,12 @@ fn open_file(
     };
     wrong.map_err(|what| unsafe_path(path, what, should))?;
     Ok(Some((File::from(fd), stat)))
+}
+
+/// The same file by another descriptor, if it got that of standard input, output or
+/// error because the host process has closed them: what is printed must not land in it.
+pub(super) fn beyond_stdio(fd: OwnedFd) -> Result<OwnedFd, Errno> {
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { rustix::io::fcntl_dupfd_cloexec(fd, 3) }
 }
 
 fn judge(stat: &Stat, owner: u32, privacy: Privacy) -> Result<(), Wrong> {

@@ -6,12 +6,15 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FlockOperation, IFlags, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, FlockOperation, IFlags, Mode, OFlags, chmodat, fchmod, fstat, mkdirat, openat,
+    unlinkat,
+};
 use rustix::io::Errno;
 use tempfile::{NamedTempFile, TempPath};
 use zeroize::Zeroizing;
 
-use super::checked::{Dir, io_error, open_top};
+use super::checked::{Dir, beyond_stdio, io_error, open_top};
 use super::slots::{self, FILE_BYTES, Holding, SLOT_BYTES, Slot};
 use super::{StoreError, names, record};
 use crate::account::{Account, Record, State, Timestamp, TokenState, UserName};
@@ -268,14 +271,14 @@ impl Store {
             return Ok(Issued::AlreadyThere);
         }
         let file = self.create_state(user)?;
-        let old = match (replace_old, self.record(user)) {
-            (Replace::No, Ok(Some(_))) => return Ok(Issued::AlreadyThere),
-            (Replace::No, Err(error)) => return Err(error),
+        let old = match replace_old {
+            Replace::No if self.record(user)?.is_some() => return Ok(Issued::AlreadyThere),
+            Replace::No => None,
             // Damaged: it is what is to be replaced.
-            (Replace::Yes, Err(_)) => None,
-            (_, Ok(old)) => old,
+            Replace::Yes => unless_damaged(self.record(user))?.flatten(),
         };
-        match old.and_then(|old| self.holding(user, &file, &old).ok()) {
+        let old = old.map(|old| unless_damaged(self.holding(user, &file, &old))).transpose()?;
+        match old.flatten() {
             Some(Holding { spare, sequence, .. }) => {
                 self.write_state(user, &file, spare.offset(), &slots::encode(sequence, state))?;
             }
@@ -329,7 +332,7 @@ impl Store {
             unlink(&self.state, &self.file_name(user)?)?;
             return Ok(Repaired::NoRecord);
         };
-        if self.holding(user, &file, &record).is_ok() {
+        if unless_damaged(self.holding(user, &file, &record))?.is_some() {
             return Ok(Repaired::Sound);
         }
         let mut state = State { activated_at: Some(now), ..State::fresh(record.generation) };
@@ -546,6 +549,16 @@ fn is_not_text(error: &StoreError) -> bool {
     matches!(error, StoreError::Io { error, .. } if error.kind() == ErrorKind::InvalidData)
 }
 
+/// `None` if it is damaged. What could not be read may be sound: that stays an error,
+/// and nothing is put in its place.
+fn unless_damaged<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(sound) => Ok(Some(sound)),
+        Err(error @ StoreError::Io { .. }) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
 /// Locks a state file. `false` if it was removed while we waited: then the
 /// lock is on nothing.
 fn lock(file: &File, mode: Lock) -> Result<bool, Errno> {
@@ -558,8 +571,10 @@ fn lock(file: &File, mode: Lock) -> Result<bool, Errno> {
 }
 
 fn make_dir(at: impl std::os::fd::AsFd, name: &Path, path: &Path) -> Result<(), StoreError> {
-    match mkdirat(at, name, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+    match mkdirat(&at, name, Mode::RWXU) {
+        // Whatever the umask.
+        Ok(()) => chmodat(at, name, Mode::RWXU, AtFlags::empty()).map_err(io_error(path, "make")),
+        Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(io_error(path, "make")(error)),
     }
 }
@@ -614,7 +629,11 @@ fn new_file(dir: &Dir, name: &str) -> io::Result<NamedTempFile> {
 /// Makes a private file that was not there, and thus never through a link.
 fn create(dir: &Dir, name: &str) -> Result<File, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    openat(&dir.fd, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
+    let mode = Mode::RUSR | Mode::WUSR;
+    let file = beyond_stdio(openat(&dir.fd, name, flags, mode)?)?;
+    // Whatever the umask, which is the host process's.
+    fchmod(&file, mode)?;
+    Ok(File::from(file))
 }
 
 #[cfg(test)]

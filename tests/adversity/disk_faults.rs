@@ -61,7 +61,9 @@ impl Tally {
 #[test]
 fn whatever_the_disk_refuses_an_operation_is_done_or_not_done_and_says_which() {
     campaign("disk_faults", |world, operation, tally| {
-        let points = Point::all(world, operation, Calls::OnStore);
+        // A close that fails has closed all the same; strace's would not have.
+        let mut points = Point::all(world, operation, Calls::OnStore);
+        points.retain(|point| point.kind != "close");
         for (point, turn) in points.into_iter().zip(0..) {
             for (index, (error, words)) in ERRORS.iter().enumerate() {
                 if !long() && index != turn % ERRORS.len() {

@@ -18,6 +18,7 @@
 mod common;
 
 mod disk_faults;
+mod environment;
 mod fuzzed;
 mod host;
 mod hostile_files;
@@ -28,5 +29,6 @@ mod load;
 mod mutants;
 mod operations;
 mod power_cut;
+mod sanitizers;
 mod snapshot;
 mod supply_chain;

@@ -5,8 +5,8 @@
 use pam_onetime::account::{Account, Phase, State, Timestamp, TokenId};
 
 use crate::common::{
-    ALICE_PASSWORD, Answers, Client, Event, Finished, TotpOptions, World, code_at, enable, finish,
-    hasty, hotp_code, secret,
+    ALICE_PASSWORD, Answers, Client, Event, TotpOptions, World, code_at, enable, hasty, hotp_code,
+    secret,
 };
 use crate::snapshot::{Opened, STORE, Snapshot, USERS};
 
@@ -152,15 +152,6 @@ pub(crate) fn all() -> Vec<Operation> {
 }
 
 impl Operation {
-    /// Runs it, without adversity; what there is then.
-    #[track_caller]
-    pub(crate) fn run(&self, world: &World) -> (Finished, Snapshot) {
-        self.before.put(world);
-        let (program, arguments) = self.program.split_first().expect("a program");
-        let run = finish(world.command(program).args(arguments), self.input.as_bytes());
-        (run, Snapshot::of(world))
-    }
-
     /// Whether it is about a login.
     pub(crate) fn is_login(&self) -> bool {
         self.program.first().is_some_and(|program| program == "pam_client")

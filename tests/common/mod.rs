@@ -85,6 +85,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("strace", "strace"),
     ("valgrind", "valgrind"),
     ("zbarimg", "zbar-tools"),
+    ("strace", "strace"),
+    ("valgrind", "valgrind"),
 ];
 
 /// Where programs are looked for, by us and in a world.

@@ -35,6 +35,8 @@ pub enum Answer {
     Text(CString),
     /// A null pointer in the place of a text.
     Null,
+    /// The conversation succeeds, and gives no answers at all.
+    Nothing,
     /// The conversation fails.
     Fail,
 }
@@ -154,10 +156,10 @@ unsafe extern "C" fn converse<U: User>(
             // SAFETY: the text is NUL-terminated.
             Answer::Text(text) => unsafe { libc::strdup(text.as_ptr()) },
             Answer::Null => std::ptr::null_mut(),
-            Answer::Fail => {
+            refused @ (Answer::Nothing | Answer::Fail) => {
                 // SAFETY: made above, and not given away.
                 unsafe { libc::free(array.cast()) };
-                return PAM_CONV_ERR;
+                return if let Answer::Fail = refused { PAM_CONV_ERR } else { PAM_SUCCESS };
             }
         };
     }
