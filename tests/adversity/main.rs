@@ -19,3 +19,4 @@ mod common;
 
 mod killed;
 mod leaks;
+mod timing;
