@@ -15,12 +15,15 @@ TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 BUILD_PACKAGES = gcc libc6-dev libpam0g-dev
 TEST_PACKAGES  = pamtester oathtool zbar-tools openssh-server openssh-client \
                  sudo login util-linux bsdutils mount strace mandoc binutils \
-                 libpam-google-authenticator libpam-oath pskctool valgrind
+                 libpam-google-authenticator libpam-oath pskctool valgrind g++
+
+# What cargo installs, and in which version it is known to work.
+CARGO_TOOLS    = cargo-deny@0.20.2 cargo-fuzz@0.13.2 cargo-mutants@27.1.0
 
 # Tests log in as several users and mount file systems: they run as root.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER='sudo -E')
 
-.PHONY: all module tool help deps test-deps test lint reliability bench demo demo-interactive install uninstall clean
+.PHONY: all module tool help deps test-deps cargo-tools test lint reliability bench demo demo-interactive install uninstall clean
 
 all: module tool ## build the module and the tool
 
@@ -39,16 +42,21 @@ deps: ## install what building needs (Debian, Ubuntu)
 test-deps: ## install what demo and tests need (Debian, Ubuntu)
 	@sh packaging/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
-test: test-deps lint ## run every test and every lint
+cargo-tools: ## install what tests and campaigns need of cargo's
+	@CARGO=$(CARGO) sh packaging/install-cargo-tools $(CARGO_TOOLS)
+
+test: test-deps cargo-tools lint ## run every test and every lint
 	$(AS_ROOT) $(CARGO) test --locked --no-fail-fast
 
 lint: ## rustfmt, clippy, man pages
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --lib --no-default-features -- -D warnings
+	RUSTFLAGS='--cfg fuzzing' $(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)/fuzz -- -D warnings
 	mandoc -T lint -W warning docs/*.[58]
 
-reliability: test-deps ## run the long campaigns, and write docs/RELIABILITY.md (CAMPAIGN=killed: one of them)
+reliability: test-deps cargo-tools ## run the long campaigns, and write docs/RELIABILITY.md (CAMPAIGN=killed: one of them)
 	ONETIME_CAMPAIGN=long $(AS_ROOT) $(CARGO) test --locked --test adversity -- --test-threads=1 --nocapture $(CAMPAIGN)
 
 bench: test-deps ## measure beside pam_google_authenticator and pam_oath, and write BENCHMARKS.md (PART=login: a part; QUICK=1: a look)

@@ -27,10 +27,11 @@
     clippy::panic,
     clippy::disallowed_methods,
     clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_possible_wrap,
     clippy::indexing_slicing,
-    clippy::unreachable,
+    clippy::string_slice,
     unsafe_code,
     reason = "a program for tests fails by panicking, and measures itself by libc"
 )]

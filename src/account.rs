@@ -664,6 +664,58 @@ pub(crate) mod tests {
         assert!(toml::from_str::<Record>(&twice).is_err(), "the same id twice");
     }
 
+    fn records(text: &str) -> Result<Record, String> {
+        toml::from_str(text).map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+
+    #[test]
+    fn a_record_holds_up_to_four_tokens_by_ascending_id() {
+        let one = record(Kind::Hotp);
+        let token = |id| (id, one.tokens[0].1.clone());
+        let all = Record { tokens: TokenId::all().map(token).collect(), ..one.clone() };
+        assert_eq!(records(&toml::to_string(&all).unwrap()), Ok(all.clone()));
+        let none = Record { tokens: Vec::new(), ..one.clone() };
+        let mut descending = all;
+        descending.tokens.reverse();
+        for wrong in [none, descending] {
+            let read = records(&toml::to_string(&wrong).unwrap());
+            assert_eq!(read, Err(RecordError::TokenIds.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_totp_token_without_a_period_or_a_hotp_token_with_one_is_refused_as_such() {
+        let totp = toml::to_string(&record(Kind::Totp { period: Period::default() })).unwrap();
+        for wrong in [totp.replace("period = 30\n", ""), totp.replace("totp", "hotp")] {
+            assert_eq!(records(&wrong), Err(RecordError::Period.to_string()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_record_holds_no_more_recovery_codes_than_the_state_can_strike_out() {
+        let with = |count| {
+            let hashes = vec![Hash([5; 32]); count];
+            let recovery = Some(Recovery { set: 1, salt: Salt([3; 16]), hashes });
+            records(&toml::to_string(&Record { recovery, ..record(Kind::Hotp) }).unwrap())
+        };
+        assert!(with(16).is_ok());
+        assert_eq!(with(17), Err(RecordError::RecoveryCodes.to_string()));
+    }
+
+    #[test]
+    fn a_record_is_for_the_uid_it_was_issued_for_or_for_any() {
+        assert!(Uid::Is(2001).admits(2001));
+        assert!(!Uid::Is(2001).admits(2002));
+        assert!(Uid::Any(AnyUid::Any).admits(2002));
+    }
+
+    #[test]
+    fn names_and_uids_are_told_as_the_record_has_them() {
+        assert_eq!(UserName::new("alice").unwrap().to_string(), "alice");
+        assert_eq!(Uid::Is(2001).to_string(), "2001");
+        assert_eq!(Uid::Any(AnyUid::Any).to_string(), "any");
+    }
+
     #[test]
     fn names_that_cannot_be_users_are_refused_and_hostile_ones_are_only_names() {
         assert_eq!(UserName::new(""), Err(UserNameError::Empty));

@@ -573,6 +573,7 @@ mod tests {
         let secret = Secret::from_base32("gezd gnbv-GY3TQOJQGEZDGNBVGY3TQOJQ==").unwrap();
         assert_eq!(*secret.to_base32(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
         assert_eq!(secret.bits(), 160);
+        assert_eq!(secret.as_bytes(), b"12345678901234567890");
     }
 
     #[test]
@@ -594,6 +595,7 @@ mod tests {
             assert_eq!(Period::try_from(period).is_ok(), ok, "{period}");
         }
         assert_eq!("sha256".parse(), Ok(Algorithm::Sha256));
+        assert_eq!(Algorithm::Sha256.to_string(), "SHA256");
         assert_eq!("MD5".parse::<Algorithm>(), Err(CodeError::Algorithm));
     }
 
@@ -617,10 +619,49 @@ mod tests {
         }
     }
 
+    /// Randomness that is known: one byte after the other.
+    struct Scripted(Vec<u8>);
+
+    impl rand::TryRng for Scripted {
+        type Error = std::convert::Infallible;
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            panic!("bytes are asked for")
+        }
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            panic!("bytes are asked for")
+        }
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+            bytes.fill_with(|| self.0.remove(0));
+            Ok(())
+        }
+    }
+
     #[test]
-    fn secret_and_code_are_redacted_in_debug_output() {
+    fn each_symbol_of_a_recovery_code_is_equally_likely() {
+        // 248 to 255 would make the first eight symbols likelier than the others.
+        let text = |bytes: &[u8]| {
+            let mut rng = Scripted([&[248, 255], bytes, &[0; 12]].concat());
+            RecoveryCode::generate(&mut rng).unwrap().text().to_string()
+        };
+        assert_eq!(text(&[]), "2222-2222-2222");
+        let all: Vec<u8> = (0..248).collect();
+        for (block, symbols) in all.chunks(12).zip((0..).step_by(12)) {
+            let expected: Vec<u8> = (symbols..symbols + block.len())
+                .map(|index| RecoveryCode::SYMBOLS[index % 31])
+                .collect();
+            let expected = String::from_utf8(expected).unwrap();
+            assert!(text(block).replace('-', "").starts_with(&expected), "{block:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_and_codes_are_redacted_in_debug_output() {
         let secret = Secret::from_base32("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap();
         let code = Code::parse(b"755224").unwrap();
-        assert_eq!(format!("{secret:?} {code:?}"), "Secret([redacted]) Code([redacted])");
+        let recovery = RecoveryCode::parse(b"2345-6789-ABCD").unwrap();
+        assert_eq!(
+            format!("{secret:?} {code:?} {recovery:?}"),
+            "Secret([redacted]) Code([redacted]) RecoveryCode([redacted])"
+        );
     }
 }

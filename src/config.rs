@@ -5,6 +5,7 @@
 //! keys and values out of range are errors that name line and key: a policy
 //! that was misspelt must not silently be another one.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -481,12 +482,30 @@ pub enum ConfigError {
     },
 }
 
+/// The text with its comment lines emptied. They are most of the file, and TOML's
+/// reader looks closely at each byte of them, at every login. A text with a string of
+/// several lines stays as it is: a line in that is no comment.
+fn without_comments(text: &str) -> Cow<'_, str> {
+    let mut kept = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        if line.trim_start().starts_with('#') {
+            kept.push('\n');
+        } else if line.contains("\"\"\"") || line.contains("'''") {
+            return Cow::Borrowed(text);
+        } else {
+            kept.push_str(line);
+        }
+    }
+    Cow::Owned(kept)
+}
+
 impl Config {
     /// Reads the text of a configuration file.
     ///
     /// # Errors
     /// [`ConfigError`] with line and key.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let text = &*without_comments(text);
         let config: Self = toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let newlines = text.bytes().take(start).filter(|byte| *byte == b'\n').count();
@@ -636,6 +655,14 @@ mod tests {
         assert!(error.starts_with("line 3: ") && error.contains("windw"), "{error}");
         let error = Config::parse("[coed]\n").unwrap_err().to_string();
         assert!(error.starts_with("line 1: ") && error.contains("coed"), "{error}");
+    }
+
+    #[test]
+    fn comments_change_nothing_but_the_number_of_the_line() {
+        let error = Config::parse("# one\n\t# '''two\n[coed] # x\n").unwrap_err().to_string();
+        assert!(error.starts_with("line 3: ") && error.contains("coed"), "{error}");
+        let text = "# one\n[login]\nprompt = '''\n# Code: '''\n# last";
+        assert_eq!(Config::parse(text).unwrap().login.prompt, "# Code: ");
     }
 
     #[test]

@@ -74,3 +74,6 @@ static WIPED: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
 pub use pam::arguments::{ArgumentError, Arguments, PasswordMode};
 #[cfg(feature = "tool")]
 pub use pam::kernel::{Synchronized, clock_synchronized};
+/// The nested conversation, for the fuzz targets.
+#[cfg(fuzzing)]
+pub use pam::nested;

@@ -357,6 +357,20 @@ fn password_and_code_can_be_one_answer() {
 }
 
 #[test]
+fn a_code_of_any_length_that_an_account_has_can_end_the_one_answer() {
+    let world = world_with("prompt=combined");
+    activate(&world, "alice");
+    let key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let add = ["token", "add", "alice", "--kind", "hotp", "--digits", "8", "--stdin"];
+    onetimectl_with(&world, &add, key).ok();
+    let phone = current_code(&secret(&world, "alice"), 0);
+    for code in [hotp_code(key, 0, 8), phone] {
+        let run = login(&world, "alice", &[&format!("{ALICE_PASSWORD}{code}")]);
+        assert_eq!(run.result(), SUCCESS, "{code}: {run:?}");
+    }
+}
+
+#[test]
 fn a_pending_user_enrols_by_one_answer_too() {
     let world = world_with("prompt=combined");
     let secret = enable(&world, "alice");

@@ -162,32 +162,6 @@ fn the_module_loads_libpam_and_the_c_library_alone() {
     assert!(needed.contains("libpam.so.0"), "{needed:?}");
 }
 
-/// A bound that a new dependency of the module has to argue with.
-const CRATES_LINKED: usize = 60;
-
-#[test]
-fn the_module_links_few_crates() {
-    let arguments = [
-        "tree",
-        "--locked",
-        "--no-default-features",
-        "-e",
-        "normal,no-proc-macro",
-        "--prefix",
-        "none",
-        "-f",
-        "{p}",
-    ];
-    let tree = finish(Command::new(env!("CARGO")).current_dir(root()).args(arguments), b"").ok();
-    let crates: BTreeSet<_> =
-        tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    println!("{} crates are linked into the module", crates.len());
-    assert!(crates.len() <= CRATES_LINKED, "{}: {crates:?}", crates.len());
-    for only_the_tools in ["clap", "anyhow", "serde_json", "png", "jiff"] {
-        assert!(!crates.contains(only_the_tools), "{only_the_tools} is linked into the module");
-    }
-}
-
 #[test]
 fn every_dependency_says_what_it_is_for() {
     let manifest = text("Cargo.toml");

@@ -134,14 +134,21 @@ fn init_makes_the_directories_above_the_store_too_whatever_the_umask() {
 }
 
 #[test]
-fn init_removes_of_what_a_killed_enable_left_only_what_is_old() {
+fn init_removes_what_a_killed_enable_left_but_waits_for_one_that_is_at_work() {
     let world = installed();
-    enable(&world, "alice");
-    let make = "echo x >users/.new-old; echo x >users/.new-young; echo x >users/other; \
-                touch -d '61 minutes ago' users/.new-old users/other users/alice.toml state/alice";
+    for user in ["alice", "bob"] {
+        enable(&world, user);
+    }
+    let make = "cd users; for left in alice.toml bob.toml carol.toml x; do cp alice.toml .new-$left; done; echo x >other";
     in_store(&world, make);
+    world.onetimectl(&["disable", "bob", "--yes"]).ok();
+    let left = [".new-alice.toml", ".new-carol.toml", ".new-x", "alice.toml", "other"];
+    assert_eq!(world.list("/var/lib/onetime/users"), left, "the secret is destroyed");
+    let at_work = "if flock -o state/alice timeout 1 onetimectl init; then exit 1; fi";
+    in_store(&world, at_work);
+    assert!(world.exists("/var/lib/onetime/users/.new-alice.toml"), "init waits for the lock");
     world.onetimectl(&["init"]).ok();
-    assert_eq!(world.list("/var/lib/onetime/users"), [".new-young", "alice.toml", "other"]);
+    assert_eq!(world.list("/var/lib/onetime/users"), ["alice.toml", "other"]);
     assert_eq!(world.list("/var/lib/onetime/state"), ["alice"]);
 }
 

@@ -3,12 +3,15 @@
 //! that logs in. A second process reads what is logged.
 
 use std::cell::Cell;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, Mode, OFlags, linkat};
 
 use crate::common::{World, conf, enable, finish, finish_within, install, measured_path};
 
@@ -27,6 +30,9 @@ pub const MODULES: [&str; 3] = [OURS, GOOGLE, OATH];
 /// So many users stand in the user database: those who log in.
 pub const USERS: u32 = 64;
 const FIRST_UID: u32 = 5000;
+
+/// Names of one file. ext4 permits 65,000.
+const LINKS: usize = 50_000;
 
 /// The program that logs in, seen from inside.
 const HOST: &str = "/usr/local/sbin/pam_measured";
@@ -68,7 +74,6 @@ pub struct Login {
     pub service: usize,
     /// libpam's.
     pub result: i32,
-    #[allow(dead_code, reason = "only some programs look at it")]
     /// By the clock that all processes share.
     pub start: u64,
     pub wall: u64,
@@ -130,8 +135,9 @@ impl Field {
         }
     }
 
-    /// So many active accounts for each module, and services to log in with:
-    /// `pam_onetime-100` and so on.
+    /// So many accounts for each module, and services to log in with: `pam_onetime-100`
+    /// and so on. Those of the users who log in are whole; of the others, where each
+    /// has a file, there are only the names.
     pub fn populate(&self, accounts: u32) {
         for module in MODULES {
             self.world
@@ -140,19 +146,26 @@ impl Field {
         self.populate_ours(accounts);
         let google = self.directory(&format!("/var/lib/google-{accounts}"));
         let secret = google_file(&self.secret);
-        for number in 0..accounts {
+        for number in 0..USERS.min(accounts) {
             write_new(&google.join(user(number)), secret.as_bytes(), 0o400);
         }
-        let oath = self.directory(&format!("/var/lib/oath-{accounts}"));
+        crowd(&google, accounts, "");
+        self.directory(&format!("/var/lib/oath-{accounts}"));
+        self.populate_oath(accounts);
+    }
+
+    /// Writes pam_oath's file, as if nobody had logged in yet.
+    pub fn populate_oath(&self, accounts: u32) {
         let lines: String = (0..accounts)
             .map(|number| oath_line(&user(number), &self.secret_in_hexadecimal))
             .collect();
-        write_new(&oath.join("users.oath"), lines.as_bytes(), 0o600);
+        let file = format!("/var/lib/oath-{accounts}/users.oath");
+        self.world.write(&file, lines.as_bytes(), 0o600);
     }
 
     /// Records and states as `onetimectl enable` and a first login leave them, each
     /// under its own name.
-    pub fn populate_ours(&self, accounts: u32) {
+    fn populate_ours(&self, accounts: u32) {
         let place = format!("/var/lib/onetime-{accounts}");
         let settings = conf("onetime.toml")
             .replace("#dir = \"/var/lib/onetime\"", &format!("dir = \"{place}\""));
@@ -164,16 +177,18 @@ impl Field {
         let [users, state] =
             ["users", "state"].map(|name| self.directory(&format!("{place}/{name}")));
         let (_, body) = self.record.split_once('\n').expect("a line with the checksum");
-        for number in 0..accounts {
+        for number in 0..USERS.min(accounts) {
             let name = user(number);
             let body = body
                 .replace(&user(0), &name)
                 .replace(&format!("uid = {FIRST_UID}"), &format!("uid = {}", FIRST_UID + number));
-            let checksum = crc32fast::hash(body.as_bytes());
+            let checksum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(body.as_bytes());
             let record = format!("checksum = \"crc32:{checksum:08x}\"\n{body}");
             write_new(&users.join(format!("{name}.toml")), record.as_bytes(), 0o600);
             write_new(&state.join(name), &self.state, 0o600);
         }
+        crowd(&users, accounts, ".toml");
+        crowd(&state, accounts, "");
     }
 
     /// A new directory of root's alone, as the host sees it.
@@ -220,6 +235,12 @@ impl Field {
     }
 }
 
+/// The file, opened anew, to be read from its beginning.
+pub fn reader(file: &File) -> File {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    File::open(&path).unwrap_or_else(|e| panic!("cannot open {path}: {e}"))
+}
+
 pub fn read_logins(told: &str) -> Vec<Login> {
     let login = |line: &str| {
         let mut numbers = line.split(' ').map(|word| word.parse::<u64>().expect("a number"));
@@ -236,7 +257,7 @@ pub fn read_logins(told: &str) -> Vec<Login> {
 }
 
 /// A service whose authentication is this line alone.
-fn stack(auth: &str) -> String {
+pub fn stack(auth: &str) -> String {
     format!("auth required {auth}\naccount required pam_permit.so\n")
 }
 
@@ -251,7 +272,22 @@ fn sink(world: &World) -> Child {
     sink
 }
 
-fn write_new(path: &std::path::Path, bytes: &[u8], mode: u32) {
+/// The names of those who do not log in, up to so many accounts: links to a few files,
+/// since to make and remove millions takes a file system many minutes.
+fn crowd(directory: &Path, accounts: u32, ending: &str) {
+    let open = rustix::fs::open(directory, OFlags::DIRECTORY | OFlags::PATH, Mode::empty());
+    let open = open.unwrap_or_else(|e| panic!("cannot open {}: {e}", directory.display()));
+    let name = |number| format!("{}{ending}", user(number));
+    for first in (USERS..accounts).step_by(LINKS) {
+        write_new(&directory.join(name(first)), b"somebody else's", 0o600);
+        for number in (first + 1..accounts).take(LINKS - 1) {
+            linkat(&open, name(first), &open, name(number), AtFlags::empty())
+                .unwrap_or_else(|e| panic!("cannot link {}: {e}", name(number)));
+        }
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) {
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     file.and_then(|mut file| file.write_all(bytes))
         .unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));

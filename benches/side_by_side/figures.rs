@@ -27,22 +27,34 @@ impl Extent {
     /// Tells a text, and in a full run writes it into its place.
     pub fn publish(self, place: &str, text: &str) {
         println!("\n{place}:\n\n{text}");
+        self.write(PAGE, place, text);
+    }
+
+    /// In a full run, writes a text into its place on a page of the project.
+    pub fn write(self, page: &str, place: &str, text: &str) {
         if self == Self::Full {
-            into_place(PAGE, place, |_| format!("{text}\n"));
+            into_place(page, place, |_| format!("{text}\n"));
         }
     }
 
-    /// Tells whether a target was met, and in a full run writes it into its line of
-    /// the table of targets.
+    /// Tells whether a target was met.
     pub fn target(self, name: &str, bound: &str, measured: &str, met: bool) {
-        let met = if met { "yes" } else { "**no**" };
-        let line = row(&[&name, &bound, &measured, &met]);
+        self.publish_row(
+            "targets",
+            &[&name, &bound, &measured, &if met { "yes" } else { "**no**" }],
+        );
+    }
+
+    /// Tells a row, and in a full run writes it into its table, in the place of the row
+    /// that begins with the same cell.
+    pub fn publish_row(self, place: &str, cells: &[&dyn Display]) {
+        let line = row(cells);
         println!("{line}");
         if self == Self::Full {
-            into_place(PAGE, "targets", |place| {
-                let mut lines: Vec<&str> = place.lines().collect();
-                let begin = row(&[&name]);
-                match lines.iter_mut().find(|old| old.starts_with(begin.trim_end())) {
+            into_place(PAGE, place, |table| {
+                let mut lines: Vec<&str> = table.lines().collect();
+                let begin = row(&cells[..1]);
+                match lines.iter_mut().find(|old| old.starts_with(&begin)) {
                     Some(old) => *old = &line,
                     None => lines.push(&line),
                 }

@@ -17,24 +17,38 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::print_stdout,
+    clippy::string_slice,
     reason = "a program for developers, which fails by panicking"
 )]
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod count;
+mod crowd;
 mod field;
 mod figures;
+mod footprint;
+mod growth;
 mod login;
+mod plot;
+mod tool;
 
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use common::finish;
 use figures::Extent;
 
 type Part = fn(Extent);
 
-const PARTS: [(&str, Part); 1] = [("login", login::run)];
+const PARTS: [(&str, Part); 5] = [
+    ("login", login::run),
+    ("growth", growth::run),
+    ("crowd", crowd::run),
+    ("footprint", footprint::run),
+    ("tool", tool::run),
+];
 
 fn main() {
     // Cargo adds an option of its own.
@@ -49,9 +63,51 @@ fn main() {
         if named.is_empty() || named.iter().any(|wanted| *wanted == name) {
             progress(name);
             part(extent);
+            extent.publish_row("when", &[&name, &common::when_and_where()]);
         }
     }
+    conditions(extent);
     progress("done");
+}
+
+/// On what, and with which lines in pam.d: as they were used.
+fn conditions(extent: Extent) {
+    let said = |program: &str, arguments: &[&str]| {
+        finish(Command::new(program).args(arguments), b"").ok().trim().to_owned()
+    };
+    let version = |package: &str| said("dpkg-query", &["-W", "-f", "${Version}", package]);
+    let lscpu = said("lscpu", &[]);
+    let processor = |key: &str| {
+        let value = lscpu.lines().find_map(|line| line.strip_prefix(key));
+        value.unwrap_or("unknown").trim().to_owned()
+    };
+    let disk = ["-no", "FSTYPE,OPTIONS", "-T", env!("CARGO_TARGET_TMPDIR")];
+    let lines = [
+        format!("Processor: {}.", processor("Model name:")),
+        format!("Virtual machine: {}.", processor("Hypervisor vendor:")),
+        format!("File system: {}.", said("findmnt", &disk).replace("  ", " ")),
+        format!("{}, {}.", said("rustc", &["-V"]), said("valgrind", &["--version"])),
+        format!(
+            "Linux-PAM {}, libpam-google-authenticator {}, libpam-oath {}, C library {}.",
+            version("libpam0g"),
+            version("libpam-google-authenticator"),
+            version("libpam-oath"),
+            version("libc6"),
+        ),
+    ];
+    let text: String = lines.iter().map(|line| format!("- {line}\n")).collect();
+    extent.publish("machine", &text);
+    let line = |module: &str| format!("auth     required  {}\n", field::auth_line(module, 1));
+    let auth: String = field::MODULES.iter().map(|module| line(module)).collect();
+    let account = "account  required  pam_permit.so\n";
+    let google = field::google_file("SECRET");
+    let oath = field::oath_line("u0000000", "SECRET-IN-HEXADECIMAL");
+    extent.publish(
+        "conditions",
+        &format!(
+            "One of the first three lines, and the fourth:\n\n```\n{auth}{account}```\n\nA file of pam_google_authenticator, and a line of pam_oath's:\n\n```\n{google}\n{oath}```\n"
+        ),
+    );
 }
 
 /// Says what is being done, and how long it has taken up to here.

@@ -84,8 +84,8 @@ fn find_hotp(account: &Account, id: TokenId, token: &Token, code: &Code, policy:
     };
     // The second of two codes in a row (RFC 4226 section 7.4).
     let awaited = (resync > next).then(|| resync.plus(1));
-    if awaited.is_some() && token.newest_match(code, awaited.into_iter()).is_some() {
-        return accepted(resync.plus(1));
+    if let Some(step) = token.newest_match(code, awaited.into_iter()) {
+        return accepted(step);
     }
     let ahead = policy.look_ahead.get();
     // Those before `next` only to tell a spent code from a wrong one.

@@ -136,6 +136,18 @@ fn a_pending_user_with_a_wrong_password_is_refused_as_a_disabled_one_is() {
     }
 }
 
+#[test]
+fn a_password_that_could_not_be_verified_is_refused_for_what_kept_it_from_being() {
+    for (fault, refusal) in [
+        (Fault::Password, Refusal::WrongPassword),
+        (Fault::RefusedBySshd, Refusal::RefusedBySshd),
+        (Fault::Service { result: 9 }, Refusal::PasswordService { result: 9 }),
+    ] {
+        let verdict = verdict(&active(totp(), 0), &PasswordCheck::Wrong(fault), CODES[5], 150);
+        assert_eq!(verdict, Verdict::Refused(refusal));
+    }
+}
+
 // --- judge: pending ---
 
 #[test]
@@ -171,12 +183,34 @@ fn a_wrong_code_of_a_pending_user_is_asked_again_until_the_tries_are_used_up() {
 }
 
 #[test]
+fn what_sshd_sends_for_a_user_it_refuses_ends_a_pending_users_login() {
+    let (verdict, state) = judged(&account(totp()), &right(), "\u{8}\n\r\u{7f}INCORRECT", 2, 150);
+    assert_eq!(verdict, Verdict::Refused(Refusal::RefusedBySshd));
+    assert_eq!(state, account(totp()).state);
+}
+
+#[test]
 fn a_pending_user_with_a_wrong_password_is_refused_whatever_is_answered() {
     for typed in ["", CODES[5], "000000", "abc"] {
         let (verdict, state) = judged(&account(totp()), &WRONG, typed, 2, 150);
         assert_eq!(verdict, Verdict::Refused(Refusal::WrongPassword));
         assert_eq!(state, account(totp()).state);
     }
+}
+
+// --- answers ---
+
+#[test]
+fn a_password_and_a_code_in_one_answer_are_told_apart_by_the_lengths_of_codes() {
+    let split = |all: &str| -> Vec<String> {
+        let splits = Answer::splits(all.as_bytes(), &record(totp()));
+        splits.map(|(password, _)| String::from_utf8(password.to_vec()).unwrap()).collect()
+    };
+    assert_eq!(split("secret 1755224"), ["secret 1"]);
+    assert_eq!(split("secret2345-6789-ABCD"), ["secret"]);
+    assert_eq!(split("755224"), [""], "no password");
+    assert!(split("secret").is_empty(), "no code");
+    assert!(split("75522").is_empty(), "too short");
 }
 
 // --- judge: active ---
@@ -194,6 +228,8 @@ fn an_active_user_gets_in_with_password_and_code_and_in_no_other_way() {
         (right(), "000000", Verdict::Refused(Refusal::WrongCode)),
         (right(), "", Verdict::Refused(Refusal::NoCode)),
         (right(), "12345", Verdict::Refused(Refusal::NotACode)),
+        (right(), "\u{8}\n\r", Verdict::Refused(Refusal::NotACode)),
+        (right(), "\u{8}\n\r\u{7f}", Verdict::Refused(Refusal::RefusedBySshd)),
         (right(), "\u{8}\n\r\u{7f}IN", Verdict::Refused(Refusal::RefusedBySshd)),
         (right(), "\u{8}\n\r\u{7f}INCORRECT\u{8}\n", Verdict::Refused(Refusal::RefusedBySshd)),
     ] {
@@ -234,6 +270,15 @@ fn when_the_clock_went_back_spent_codes_stay_refused_and_the_reason_says_so() {
 }
 
 #[test]
+fn a_spent_code_is_told_from_a_clock_that_went_back() {
+    // Steps 4 to 6 are admissible; the last one accepted was 6, or beyond them.
+    for (next, refusal) in [(7, Refusal::SpentCode), (8, Refusal::ClockWentBack)] {
+        let verdict = verdict(&active(totp(), next), &right(), CODES[5], 150);
+        assert_eq!(verdict, Verdict::Refused(refusal), "{next}");
+    }
+}
+
+#[test]
 fn hotp_looks_ahead_and_its_counter_moves_only_on_success() {
     let account = active(Kind::Hotp, 2);
     for (typed, next, expected) in [
@@ -244,6 +289,17 @@ fn hotp_looks_ahead_and_its_counter_moves_only_on_success() {
     ] {
         let (verdict, state) = judged(&account, &right(), typed, 0, 0);
         assert_eq!((verdict, state.token(TokenId::FIRST).next), (expected, Step(next)));
+    }
+}
+
+#[test]
+fn without_look_ahead_only_the_next_code_is_accepted() {
+    let config = configured(|config| config.code.look_ahead = 0.try_into().unwrap());
+    for (counter, expected) in
+        [(0, Verdict::Admitted(Grant::Code)), (1, Verdict::Refused(Refusal::WrongCode))]
+    {
+        let verdict = judged_with(&active(Kind::Hotp, 0), &hotp_code(counter), 0, &config).0;
+        assert_eq!(verdict, expected, "{counter}");
     }
 }
 
@@ -380,6 +436,37 @@ fn failures_zero_never_locks() {
         failures = count_failure(failures, Timestamp(5), &limits);
     }
     assert_eq!((failures.count, failures.locked_until), (100, Timestamp(0)));
+}
+
+#[test]
+fn wrong_codes_are_forgotten_when_the_period_has_passed_since_the_first_of_them() {
+    let limits = Limits { failures: 3, period: 100, ..Limits::default() };
+    let counted = |times: &[u64]| {
+        let count = |failures, time: &u64| count_failure(failures, Timestamp(*time), &limits);
+        let failures = times.iter().fold(Failures::default(), count);
+        (failures.count, failures.since, failures.lockouts)
+    };
+    assert_eq!(counted(&[1_000, 1_099]), (2, Timestamp(1_000), 0));
+    assert_eq!(counted(&[1_000, 1_050, 1_099]), (0, Timestamp(1_099), 1), "locked");
+    assert_eq!(counted(&[1_000, 1_050, 1_100]), (1, Timestamp(1_100), 0), "begun anew");
+}
+
+#[test]
+fn each_week_without_a_lock_makes_the_next_one_half_as_long() {
+    let limits = Limits { failures: 1, ..Limits::default() };
+    let failures =
+        Failures { lockouts: 3, locked_until: Timestamp(1_000_000), ..Failures::default() };
+    for (days, seconds, lockouts) in
+        [(0, 480, 4), (6, 480, 4), (7, 240, 3), (14, 120, 2), (21, 60, 1), (70, 60, 1)]
+    {
+        let now = Timestamp(1_000_000 + days * 86_400);
+        let locked = count_failure(failures, now, &limits);
+        assert_eq!(
+            (locked.locked_until.since(now), locked.lockouts),
+            (seconds, lockouts),
+            "{days}"
+        );
+    }
 }
 
 // --- policies ---
@@ -543,6 +630,7 @@ fn a_host_is_remembered_for_its_service_and_its_time_and_only_after_a_code() {
     let home = Some("192.0.2.7");
     assert!(asked(&account, home, "sshd", 3_000, &config), "not yet remembered");
     account.state = judged_with(&account, &hotp_code(100), 3_000, &config).1;
+    assert!(!asked(&account, home, "sshd", 3_000, &config), "at once");
     assert!(!asked(&account, home, "sshd", 3_000 + 3_599, &config));
     assert!(asked(&account, home, "sshd", 3_000 + 3_600, &config), "forgotten in time");
     assert!(asked(&account, home, "su", 3_100, &config), "another service");
@@ -569,6 +657,16 @@ fn the_host_that_would_be_forgotten_first_makes_room() {
     let known = |host: &String| keys.contains(&host_key(state.generation, host, "sshd"));
     assert_eq!(hosts.iter().filter(|host| known(host)).count(), 8);
     assert!(!known(&hosts[0]) && known(&hosts[8]));
+}
+
+#[test]
+fn a_host_seen_again_keeps_its_one_place_for_the_new_time() {
+    let config = configured(|config| config.login.remember = "1h".parse().unwrap());
+    let password = right();
+    let seen = |state, now| remember(state, &circumstances(&password, now), &config.login);
+    let state = seen(seen(State::fresh(Generation([7; 16])), 100), 200);
+    let times: Vec<_> = state.hosts.iter().map(|host| host.until.0).filter(|n| *n > 0).collect();
+    assert_eq!(times, [3_800]);
 }
 
 #[test]
@@ -674,8 +772,10 @@ fn the_admin_resynchronizes_with_two_codes_in_a_row() {
     let totp = active(totp(), 995);
     let token = resynced(&totp, [1_007, 1_008], 30_000).unwrap();
     assert_eq!((token.next, token.drift), (Step(1_009), 8));
-    assert_eq!(resynced(&totp, [1_020, 1_021], 30_000), Err(ResyncError::Drift(21)));
-    assert_eq!(resynced(&totp, [993, 994], 30_000), Err(ResyncError::Spent));
+    assert_eq!(resynced(&totp, [1_009, 1_010], 30_000).map(|token| token.drift), Ok(10));
+    assert_eq!(resynced(&totp, [1_010, 1_011], 30_000), Err(ResyncError::Drift(11)));
+    assert_eq!(resynced(&totp, [995, 996], 30_000).map(|token| token.next), Ok(Step(997)));
+    assert_eq!(resynced(&totp, [994, 995], 30_000), Err(ResyncError::Spent));
 }
 
 // --- recovery codes ---

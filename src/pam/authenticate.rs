@@ -16,7 +16,6 @@ use super::password::{self, Verified};
 use super::sys::MAX_RESPONSE;
 use crate::account::{Account, Phase, Recovery};
 use crate::audit::{self, Outcome, Subject};
-use crate::code::RecoveryCode;
 use crate::config::{Config, ConfigError, Missing};
 use crate::enrollment::{self, Enrollment};
 use crate::login::{
@@ -259,8 +258,8 @@ impl Login<'_> {
         }
     }
 
-    /// Takes password and code apart: the code is as long as the account's are.
-    /// A user who needs none has typed the password alone.
+    /// What is known of a password that was typed together with a code. A user who
+    /// needs none has typed the password alone.
     fn split_combined(
         &self,
         pamh: &mut PamHandle,
@@ -276,25 +275,18 @@ impl Login<'_> {
         {
             return (right, Answer::Empty);
         }
-        let lengths = account.record.tokens.iter().map(|(_, token)| token.digits.get().into());
-        let ends = lengths.chain([RecoveryCode::TEXT_LENGTH]);
-        let split = ends
-            .filter_map(|length: usize| all.split_at_checked(all.len().checked_sub(length)?))
-            .map(|(password, code)| (password, Answer::read(code)))
-            .find(|(_, answer)| matches!(answer, Answer::Code(_) | Answer::Recovery(_)));
-        let Some((password, answer)) = split else {
-            return (self.verify_and_hand_on(pamh, all), Answer::Empty);
-        };
-        let check = self.verify_and_hand_on(pamh, password);
-        if let PasswordCheck::Right(_) = check {
-            return (check, answer);
-        }
-        // A password that ends in digits, from a remembered host perhaps.
-        match self.verify_and_hand_on(pamh, all) {
-            right @ PasswordCheck::Right(_) => (right, Answer::Empty),
-            PasswordCheck::Wrong(_) | PasswordCheck::InStack | PasswordCheck::Without => {
-                (check, answer)
+        let mut wrong = None;
+        for (password, answer) in Answer::splits(all, &account.record) {
+            let check = self.verify_and_hand_on(pamh, password);
+            if let PasswordCheck::Right(_) = check {
+                return (check, answer);
             }
+            wrong = wrong.or(Some((check, answer)));
+        }
+        // No code; or a password that ends in digits, from a remembered host perhaps.
+        match (self.verify_and_hand_on(pamh, all), wrong) {
+            (right @ PasswordCheck::Right(_), _) => (right, Answer::Empty),
+            (check, wrong) => wrong.unwrap_or((check, Answer::Empty)),
         }
     }
 

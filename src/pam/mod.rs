@@ -18,6 +18,9 @@ pub(crate) mod kernel;
 mod password;
 mod sys;
 
+#[cfg(fuzzing)]
+pub use password::fuzzing as nested;
+
 use std::ffi::{c_char, c_int};
 
 use pam::constants::{PamFlag, PamResultCode};

@@ -270,3 +270,64 @@ fn discard(text: *mut libc::c_char) {
         unsafe { libc::free(text.cast()) };
     }
 }
+
+/// A door for the fuzz targets (`fuzz/`), and only in their build.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use super::*;
+
+    /// What a module of the nested service may send: a message of some style, or a
+    /// null pointer in its place.
+    pub type Sent = Option<c_int>;
+
+    /// Sends `messages` to the nested conversation of a login with `password`, says
+    /// that they are `count`, and takes and frees the answers as a module does.
+    ///
+    /// # Errors
+    /// PAM's code, where there are no answers.
+    pub fn converse(
+        password: &[u8],
+        messages: &[Sent],
+        count: c_int,
+    ) -> Result<Vec<Option<Vec<u8>>>, c_int> {
+        assert!(usize::try_from(count).is_ok_and(|count| count <= messages.len()) || count < 0);
+        let text = c"?".as_ptr();
+        let bodies: Vec<_> =
+            messages.iter().map(|style| style.map(|style| sys::Message { style, text })).collect();
+        let mut pointers: Vec<_> = bodies
+            .iter()
+            .map(|body| body.as_ref().map_or(std::ptr::null(), std::ptr::from_ref))
+            .collect();
+        let mut dialogue = Dialogue { password, delay: Cell::new(0) };
+        let mut responses = std::ptr::null_mut();
+        // SAFETY: there are `count` pointers, and the rest lives until the call returns.
+        let status = unsafe {
+            super::converse(
+                count,
+                pointers.as_mut_ptr(),
+                &raw mut responses,
+                (&raw mut dialogue).cast(),
+            )
+        };
+        if status != SUCCESS {
+            assert!(responses.is_null(), "answers of a conversation that failed leak");
+            return Err(status);
+        }
+        let count = usize::try_from(count).unwrap_or_default();
+        // SAFETY: one answer for each message.
+        let answers = unsafe { std::slice::from_raw_parts(responses, count) }
+            .iter()
+            .map(|answer| take(answer.text))
+            .collect();
+        // SAFETY: made by calloc, and not used again.
+        unsafe { libc::free(responses.cast()) };
+        Ok(answers)
+    }
+
+    fn take(text: *mut libc::c_char) -> Option<Vec<u8>> {
+        // SAFETY: an answer is null or NUL-terminated.
+        let bytes = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_bytes().to_vec());
+        discard(text);
+        bytes
+    }
+}

@@ -217,3 +217,145 @@ pub(super) fn io_error<E: Into<io::Error>>(
 fn unsafe_path(path: &Path, what: Wrong, should: &'static str) -> StoreError {
     StoreError::Unsafe { path: path.to_owned(), what, should }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    fn me() -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// A private directory in one that is not ours alone to judge.
+    fn private() -> (tempfile::TempDir, Dir) {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("private");
+        fs::create_dir(&path).unwrap();
+        set_mode(&path, 0o700);
+        let dir = open_top(&path, me()).unwrap();
+        (above, dir)
+    }
+
+    /// What is wrong with something, if it is that which keeps it from being used.
+    fn wrong<T>(opened: Result<T, StoreError>) -> Option<Wrong> {
+        match opened {
+            Ok(_) => None,
+            Err(StoreError::Unsafe { what, .. }) => Some(what),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_directory_is_used_only_if_nobody_else_can_replace_one_above_it() {
+        let (above, dir) = private();
+        for (mode, expected) in [
+            (0o755, None),
+            (0o775, Some(Wrong::Mode(0o775))),
+            (0o757, Some(Wrong::Mode(0o757))),
+            (0o1777, None),
+        ] {
+            set_mode(above.path(), mode);
+            assert_eq!(wrong(open_top(&dir.path, me())), expected, "{mode:o}");
+        }
+        set_mode(above.path(), 0o755);
+        // Root may replace everything anyway: only somebody else's directory can be wrong.
+        let theirs = if me() == 0 { 4711 } else { me() };
+        chown(above.path(), Some(theirs), None).unwrap();
+        assert_eq!(wrong(judge_ancestors(&dir.path, theirs)), None);
+        let others = judge_ancestors(&dir.path, theirs + 1);
+        assert_eq!(wrong(others), Some(Wrong::Owner(theirs)));
+    }
+
+    #[test]
+    fn a_directory_is_used_only_if_it_is_one_and_its_owners_alone() {
+        let (_above, dir) = private();
+        let path = dir.path.join("it");
+        fs::create_dir(&path).unwrap();
+        for (mode, expected) in [
+            (0o700, None),
+            (0o500, None),
+            (0o710, Some(Wrong::Mode(0o710))),
+            (0o701, Some(Wrong::Mode(0o701))),
+        ] {
+            set_mode(&path, mode);
+            assert_eq!(wrong(dir.dir("it", me())), expected, "{mode:o}");
+        }
+        set_mode(&path, 0o700);
+        assert_eq!(wrong(dir.dir("it", me() + 1)), Some(Wrong::Owner(me())));
+        symlink(&path, dir.path.join("link")).unwrap();
+        assert_eq!(wrong(dir.dir("link", me())), Some(Wrong::Link));
+        fs::write(dir.path.join("file"), "").unwrap();
+        set_mode(&dir.path.join("file"), 0o600);
+        assert_eq!(wrong(dir.dir("file", me())), Some(Wrong::Type));
+        assert!(matches!(dir.dir("none", me()), Err(StoreError::Io { .. })));
+    }
+
+    #[test]
+    fn a_file_is_read_only_if_it_is_one_its_owners_alone_and_of_one_name() {
+        let (_above, dir) = private();
+        let path = dir.path.join("it");
+        let read = |name: &str, owner| dir.text(name, owner);
+        assert!(read("it", me()).unwrap().is_none());
+        fs::write(&path, "a secret").unwrap();
+        for (mode, expected) in
+            [(0o600, None), (0o640, Some(Wrong::Mode(0o640))), (0o604, Some(Wrong::Mode(0o604)))]
+        {
+            set_mode(&path, mode);
+            assert_eq!(wrong(read("it", me())), expected, "{mode:o}");
+        }
+        set_mode(&path, 0o600);
+        assert_eq!(*read("it", me()).unwrap().unwrap(), "a secret");
+        assert_eq!(wrong(read("it", me() + 1)), Some(Wrong::Owner(me())));
+        symlink(&path, dir.path.join("link")).unwrap();
+        assert_eq!(wrong(read("link", me())), Some(Wrong::Link));
+        fs::create_dir(dir.path.join("dir")).unwrap();
+        assert_eq!(wrong(read("dir", me())), Some(Wrong::Type));
+        // Nobody holds its other end: to open it must not wait for that.
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mkfifoat(&dir.fd, "fifo", mode).unwrap();
+        assert_eq!(wrong(read("fifo", me())), Some(Wrong::Type));
+        fs::hard_link(&path, dir.path.join("twin")).unwrap();
+        assert_eq!(wrong(read("it", me())), Some(Wrong::Links(2)));
+    }
+
+    #[test]
+    fn a_file_may_be_as_large_as_64_kib() {
+        let (_above, dir) = private();
+        let path = dir.path.join("it");
+        for (size, expected) in [(65_536, None), (65_537, Some(Wrong::Size(65_537)))] {
+            fs::write(&path, vec![b' '; size]).unwrap();
+            set_mode(&path, 0o600);
+            assert_eq!(wrong(dir.text("it", me())), expected);
+        }
+    }
+
+    #[test]
+    fn a_configuration_may_be_read_by_all_and_have_other_names_but_be_written_by_its_owner_alone() {
+        let (_above, dir) = private();
+        let path = dir.path.join("it");
+        fs::write(&path, "").unwrap();
+        fs::hard_link(&path, dir.path.join("twin")).unwrap();
+        for (mode, expected) in
+            [(0o644, None), (0o664, Some(Wrong::Mode(0o664))), (0o646, Some(Wrong::Mode(0o646)))]
+        {
+            set_mode(&path, mode);
+            let opened = open_file(CWD, &path, &path, OFlags::RDONLY, me(), Privacy::Readable);
+            assert_eq!(wrong(opened), expected, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_read_as_it_stands_and_is_never_taken_for_an_empty_one() {
+        // One that is everywhere, and root's.
+        let passwd = Path::new("/etc/passwd");
+        assert_eq!(*read_config(passwd).unwrap(), fs::read_to_string(passwd).unwrap());
+        assert!(matches!(read_config(Path::new("/etc/no-such")), Err(StoreError::Io { .. })));
+    }
+}

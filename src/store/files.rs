@@ -2,13 +2,14 @@
 //! what logins did; the lock on the latter is the account's lock.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::{AtFlags, FlockOperation, IFlags, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
+use tempfile::{NamedTempFile, TempPath};
+use zeroize::Zeroizing;
 
 use super::checked::{Dir, io_error, open_top};
 use super::slots::{self, FILE_BYTES, Holding, SLOT_BYTES, Slot};
@@ -36,9 +37,6 @@ pub struct Store {
     state: Dir,
     owner: u32,
 }
-
-/// A temporary file of that age belongs to nobody any more.
-const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
 /// Whether [`Store::issue`] may put a new record in the place of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +120,10 @@ impl Store {
             }
             top => top?,
         };
-        let marker = top.text(MARKER, owner)?.ok_or_else(no_store)?;
+        let marker = match top.text(MARKER, owner) {
+            Err(error) if is_not_text(&error) => Zeroizing::default(),
+            marker => marker?.ok_or_else(no_store)?,
+        };
         if !marker.lines().any(|line| line == "format = 1") {
             return Err(StoreError::Format(dir.join(MARKER)));
         }
@@ -145,17 +146,19 @@ impl Store {
         }
         make_dir(rustix::fs::CWD, dir, dir)?;
         let top = open_top(dir, owner)?;
+        // One at a time, where directories can be locked (not on NFS).
+        let _unlocked = rustix::fs::flock(&top.fd, FlockOperation::LockExclusive).is_err();
         for name in [USERS, STATE] {
             make_dir(&top.fd, Path::new(name), &dir.join(name))?;
         }
-        let state = top.dir(STATE, owner)?;
-        set_nocow(&state);
-        sweep(&top.dir(USERS, owner)?)?;
+        set_nocow(&top.dir(STATE, owner)?);
         if top.text(MARKER, owner)?.is_none() {
             replace(&top, MARKER, MARKER_TEXT)?;
         }
         top.sync()?;
-        Self::open(dir, owner)
+        let store = Self::open(dir, owner)?;
+        store.sweep()?;
+        Ok(store)
     }
 
     /// The account of `user`, whose uid is `uid`; `None` if they have no record.
@@ -267,12 +270,11 @@ impl Store {
             (Replace::Yes, Err(_)) => None,
             (_, Ok(old)) => old,
         };
-        let first = State { generation: record.generation, ..*state };
         match old.and_then(|old| self.holding(user, &file, &old).ok()) {
             Some(Holding { spare, sequence, .. }) => {
-                self.write_state(user, &file, spare.offset(), &slots::encode(sequence, &first))?;
+                self.write_state(user, &file, spare.offset(), &slots::encode(sequence, state))?;
             }
-            None => self.rewrite_state(user, &file, &first)?,
+            None => self.rewrite_state(user, &file, state)?,
         }
         self.state.sync()?;
         self.write_record(record)?;
@@ -292,7 +294,9 @@ impl Store {
             Err(StoreError::Unsafe { .. } | StoreError::Io { .. }) => None,
             lock => Some(lock?),
         };
-        let removed = unlink(&self.users, &self.record_name(user)?)?;
+        let name = self.record_name(user)?;
+        let removed = unlink(&self.users, &name)?;
+        unlink(&self.users, &temporary(&name))?;
         self.users.sync()?;
         unlink(&self.state, &self.file_name(user)?)?;
         self.state.sync()?;
@@ -403,9 +407,7 @@ impl Store {
         let name = self.file_name(user)?;
         let path = self.state.path.join(&name);
         for _ in 0..LOCK_TRIES {
-            let flags =
-                OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match openat(&self.state.fd, name.as_str(), flags, Mode::RUSR | Mode::WUSR) {
+            match create(&self.state, &name) {
                 Ok(_) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(io_error(&path, "make")(error)),
             }
@@ -480,14 +482,34 @@ impl Store {
 
     fn record(&self, user: &UserName) -> Result<Option<Record>, StoreError> {
         let name = self.record_name(user)?;
-        let Some(text) = self.users.text(&name, self.owner)? else {
-            return Ok(None);
+        let text = match self.users.text(&name, self.owner) {
+            Err(error) if is_not_text(&error) => {
+                return Err(self.record_error(user, "it is not text"));
+            }
+            text => text?,
         };
+        let Some(text) = text else { return Ok(None) };
         let record = record::from_text(&text).map_err(|what| self.record_error(user, what))?;
         if record.user != *user {
             return Err(self.record_error(user, "it is another user's"));
         }
         Ok(Some(record))
+    }
+
+    /// Removes files that are not in force of who was killed: they hold secrets.
+    fn sweep(&self) -> Result<(), StoreError> {
+        let dir = &self.users;
+        let entries = rustix::fs::Dir::read_from(&dir.fd).map_err(io_error(&dir.path, "list"))?;
+        for entry in entries {
+            let entry = entry.map_err(io_error(&dir.path, "list"))?;
+            let name = entry.file_name().to_str().unwrap_or_default();
+            let Some(record) = name.strip_prefix(TEMPORARY) else { continue };
+            // Whoever is writing it holds the lock.
+            let user = record.strip_suffix(RECORD_ENDING).and_then(names::decode);
+            let _lock = user.map(|user| self.lock_state(&user)).transpose()?;
+            unlink(dir, name)?;
+        }
+        Ok(())
     }
 
     fn file_name(&self, user: &UserName) -> Result<String, StoreError> {
@@ -513,6 +535,10 @@ impl Store {
     pub fn path(&self) -> &Path {
         &self.top.path
     }
+}
+
+fn is_not_text(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { error, .. } if error.kind() == ErrorKind::InvalidData)
 }
 
 /// Locks a state file. `false` if it was removed while we waited: then the
@@ -542,26 +568,6 @@ fn set_nocow(dir: &Dir) {
     }
 }
 
-/// Removes temporary files of issues that were killed: they hold secrets.
-fn sweep(users: &Dir) -> Result<(), StoreError> {
-    let entries = rustix::fs::Dir::read_from(&users.fd).map_err(io_error(&users.path, "list"))?;
-    for entry in entries {
-        let entry = entry.map_err(io_error(&users.path, "list"))?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
-        if !name.starts_with(TEMPORARY) {
-            continue;
-        }
-        let path = users.path.join(name);
-        let old = std::fs::symlink_metadata(&path)
-            .and_then(|metadata| metadata.modified())
-            .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_BEHIND));
-        if old {
-            unlink(users, name)?;
-        }
-    }
-    Ok(())
-}
-
 fn unlink(dir: &Dir, name: &str) -> Result<Removed, StoreError> {
     match unlinkat(&dir.fd, name, AtFlags::empty()) {
         Ok(()) => Ok(Removed::Record),
@@ -570,18 +576,40 @@ fn unlink(dir: &Dir, name: &str) -> Result<Removed, StoreError> {
     }
 }
 
+/// What a file is called before it is in force.
+fn temporary(name: &str) -> String {
+    format!("{TEMPORARY}{name}")
+}
+
 /// Replaces a file whole: a temporary file in the same directory, fsync,
-/// rename, fsync of the directory.
+/// rename, fsync of the directory. The caller holds a lock, so a temporary
+/// file that is there was left behind by who was killed.
 fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
     let path = dir.path.join(name);
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .tempfile_in(&dir.path)
-        .map_err(io_error(&path, "write"))?;
+    let temporary = temporary(name);
+    unlink(dir, &temporary)?;
+    let mut file = new_file(dir, &temporary).map_err(io_error(&path, "write"))?;
     file.write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
     file.as_file().sync_all().map_err(io_error(&path, "sync"))?;
     file.persist(&path).map_err(|error| io_error(&path, "replace")(error.error))?;
     dir.sync()
+}
+
+/// A new file, removed when dropped unless it has taken another's place.
+///
+/// It is not tempfile that makes it: that would keep a generator of names for each
+/// thread, and with it a destructor that runs when the thread ends, in a module that is
+/// unloaded by then.
+fn new_file(dir: &Dir, name: &str) -> io::Result<NamedTempFile> {
+    let file = create(dir, name)?;
+    let path = TempPath::try_from_path(dir.path.join(name))?;
+    Ok(NamedTempFile::from_parts(file, path))
+}
+
+/// Makes a private file that was not there, and thus never through a link.
+fn create(dir: &Dir, name: &str) -> Result<File, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    openat(&dir.fd, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
 }
 
 #[cfg(test)]
@@ -589,10 +617,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
+    use super::super::Wrong;
     use super::*;
     use crate::account::tests::record;
     use crate::account::{Generation, Phase};
     use crate::code::Period;
+    use crate::config::Config;
+    use crate::login::{self, Grant, Refusal};
 
     /// A store of our own, whoever runs the tests.
     fn store() -> (tempfile::TempDir, Store) {
@@ -720,6 +751,142 @@ mod tests {
         assert!(matches!(phase(&store), Ok(Phase::Pending)));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(Store::init(&path, store.owner), Err(StoreError::Unsafe { .. })));
+    }
+
+    #[test]
+    fn what_is_made_is_for_the_owner_alone() {
+        let (_dir, store) = store();
+        store.issue(&fresh(), Replace::No).unwrap();
+        for (name, expected) in [
+            ("", 0o700),
+            ("users", 0o700),
+            ("state", 0o700),
+            ("users/alice.toml", 0o600),
+            ("state/alice", 0o600),
+        ] {
+            let metadata = std::fs::metadata(store.path().join(name)).unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o7777, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_an_issue_that_was_killed_left_behind_is_removed_by_init_and_with_its_record() {
+        let (_dir, store) = store();
+        store.issue(&fresh(), Replace::No).unwrap();
+        let users = store.path().join("users");
+        let leave = |name: &&str| std::fs::write(users.join(name), "a secret").unwrap();
+        let left = |name| users.join(name).exists();
+        let names = [".new-alice.toml", ".new-bob.toml", ".new-", "carol"];
+        names.iter().for_each(leave);
+        store.remove(&totp().user).unwrap();
+        assert_eq!(names.map(left), [false, true, true, true]);
+        names.iter().for_each(leave);
+        Store::init(store.path(), store.owner).unwrap();
+        assert_eq!(names.map(left), [false, false, false, true]);
+    }
+
+    #[test]
+    fn everybody_who_has_a_record_is_listed_and_nobody_else() {
+        let (_dir, store) = store();
+        for name in ["alice", "Bob"] {
+            let record = Record { user: UserName::new(name).unwrap(), ..totp() };
+            store.issue(&Account::fresh(record), Replace::No).unwrap();
+        }
+        for name in [".new-carol", "carol", "Dave.toml"] {
+            std::fs::write(store.path().join("users").join(name), "").unwrap();
+        }
+        let mut users: Vec<_> = store.users().unwrap().map(|user| user.unwrap()).collect();
+        users.sort();
+        assert_eq!(users, ["Bob", "alice"].map(|name| UserName::new(name).unwrap()));
+    }
+
+    /// Judges what `typed` is worth for alice's account, as a login would.
+    fn login(store: &Store, uid: u32, typed: &[u8]) -> Result<Verdict, StoreError> {
+        let answer = login::Answer::read(typed);
+        let circumstances = login::Circumstances {
+            password: &login::PasswordCheck::InStack,
+            rhost: None,
+            service: "sshd",
+            groups: &[],
+            now: Timestamp(5),
+        };
+        let attempt = login::Attempt { circumstances, answer: &answer, tries_left: 0 };
+        store.update(&totp().user, uid, |account| {
+            login::judge(account, &attempt, &Config::default())
+        })
+    }
+
+    #[test]
+    fn a_code_that_has_admitted_is_spent_on_disk() {
+        let (_dir, store) = store();
+        let disabled = Verdict::Refused(Refusal::Disabled);
+        assert_eq!(login(&store, 2001, b"755224").unwrap(), disabled);
+        store.issue(&Account::fresh(record(Kind::Hotp)), Replace::No).unwrap();
+        let activated = Verdict::Admitted(Grant::Activated);
+        assert_eq!(login(&store, 2001, b"755224").unwrap(), activated);
+        assert_eq!(phase(&store).unwrap(), Phase::Active { since: Timestamp(5) });
+        let spent = Verdict::Refused(Refusal::SpentCode);
+        assert_eq!(login(&store, 2001, b"755224").unwrap(), spent);
+    }
+
+    #[test]
+    fn a_record_of_another_uid_is_neither_read_nor_judged() {
+        let (_dir, store) = store();
+        let user = &totp().user;
+        assert!(store.load(user, 2001).unwrap().is_none());
+        store.issue(&Account::fresh(record(Kind::Hotp)), Replace::No).unwrap();
+        let account = Account::fresh(record(Kind::Hotp));
+        assert_eq!(store.load(user, 2001).unwrap(), Some(account.clone()));
+        assert!(matches!(store.load(user, 2002), Err(StoreError::Uid { actual: 2002, .. })));
+        let judged = login(&store, 2002, b"755224");
+        assert!(matches!(judged, Err(StoreError::Uid { actual: 2002, .. })));
+        assert_eq!(store.inspect(user).unwrap(), Some(account), "nothing was spent");
+    }
+
+    #[test]
+    fn an_account_can_be_changed_in_both_its_halves_without_being_issued_anew() {
+        let (_dir, store) = store();
+        store.issue(&fresh(), Replace::No).unwrap();
+        let issuer = "elsewhere.example.org".to_owned();
+        let changed = Account {
+            record: Record { issuer, ..totp() },
+            state: State { last_login: Some(Timestamp(6)), ..fresh().state },
+        };
+        let change = |_: &Account| Ok::<_, StoreError>(changed.clone());
+        store.amend_record(&totp().user, change).unwrap();
+        assert_eq!(store.inspect(&totp().user).unwrap(), Some(changed));
+    }
+
+    #[test]
+    fn no_state_is_made_through_a_link() {
+        let (dir, store) = store();
+        let elsewhere = dir.path().join("elsewhere");
+        std::os::unix::fs::symlink(&elsewhere, state_path(&store)).unwrap();
+        let issued = store.issue(&fresh(), Replace::Yes);
+        assert!(matches!(issued, Err(StoreError::Unsafe { what: Wrong::Link, .. })));
+        assert!(!elsewhere.exists());
+    }
+
+    #[test]
+    fn a_lock_on_a_state_that_was_removed_meanwhile_is_none() {
+        let (_dir, store) = store();
+        store.issue(&fresh(), Replace::No).unwrap();
+        let file = store.open_state(&totp().user, OFlags::RDWR).unwrap().unwrap();
+        assert!(lock(&file, Lock::Exclusive).unwrap());
+        std::fs::remove_file(state_path(&store)).unwrap();
+        assert!(!lock(&file, Lock::Exclusive).unwrap());
+    }
+
+    #[test]
+    fn a_store_of_another_format_and_one_that_cannot_be_examined_are_not_taken_for_none() {
+        let (dir, store) = store();
+        let open = |name: &str| Store::open(&dir.path().join(name), store.owner).unwrap_err();
+        assert!(matches!(open("nothing"), StoreError::NoStore(_)));
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert!(matches!(open("file/in/it"), StoreError::Io { .. }));
+        let marker = MARKER_TEXT.replace("format = 1", "format = 2");
+        std::fs::write(store.path().join(MARKER), marker).unwrap();
+        assert!(matches!(open("store"), StoreError::Format(_)));
     }
 
     #[test]

@@ -8,6 +8,8 @@
 
 mod checked;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod names;
 mod record;
 mod slots;

@@ -16,8 +16,8 @@ use aho_corasick::AhoCorasick;
 use qrcode::EcLevel;
 
 use crate::common::{
-    ALICE_PASSWORD, Algorithm, Figures, PATIENCE, TotpOptions, World, code, decode_qr, extent,
-    forgetful_path, hasty, hotp_code, secret as secret_of,
+    ALICE_PASSWORD, Algorithm, Figures, PATIENCE, TotpOptions, World, code, decode_qr, example,
+    extent, hasty, hotp_code, secret as secret_of,
 };
 
 const SUCCESS: i32 = 0;
@@ -251,7 +251,7 @@ struct Host {
 
 impl Host {
     fn start(world: &World, keeps: &[&str], answers: &[String]) -> Self {
-        let mut command = world.command(&world.program(forgetful_path()));
+        let mut command = example(world, "pam_forgetful");
         command.args([SERVICE, "alice"]).args(keeps);
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().expect("the host starts");
@@ -576,7 +576,10 @@ fn edit(world: &World, change: impl Fn(&str) -> String) {
 /// With the checksum that its text has now.
 fn sealed(text: &str) -> String {
     let (_, body) = text.split_once('\n').expect("a first line");
-    format!("checksum = \"crc32:{:08x}\"\n{body}", crc32fast::hash(body.as_bytes()))
+    format!(
+        "checksum = \"crc32:{:08x}\"\n{body}",
+        crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(body.as_bytes())
+    )
 }
 
 fn world() -> World {

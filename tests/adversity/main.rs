@@ -17,6 +17,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod fuzzed;
+mod host;
+mod hostile_files;
+mod inject;
 mod killed;
 mod leaks;
+mod load;
+mod mutants;
+mod operations;
+mod snapshot;
+mod supply_chain;
 mod timing;

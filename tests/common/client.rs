@@ -69,8 +69,7 @@ impl<'w> Client<'w> {
 
     /// The command, for who wants to drive it.
     pub fn command(&self) -> Command {
-        let inside = self.world.program(super::client_path());
-        let mut command = self.world.command(&inside);
+        let mut command = example(self.world, "pam_client");
         command.args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -81,6 +80,12 @@ impl<'w> Client<'w> {
         let finished = finish(&mut self.command(), answers.0.as_bytes());
         ClientRun::read(finished)
     }
+}
+
+/// A program of `examples/`, in the world.
+#[track_caller]
+pub fn example(world: &World, name: &str) -> Command {
+    world.command(&world.program(&super::example_path(name)))
 }
 
 /// How a call went.

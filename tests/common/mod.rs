@@ -26,6 +26,7 @@
 )]
 mod client;
 mod figures;
+mod host;
 mod installed;
 mod oath;
 mod pamtester;
@@ -37,12 +38,13 @@ mod sshd;
 mod syslog;
 mod world;
 
-pub use client::{Answers, Client, ClientRun, Event};
+pub use client::{Answers, Client, ClientRun, Event, example};
 pub use figures::{Figures, extent, into_place, long, when_and_where};
+pub use host::Host;
 pub use installed::{
     activate, conf, current_code, enable, hasty, install, installed, secret, state_file,
 };
-pub use oath::{Algorithm, TotpOptions, code, code_at, hotp_code};
+pub use oath::{Algorithm, Phone, TotpOptions, code, code_at, hotp_code, since_epoch};
 pub use pamtester::{Pamtester, PamtesterRun};
 pub use picture::{rasterise, scan};
 pub use process::{Finished, PATIENCE, finish, finish_within, wait_within};
@@ -54,11 +56,12 @@ pub use world::{
     ALICE_PASSWORD, BOB_PASSWORD, CAROL_PASSWORD, ROOT_PASSWORD, World, modules_directory,
 };
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Each program that the harness starts, and the Debian package that brings it.
@@ -79,6 +82,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("oathtool", "oathtool"),
     ("google-authenticator", "libpam-google-authenticator"),
     ("pskctool", "pskctool"),
+    ("strace", "strace"),
+    ("valgrind", "valgrind"),
     ("zbarimg", "zbar-tools"),
 ];
 
@@ -115,18 +120,14 @@ pub fn module_path() -> &'static Path {
     BUILT.get_or_init(|| build(&["module", "--locked"], "module/libpam_onetime.so"))
 }
 
-/// `examples/pam_client.rs`.
-pub fn client_path() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build(&["build", "--example=pam_client"], "debug/examples/pam_client"))
-}
-
-/// `examples/pam_forgetful.rs`.
-pub fn forgetful_path() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        build(&["build", "--example=pam_forgetful"], "debug/examples/pam_forgetful")
-    })
+/// A program of `examples/`; cargo builds what is not built already.
+pub fn example_path(name: &str) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = built
+        .entry(name.to_owned())
+        .or_insert_with(|| build(&["build", "--example", name], &format!("debug/examples/{name}")));
+    path.clone()
 }
 
 /// `examples/constant_time.rs`, optimized as the module is.

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use regex::Regex;
@@ -31,11 +31,12 @@ impl SyslogLine {
     }
 
     fn parse(raw: &str) -> Self {
-        let form =
-            r"(?s)^<(\d+)>(?:\w{3} [ \d]\d \d\d:\d\d:\d\d )?(?:([^\s:\[]+)(?:\[\d+\])?: )?(.*)$";
-        let form = Regex::new(form).expect("a valid pattern");
+        static FORM: LazyLock<Regex> = LazyLock::new(|| {
+            let form = r"(?s)^<(\d+)>(?:\w{3} [ \d]\d \d\d:\d\d:\d\d )?(?:([^\s:\[]+)(?:\[\d+\])?: )?(.*)$";
+            Regex::new(form).expect("a valid pattern")
+        });
         let part = |index| {
-            form.captures(raw).and_then(|parts| parts.get(index)).map_or("", |part| part.as_str())
+            FORM.captures(raw).and_then(|parts| parts.get(index)).map_or("", |part| part.as_str())
         };
         Self {
             raw: raw.to_owned(),

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Cli, ExportFormat};
 use crate::context::{Context, User};
-use crate::import::pskc;
+use crate::import::formats::pskc;
 use crate::report::{self, Form, Row};
 use crate::select::Selected;
 

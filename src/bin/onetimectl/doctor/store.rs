@@ -264,7 +264,7 @@ impl Fault {
                 CHECK,
                 Warn,
                 "left behind by onetimectl when it was killed",
-                "they hold secrets: onetimectl init removes those that are an hour old",
+                "they hold secrets: onetimectl init removes them",
             ),
             Self::Foreign => {
                 (CHECK, Warn, "not a record's name", "remove what does not belong there")

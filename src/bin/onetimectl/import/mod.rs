@@ -1,14 +1,10 @@
-//! `onetimectl import`: takes over the tokens that users have already. The
-//! parsers beside this file are pure: text in, [`Imported`] out. Here files
-//! are read, users looked up, and accounts issued, each whole or not at all.
+//! `onetimectl import`: takes over the tokens that users have already. What their
+//! files say is read in [`formats`]. Here files are opened, users looked up, and
+//! accounts issued, each whole or not at all.
 
-mod google;
-mod oath;
-mod otpauth;
-pub(crate) mod pskc;
+pub(crate) mod formats;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -37,11 +33,10 @@ use crate::cli::{Format, ImportOptions};
 use crate::context::{Context, User};
 use crate::progress::Progress;
 use crate::report::{self, Form, Row};
+use formats::{Found, Imported, Malformed, google, oath, otpauth, pskc};
 
 /// Where pam_google_authenticator has a user's file in the home directory.
 const GOOGLE_FILE: &str = ".google_authenticator";
-/// No line of a file that people edit is longer.
-const MAX_LINE: usize = 8192;
 /// That file is one user's.
 const MAX_GOOGLE_BYTES: u64 = 64 * 1024;
 /// 100,000 keys in PSKC have half of that.
@@ -51,52 +46,6 @@ const WEAK_BELOW_BITS: usize = 128;
 /// So many steps a token may have been ahead of its server's window: half an
 /// hour, which is less than time zones differ by.
 const AHEAD: u64 = 60;
-
-/// One token of a file.
-#[derive(Debug)]
-pub(crate) struct Imported {
-    /// Whose it is, as far as the file says.
-    user: Option<String>,
-    found: Result<Found, Malformed>,
-}
-
-/// A token, where it stands, and what else there was to be said.
-#[derive(Debug)]
-struct Found {
-    token: Token,
-    state: TokenState,
-    issuer: Option<String>,
-    /// What the file says that has no place here, and what to do about it.
-    left: Vec<String>,
-    warnings: Vec<String>,
-}
-
-impl Found {
-    fn new(token: Token, state: TokenState) -> Self {
-        Self { token, state, issuer: None, left: Vec::new(), warnings: Vec::new() }
-    }
-}
-
-/// What is wrong in which line. The line is never quoted: it holds a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Malformed {
-    line: usize,
-    what: String,
-}
-
-impl Malformed {
-    fn new(line: usize, what: impl fmt::Display) -> Self {
-        Self { line, what: what.to_string() }
-    }
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.what)
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 /// What came of a user.
 #[derive(Serialize)]
@@ -369,21 +318,6 @@ fn read(mut from: impl Read, expected: u64, most: u64) -> anyhow::Result<Zeroizi
     Ok(bytes)
 }
 
-/// The lines of a file, by number; one that is far too long is an error.
-fn lines(text: &str) -> impl Iterator<Item = Result<(usize, &str), Malformed>> {
-    text.lines().zip(1..).map(|(line, number)| match line.len() {
-        0..=MAX_LINE => Ok((number, line)),
-        _ => Err(Malformed::new(number, format!("longer than {MAX_LINE} bytes"))),
-    })
-}
-
-/// A word of the file that may be shown: short, and nothing but letters,
-/// digits and a few signs of dates and names.
-fn word(text: &str) -> String {
-    let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':' | '.' | '+');
-    text.chars().filter(allowed).take(32).collect()
-}
-
 /// A name as the report has it: what cannot be a user's name anyway must not
 /// write over the admin's terminal.
 fn shown(user: String) -> String {
@@ -627,7 +561,6 @@ fn notes<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn whose_a_google_file_is_can_be_read_from_its_path() {
@@ -661,60 +594,5 @@ mod tests {
         assert_eq!(*read(bytes.as_slice(), 200_000, 200_000).unwrap(), bytes);
         assert!(read(bytes.as_slice(), 300_000, 200_000).is_err());
         assert!(read(bytes.as_slice().chain(bytes.as_slice()), 10, 200_000).is_err());
-    }
-
-    /// Any text, and texts that look like such a file for longer.
-    fn texts() -> impl Strategy<Value = String> {
-        let pieces = proptest::sample::select(vec![
-            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
-            "\" TOTP_AUTH",
-            "\" HOTP_COUNTER ",
-            "\" DISALLOW_REUSE ",
-            "\" TIME_SKEW ",
-            "18446744073709551615",
-            "-2147483648",
-            "12345678",
-            "HOTP alice - ",
-            "HOTP/T30/6\talice\t-\t",
-            "3132333435363738393031323334353637383930",
-            " 0 000000 2009-12-07T23:23:49L",
-            "9999-12-31T23:59:59L",
-            "otpauth://totp/a:alice?secret=",
-            "otpauth://hotp/%",
-            "&counter=",
-            "&issuer=%C3",
-            "<KeyContainer xmlns=\"urn:ietf:params:xml:ns:keyprov:pskc\">",
-            "<KeyPackage>",
-            "<Key Algorithm=\"urn:ietf:params:xml:ns:keyprov:pskc:totp\">",
-            "<Data><Time><PlainValue>",
-            "<![CDATA[",
-            "&#x110000;",
-            "&lt;",
-            "</",
-            ">",
-            "\n",
-            " ",
-            "ä",
-            "\u{0}",
-        ]);
-        let likely = proptest::collection::vec(pieces, 0..24).prop_map(|parts| parts.concat());
-        prop_oneof![any::<String>(), likely]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
-        #[test]
-        fn no_parser_panics_or_quotes_a_secret(text in texts()) {
-            let zone = TimeZone::UTC;
-            let errors = [
-                google::parse(&text).err(),
-                oath::parse(&text, &zone).err(),
-                otpauth::parse(&text).err(),
-                pskc::parse(&text).err(),
-            ];
-            for error in errors.into_iter().flatten() {
-                prop_assert!(!error.to_string().contains("GEZDGNBV"));
-            }
-        }
     }
 }

@@ -1,0 +1,236 @@
+//! The `.google_authenticator` file of pam_google_authenticator, as its
+//! FILEFORMAT and its source have it: the secret, options in lines that begin
+//! with a quotation mark, scratch codes.
+
+use pam_onetime::account::TokenState;
+use pam_onetime::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
+use zeroize::Zeroizing;
+
+use super::{Found, Malformed, lines, word};
+
+/// Options that hold a number: the first of each counts, as it does there.
+#[derive(Default)]
+struct Options<'a> {
+    totp: bool,
+    counter: Option<(usize, &'a str)>,
+    period: Option<(usize, &'a str)>,
+    skew: Option<(usize, &'a str)>,
+    window: Option<(usize, &'a str)>,
+    newest_used: Option<u64>,
+    scratch_codes: usize,
+    hosts: usize,
+    left: Vec<String>,
+}
+
+/// Reads a file: it is one user's, whose name does not stand in it.
+///
+/// # Errors
+/// [`Malformed`], also where the token is not one that can be had here.
+pub(crate) fn parse(text: &str) -> Result<Found, Malformed> {
+    let mut lines = lines(text);
+    let (number, first) = lines.next().unwrap_or(Ok((1, "")))?;
+    let secret = secret(first).map_err(|error| Malformed::new(number, error))?;
+    let mut options = Options::default();
+    for line in lines {
+        let (number, line) = line?;
+        match line.strip_prefix("\" ") {
+            Some(option) => options.read(number, option)?,
+            None if line.trim().is_empty() => {}
+            None if is_scratch_code(line.trim()) => {
+                options.scratch_codes = options.scratch_codes.saturating_add(1);
+            }
+            None => {
+                return Err(Malformed::new(
+                    number,
+                    "neither an option (\" NAME ...) nor a scratch code of 8 digits",
+                ));
+            }
+        }
+    }
+    options.into_found(secret)
+}
+
+/// Letters that are easily mistaken are read as that module reads them.
+fn secret(line: &str) -> Result<Secret, pam_onetime::code::CodeError> {
+    let mut plain = Zeroizing::new(String::with_capacity(line.len()));
+    plain.extend(line.chars().map(|letter| match letter {
+        '0' => 'O',
+        '1' => 'L',
+        '8' => 'B',
+        letter => letter,
+    }));
+    Secret::from_base32(&plain)
+}
+
+fn is_scratch_code(line: &str) -> bool {
+    line.len() == 8 && line.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+impl<'a> Options<'a> {
+    fn read(&mut self, line: usize, option: &'a str) -> Result<(), Malformed> {
+        let (name, value) = option.split_once([' ', '\t']).unwrap_or((option.trim_end(), ""));
+        let value = value.trim();
+        match name {
+            "TOTP_AUTH" => self.totp = true,
+            "HOTP_COUNTER" => _ = self.counter.get_or_insert((line, value)),
+            "STEP_SIZE" => _ = self.period.get_or_insert((line, value)),
+            "TIME_SKEW" => _ = self.skew.get_or_insert((line, value)),
+            "WINDOW_SIZE" => _ = self.window.get_or_insert((line, value)),
+            "DISALLOW_REUSE" => {
+                for step in value.split_ascii_whitespace() {
+                    self.newest_used = self.newest_used.max(Some(number(line, step)?));
+                }
+            }
+            "RATE_LIMIT" => self.left.push(
+                "RATE_LIMIT: here wrong codes lock an account; [limits] in onetime.toml says how"
+                    .to_owned(),
+            ),
+            "RESETTING_TIME_SKEW" => self.left.push(
+                "RESETTING_TIME_SKEW: a resynchronization under way (onetimectl resync does it)"
+                    .to_owned(),
+            ),
+            _ if is_host(name) => self.hosts = self.hosts.saturating_add(1),
+            _ => self.left.push(format!("the unknown option {}", word(name))),
+        }
+        Ok(())
+    }
+
+    fn into_found(mut self, secret: Secret) -> Result<Found, Malformed> {
+        let mut state = TokenState::default();
+        let kind = if let Some((line, counter)) = self.counter {
+            // That module accepts none below 1.
+            state.next = match number(line, counter)? {
+                0 => return Err(Malformed::new(line, "HOTP_COUNTER must be 1 or more")),
+                counter => Step(counter),
+            };
+            if self.skew.is_some() {
+                self.left.push("TIME_SKEW: a counter token has no clock".to_owned());
+            }
+            Kind::Hotp
+        } else if self.totp {
+            let period = match self.period {
+                Some((line, seconds)) => Period::try_from(number(line, seconds)?)
+                    .map_err(|error| Malformed::new(line, error))?,
+                None => Period::default(),
+            };
+            state.next = self.newest_used.map_or(Step(0), |step| Step(step).plus(1));
+            if let Some((line, steps)) = self.skew {
+                state.drift = steps
+                    .parse()
+                    .map_err(|_| Malformed::new(line, "TIME_SKEW is not a number of steps"))?;
+            }
+            Kind::Totp { period }
+        } else {
+            return Err(Malformed::new(1, "neither TOTP_AUTH nor HOTP_COUNTER: no kind of token"));
+        };
+        if let Some((line, size)) = self.window {
+            let size = number(line, size)?;
+            // At a size of 3: one step before, one after.
+            let key = match kind {
+                Kind::Totp { .. } => format!("window = {}", (size / 2).min(10)),
+                Kind::Hotp => format!("look_ahead = {}", size.saturating_sub(1).clamp(1, 100)),
+            };
+            self.left.push(format!(
+                "WINDOW_SIZE {size}: here it is the same for all ({key} in [code] of onetime.toml)"
+            ));
+        }
+        if self.hosts > 0 {
+            let hosts = self.hosts;
+            self.left.push(format!(
+                "the grace period of {hosts} hosts: `remember` in [login] of onetime.toml learns them anew"
+            ));
+        }
+        if self.scratch_codes > 0 {
+            let codes = self.scratch_codes;
+            self.left.push(format!(
+                "{codes} scratch codes: they have 8 digits, recovery codes here 12 symbols \
+                 (onetimectl recovery USER issues new ones)"
+            ));
+        }
+        let token = Token { secret, algorithm: Algorithm::Sha1, digits: Digits::default(), kind };
+        let mut found = Found::new(token, state);
+        found.left = self.left;
+        Ok(found)
+    }
+}
+
+/// `LAST0` to `LAST9`
+fn is_host(name: &str) -> bool {
+    name.strip_prefix("LAST").is_some_and(|rest| rest.len() == 1 && rest.parse::<u8>().is_ok())
+}
+
+fn number(line: usize, text: &str) -> Result<u64, Malformed> {
+    text.parse().map_err(|_| Malformed::new(line, "the option's value is not a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEH";
+
+    fn found(rest: &str) -> Found {
+        parse(&format!("{SECRET}\n{rest}")).unwrap()
+    }
+
+    #[test]
+    fn a_whole_time_based_file_is_mapped_and_what_is_left_is_named() {
+        let found = found(
+            "\" RATE_LIMIT 3 30 1700000000\n\" WINDOW_SIZE 17\n\" STEP_SIZE 60\n\
+             \" DISALLOW_REUSE 28333332 28333334 28333333\n\" TIME_SKEW -3\n\
+             \" RESETTING_TIME_SKEW 1700000000+1 1700000030+1\n\" TOTP_AUTH\n\
+             \" LAST0 192.0.2.7 1700000000\n\" LAST1 192.0.2.8 1700000000\n\" FANCY_NEW 1\n\
+             12345678\n87654321\n00000001\n",
+        );
+        let period = Period::try_from(60).unwrap();
+        assert_eq!(found.token.kind, Kind::Totp { period });
+        assert_eq!(found.token.secret.bits(), 128);
+        assert_eq!(found.state, TokenState { next: Step(28_333_335), drift: -3, resync: Step(0) });
+        let left = found.left.join("\n");
+        for what in
+            ["RATE_LIMIT", "WINDOW_SIZE 17", "window = 8", "RESETTING", "2 hosts", "FANCY_NEW"]
+        {
+            assert!(left.contains(what), "{what}: {left}");
+        }
+        assert!(left.contains("3 scratch codes") && left.contains("onetimectl recovery"), "{left}");
+        assert!(!left.contains("12345678") && !left.contains("192.0.2.7"), "{left}");
+    }
+
+    #[test]
+    fn the_counter_is_the_one_that_comes_next_and_goes_before_time() {
+        let found = found("\" HOTP_COUNTER 57\n\" TOTP_AUTH\n\" WINDOW_SIZE 17\n\" TIME_SKEW 2\n");
+        assert_eq!(found.token.kind, Kind::Hotp);
+        assert_eq!(found.state, TokenState { next: Step(57), ..TokenState::default() });
+        assert!(found.left.join("\n").contains("look_ahead = 16"), "{:?}", found.left);
+    }
+
+    #[test]
+    fn what_is_no_such_file_says_in_which_line_and_quotes_nothing() {
+        for (text, line, what) in [
+            ("".to_owned(), 1, "0 bits"),
+            ("not base32 !".to_owned(), 1, "base32"),
+            (format!("{SECRET}\n"), 1, "neither TOTP_AUTH nor"),
+            (format!("{SECRET}\n\" HOTP_COUNTER 0\n"), 2, "1 or more"),
+            (format!("{SECRET}\n\" HOTP_COUNTER x\n"), 2, "not a number"),
+            (format!("{SECRET}\n\" TOTP_AUTH\n\" STEP_SIZE 10\n"), 3, "period of 10 s"),
+            (format!("{SECRET}\n\" TOTP_AUTH\n{SECRET}\n"), 3, "neither an option"),
+            (format!("{SECRET}\n\" TOTP_AUTH\n\" TIME_SKEW 99999999999\n"), 3, "TIME_SKEW"),
+            (format!("{SECRET}\n\" TOTP_AUTH\n\" DISALLOW_REUSE 1 b\n"), 3, "not a number"),
+            ("A".repeat(10_000_000), 1, "longer"),
+        ] {
+            let error = parse(&text).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("line {line}: ")) && error.contains(what),
+                "{error}"
+            );
+            assert!(!error.contains(SECRET));
+        }
+    }
+
+    #[test]
+    fn mistyped_letters_are_read_as_that_module_reads_them() {
+        let typed = parse("gezd gnbv-gy3tqojq GEZDGNBVGY3TQOJ0\n\" TOTP_AUTH\n").unwrap();
+        let meant = parse("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJO\n\" TOTP_AUTH\n").unwrap();
+        assert_eq!(typed.token, meant.token);
+    }
+}

@@ -1,0 +1,223 @@
+//! The users file of pam_oath (`users.oath`), as liboath's usersfile.c reads
+//! and writes it: a line is one token of one user, with type, user, password,
+//! secret, and what the last login left: position, code, local time.
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use pam_onetime::account::TokenState;
+use pam_onetime::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
+
+use super::{Found, Imported, Malformed, lines};
+
+/// How liboath writes a time: local, with an L.
+const TIME: &str = "%Y-%m-%dT%H:%M:%SL";
+
+/// Reads a file whose times are those of `zone`. A line whose user is known
+/// but whose token is no good fails that user alone.
+///
+/// # Errors
+/// [`Malformed`] where a line names no user: nobody knows whose token is
+/// missing then.
+pub(crate) fn parse(text: &str, zone: &TimeZone) -> Result<Vec<Imported>, Malformed> {
+    let mut all = Vec::new();
+    for line in lines(text) {
+        let (number, line) = line?;
+        let mut fields = line.split([' ', '\t', '\r']).filter(|field| !field.is_empty());
+        let Some(kind) = fields.next().filter(|field| !field.starts_with('#')) else {
+            continue;
+        };
+        let user = fields.next().ok_or_else(|| Malformed::new(number, "it names no user"))?;
+        all.push(Imported {
+            user: Some(user.to_owned()),
+            found: token(kind, &mut fields, zone).map_err(|error| Malformed::new(number, error)),
+        });
+    }
+    Ok(all)
+}
+
+fn token<'a>(
+    kind: &str,
+    fields: &mut impl Iterator<Item = &'a str>,
+    zone: &TimeZone,
+) -> Result<Found, String> {
+    let (kind, digits) = kind_and_digits(kind)?;
+    let password = fields.next().ok_or("the password is missing ('-' where there is none)")?;
+    let secret = fields.next().ok_or("the secret is missing")?;
+    let secret = HEXLOWER_PERMISSIVE
+        .decode(secret.as_bytes())
+        .map_err(|_| "the secret is not hexadecimal".to_owned())
+        .and_then(|bytes| Secret::from_bytes(bytes).map_err(|error| error.to_string()))?;
+    let log = (fields.next(), fields.next(), fields.next());
+    if fields.next().is_some() {
+        return Err("there are more than 7 fields".to_owned());
+    }
+    let state = state(kind, log, zone)?;
+    let mut found = Found::new(Token { secret, algorithm: Algorithm::Sha1, digits, kind }, state);
+    if !matches!(password, "-" | "+") {
+        found.left.push(
+            "the password of the users file: here the system's password is asked for".to_owned(),
+        );
+    }
+    Ok(found)
+}
+
+/// `HOTP`, `HOTP/E`, `HOTP/E/8`, `HOTP/T30`, `HOTP/T60/7`
+fn kind_and_digits(text: &str) -> Result<(Kind, Digits), String> {
+    let unknown = || "unknown type of token (known: HOTP, HOTP/E/6, HOTP/T30/6)".to_owned();
+    let mut parts = text.split('/');
+    let (name, mover, digits) = (parts.next(), parts.next(), parts.next());
+    if name != Some("HOTP") || parts.next().is_some() {
+        return Err(unknown());
+    }
+    let kind = match mover {
+        None | Some("E") => Kind::Hotp,
+        Some(mover) => {
+            let seconds = mover.strip_prefix('T').ok_or_else(unknown)?;
+            let seconds: u64 = seconds.parse().map_err(|_| unknown())?;
+            let period = Period::try_from(seconds).map_err(|error| error.to_string())?;
+            Kind::Totp { period }
+        }
+    };
+    let digits = match digits {
+        None => Digits::default(),
+        Some(digits) => {
+            let digits: u64 = digits.parse().map_err(|_| unknown())?;
+            Digits::try_from(digits).map_err(|error| error.to_string())?
+        }
+    };
+    Ok((kind, digits))
+}
+
+/// Where the last login left the token. The position of a counter token is
+/// the counter of its last code, if that code stands there, else the one to
+/// begin with; that of a time token is how far its clock was ahead.
+fn state(
+    kind: Kind,
+    log: (Option<&str>, Option<&str>, Option<&str>),
+    zone: &TimeZone,
+) -> Result<TokenState, String> {
+    let (position, time) = match log {
+        (None, _, _) => return Ok(TokenState::default()),
+        (Some(position), None, _) => (position, None),
+        (Some(_), Some(_), None) => return Err("the time of the last login is missing".to_owned()),
+        (Some(position), Some(_), Some(time)) => (position, Some(time)),
+    };
+    match (kind, time) {
+        (Kind::Hotp, time) => {
+            let counter = Step(position.parse().map_err(|_| "the counter is not a number")?);
+            let next = if time.is_some() { counter.plus(1) } else { counter };
+            Ok(TokenState { next, ..TokenState::default() })
+        }
+        (Kind::Totp { .. }, None) => Err("the last code and its time are missing".to_owned()),
+        (Kind::Totp { period }, Some(time)) => {
+            let drift: i32 = position.parse().map_err(|_| "the position is not a number")?;
+            let seconds = DateTime::strptime(TIME, time)
+                .and_then(|time| zone.to_timestamp(time))
+                .ok()
+                .and_then(|time| u64::try_from(time.as_second()).ok())
+                .ok_or("the time of the last login is not YYYY-MM-DDTHH:MM:SSL")?;
+            let step = seconds.checked_div(u64::from(period.get())).unwrap_or(0);
+            let next = Step(step.saturating_add_signed(i64::from(drift))).plus(1);
+            Ok(TokenState { next, drift, resync: Step(0) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "3132333435363738393031323334353637383930";
+
+    fn one(line: &str) -> Result<Found, Malformed> {
+        let mut all = parse(line, &TimeZone::UTC).unwrap();
+        assert_eq!(all.len(), 1);
+        let only = all.pop().unwrap();
+        assert_eq!(only.user.as_deref(), Some("alice"));
+        only.found
+    }
+
+    #[test]
+    fn every_type_of_token_that_pam_oath_knows_is_read() {
+        for (kind, digits, period) in [
+            ("HOTP", 6, None),
+            ("HOTP/E", 6, None),
+            ("HOTP/E/6", 6, None),
+            ("HOTP/E/7", 7, None),
+            ("HOTP/E/8", 8, None),
+            ("HOTP/T30", 6, Some(30)),
+            ("HOTP/T30/6", 6, Some(30)),
+            ("HOTP/T30/7", 7, Some(30)),
+            ("HOTP/T30/8", 8, Some(30)),
+            ("HOTP/T60", 6, Some(60)),
+            ("HOTP/T60/8", 8, Some(60)),
+        ] {
+            let found = one(&format!("{kind} alice - {SECRET}")).unwrap();
+            let expected = match period {
+                Some(period) => Kind::Totp { period: Period::try_from(period).unwrap() },
+                None => Kind::Hotp,
+            };
+            assert_eq!((found.token.kind, u64::from(found.token.digits)), (expected, digits));
+            assert_eq!(found.state, TokenState::default());
+        }
+    }
+
+    #[test]
+    fn what_the_last_login_left_is_spent() {
+        let found =
+            one(&format!("HOTP\talice\t-\t{SECRET}\t4\t338314\t2009-12-07T23:23:49L")).unwrap();
+        assert_eq!(found.state.next, Step(5), "the code of counter 4 is spent");
+        let found = one(&format!("HOTP alice - {SECRET} 4")).unwrap();
+        assert_eq!(found.state.next, Step(4), "none has been used yet");
+        let found =
+            one(&format!("HOTP/T30 alice - {SECRET} -2 000000 1970-01-01T01:00:00L")).unwrap();
+        assert_eq!(found.state, TokenState { next: Step(119), drift: -2, resync: Step(0) });
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        let line = format!("HOTP/T30 alice - {SECRET} 0 000000 1970-01-01T01:00:00L");
+        let there = parse(&line, &zone).unwrap().pop().unwrap().found.unwrap();
+        assert_eq!(there.state.next, Step(1), "the time is local");
+    }
+
+    #[test]
+    fn passwords_are_reported_and_not_quoted() {
+        for (password, reported) in [("-", false), ("+", false), ("hunter2", true)] {
+            let found = one(&format!("HOTP alice {password} {SECRET}")).unwrap();
+            assert_eq!(!found.left.is_empty(), reported, "{password}");
+            assert!(!found.left.join(" ").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn comments_and_blank_lines_are_skipped_and_lines_keep_their_numbers() {
+        let text = format!("# users\n\n  \nHOTP alice - {SECRET}\r\nHOTP/T5 bob - {SECRET}\n");
+        let all = parse(&text, &TimeZone::UTC).unwrap();
+        assert_eq!(all.len(), 2);
+        let error = all[1].found.as_ref().unwrap_err().to_string();
+        assert!(error.starts_with("line 5: a period of 5 s"), "{error}");
+    }
+
+    #[test]
+    fn a_line_that_is_no_good_fails_its_user_and_quotes_no_secret() {
+        for (line, what) in [
+            (format!("TOTP alice - {SECRET}"), "unknown type"),
+            (format!("HOTP/T30/9 alice - {SECRET}"), "9 digits"),
+            (format!("HOTP/X alice - {SECRET}"), "unknown type"),
+            (format!("HOTP/E/6/7 alice - {SECRET}"), "unknown type"),
+            ("HOTP alice".to_owned(), "password is missing"),
+            ("HOTP alice -".to_owned(), "secret is missing"),
+            ("HOTP alice - 00".to_owned(), "8 bits"),
+            (format!("HOTP alice - {SECRET}9"), "not hexadecimal"),
+            (format!("HOTP alice - {SECRET} x"), "not a number"),
+            (format!("HOTP alice - {SECRET} 4 000000"), "time of the last login is missing"),
+            (format!("HOTP/T30 alice - {SECRET} 0"), "are missing"),
+            (format!("HOTP/T30 alice - {SECRET} 0 000000 yesterday"), "YYYY"),
+            (format!("HOTP alice - {SECRET} 0 0 2009-12-07T23:23:49L 8"), "more than 7"),
+        ] {
+            let error = one(&line).unwrap_err().to_string();
+            assert!(error.contains(what), "{line}: {error}");
+            assert!(!error.contains("3132"), "{error}");
+        }
+        assert!(parse("HOTP\n", &TimeZone::UTC).unwrap_err().to_string().contains("no user"));
+    }
+}

@@ -1,0 +1,330 @@
+//! What changes an account, each with the store that it starts from, and what it may
+//! make of it: nothing, or all of what it is for. The campaigns against killing, power
+//! cuts and failing disks all hold these operations to it.
+
+use pam_onetime::account::{Account, Phase, State, Timestamp, TokenId};
+
+use crate::common::{
+    ALICE_PASSWORD, Answers, Client, Event, Finished, TotpOptions, World, code_at, enable, finish,
+    hasty, hotp_code, secret,
+};
+use crate::snapshot::{Opened, STORE, Snapshot, USERS};
+
+/// What the clock says at logins.
+pub(crate) const NOW: u64 = 1_800_000_000;
+/// When the code after that is due.
+const LATER: u64 = NOW + 30;
+
+pub(crate) const SUCCESS: i32 = 0;
+pub(crate) const AUTH_ERR: i32 = 7;
+pub(crate) const AUTHINFO_UNAVAIL: i32 = 9;
+
+pub(crate) struct Operation {
+    pub(crate) name: &'static str,
+    /// The store that it starts from.
+    pub(crate) before: Snapshot,
+    pub(crate) program: Vec<String>,
+    pub(crate) input: String,
+    /// What it says when it has been done.
+    pub(crate) told: &'static str,
+    /// Whom it is about.
+    users: &'static [&'static str],
+    /// Whether that is what it makes of an account.
+    makes: fn(Option<&Account>, Option<&Account>) -> bool,
+    /// The code that it spends.
+    code: Option<String>,
+    /// Alice's next code, as long as she has her token.
+    later: Option<String>,
+}
+
+/// What has become of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Old,
+    New,
+}
+
+/// A world in which they can be run.
+pub(crate) fn place() -> World {
+    let world = hasty();
+    // Brings the program into the world.
+    drop(Client::new(&world, "sshd", "alice").command());
+    let line = |(user, digit): (&str, char)| {
+        format!("HOTP/T30\t{user}\t-\t{}\n", digit.to_string().repeat(40))
+    };
+    let file: String = USERS.into_iter().zip('1'..).map(line).collect();
+    world.write("/root/users.oath", file.as_bytes(), 0o600);
+    world
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<Operation> {
+    let world = place();
+    let tool = |arguments: &[&str]| {
+        ["onetimectl"].iter().chain(arguments).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let nobody = Snapshot::of(&world);
+    let totp = enable(&world, "alice");
+    let code = |time| code_at(&totp, TotpOptions::default(), time);
+    let pending = Snapshot::of(&world);
+    activate(&world, &code(NOW - 300), NOW - 300);
+    let active = Snapshot::of(&world);
+    world.onetimectl(&["enable", "alice", "--new-secret", "--kind", "hotp"]).ok();
+    let hotp = secret(&world, "alice");
+    activate(&world, &hotp_code(&hotp, 0, 6), NOW);
+    let counter = Snapshot::of(&world);
+
+    let change = |name, before: &Snapshot, arguments: &[&str], told, makes| Operation {
+        name,
+        before: before.clone(),
+        program: tool(arguments),
+        input: String::new(),
+        told,
+        users: &["alice"],
+        makes,
+        code: None,
+        later: (*before == active).then(|| code(LATER)),
+    };
+    let login = |name, before: &Snapshot, typed: String, later: String, told, makes| Operation {
+        name,
+        before: before.clone(),
+        program: client(&[]),
+        input: format!("{ALICE_PASSWORD}\n{typed}\n"),
+        told,
+        users: &["alice"],
+        makes,
+        code: (told == "result authenticate 0").then_some(typed),
+        later: Some(later),
+    };
+    let (admitted, refused) = ("result authenticate 0", "result authenticate 7");
+    let enabled = "alice: enabled;";
+    vec![
+        change(
+            "enable, the first of all",
+            &Snapshot::default(),
+            &["enable", "alice"],
+            enabled,
+            is_pending,
+        ),
+        change("enable", &nobody, &["enable", "alice"], enabled, is_pending),
+        change(
+            "enable --new-secret",
+            &active,
+            &["enable", "alice", "--new-secret"],
+            enabled,
+            is_pending,
+        ),
+        change("disable", &active, &["disable", "alice", "--yes"], "alice: disabled;", is_gone),
+        change("recovery", &active, &["recovery", "alice"], "alice: ", has_recovery_codes),
+        Operation {
+            users: &USERS,
+            ..change(
+                "import of three users",
+                &nobody,
+                &["import", "/root/users.oath"],
+                "3 imported",
+                is_imported,
+            )
+        },
+        login("login that activates", &pending, code(NOW), code(LATER), admitted, is_activated),
+        login("login with a code", &active, code(NOW), code(LATER), admitted, has_spent),
+        login(
+            "login with a counter's code",
+            &counter,
+            hotp_code(&hotp, 1, 6),
+            hotp_code(&hotp, 2, 6),
+            admitted,
+            has_spent,
+        ),
+        login(
+            "login with a wrong code",
+            &active,
+            code(NOW + 3600),
+            code(LATER),
+            refused,
+            has_counted,
+        ),
+    ]
+}
+
+impl Operation {
+    /// Runs it, without adversity; what there is then.
+    #[track_caller]
+    pub(crate) fn run(&self, world: &World) -> (Finished, Snapshot) {
+        self.before.put(world);
+        let (program, arguments) = self.program.split_first().expect("a program");
+        let run = finish(world.command(program).args(arguments), self.input.as_bytes());
+        (run, Snapshot::of(world))
+    }
+
+    /// Whether it is about a login.
+    pub(crate) fn is_login(&self) -> bool {
+        self.program.first().is_some_and(|program| program == "pam_client")
+    }
+
+    /// What has become of the accounts; an error if it is anything but what was
+    /// before or what was to be, if what was told has not been kept, if a code serves
+    /// twice, or if the user's next code does not.
+    pub(crate) fn outcome(&self, found: &Snapshot, told: bool) -> Result<Outcome, String> {
+        let (before, found) = (self.before.opened(), found.opened());
+        if !self.before.0.contains_key(STORE) && found.store.is_err() {
+            return self.no_store(found, told);
+        }
+        let mut outcome = Outcome::Old;
+        for user in USERS {
+            let (was, is) = (before.account(user).unwrap_or(None), found.account(user)?);
+            let changed = was != is;
+            if changed && !self.users.contains(&user) {
+                return Err(format!("{user} has become another"));
+            }
+            if changed && !(self.makes)(was.as_ref(), is.as_ref()) {
+                return Err(format!("{user} is neither the old account nor the new one: {is:?}"));
+            }
+            if told && !changed && self.users.contains(&user) {
+                return Err(format!("what was told of {user} is lost"));
+            }
+            if changed {
+                outcome = Outcome::New;
+            }
+        }
+        self.codes(&before, &found, outcome)?;
+        Ok(outcome)
+    }
+
+    /// Where there was no store, there may be none, or half of one, until it is told.
+    fn no_store(&self, mut found: Opened, told: bool) -> Result<Outcome, String> {
+        if told {
+            return Err(format!("what was told is lost: {:?}", found.store));
+        }
+        found.init()?;
+        match found.account("alice")? {
+            None => Ok(Outcome::Old),
+            Some(account) => Err(format!("an account that nobody was told of: {account:?}")),
+        }
+    }
+
+    fn codes(&self, before: &Opened, found: &Opened, outcome: Outcome) -> Result<(), String> {
+        if let Some(code) = &self.code {
+            let serves = found.serves("alice", code, NOW)?;
+            if serves != (outcome == Outcome::Old) {
+                return Err(format!("the code of an {outcome:?} account: {serves}"));
+            }
+            if found.serves("alice", code, NOW)? {
+                return Err("the code served twice".to_owned());
+            }
+        }
+        let generation =
+            |opened: &Opened| opened.account("alice").ok().flatten().map(|it| it.record.generation);
+        match &self.later {
+            Some(later) if generation(found) == generation(before) => {
+                let serves = found.serves("alice", later, LATER)?;
+                serves.then_some(()).ok_or_else(|| "the next code does not serve".to_owned())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Holds a real login against what the library makes of this store: a secret is
+    /// shown to a pending user, never to an active one, who gets in with a code alone.
+    #[track_caller]
+    pub(crate) fn log_in(&self, world: &World, found: &Snapshot, at: &str) {
+        found.put(world);
+        let opened = found.opened();
+        let client = || Client::new(world, "sshd", "alice").option(&format!("time={LATER}"));
+        let run = client().run(&Answers::new(&[ALICE_PASSWORD, ""]));
+        let dialogue = run.dialogue();
+        let prompts = dialogue.iter().filter(|event| matches!(event, Event::Prompt(_))).count();
+        let infos = dialogue.len() - prompts;
+        let account = match &opened.store {
+            Ok(_) => opened.account("alice").unwrap_or_else(|error| panic!("{at}: {error}")),
+            Err(_) => {
+                assert_eq!(run.result(), AUTHINFO_UNAVAIL, "{at}: {run:?}");
+                return;
+            }
+        };
+        let phase = account.as_ref().map(Account::phase);
+        let expected = match phase {
+            None => (SUCCESS, 1, 0),
+            Some(Phase::Pending) => (SUCCESS, 2, 1),
+            Some(Phase::Active { .. }) => (AUTH_ERR, 2, 0),
+        };
+        assert_eq!((run.result(), prompts, infos), expected, "{at}: {run:?}");
+        let token = self.before.opened().account("alice").unwrap_or(None);
+        let same =
+            token.zip(account).is_some_and(|(a, b)| a.record.generation == b.record.generation);
+        if let (Some(later), true) = (&self.later, same) {
+            let run = client().run(&Answers::new(&[ALICE_PASSWORD, later]));
+            assert_eq!(run.result(), SUCCESS, "{at}: {run:?}");
+        }
+    }
+}
+
+/// The words of `pam_client`, which [`Client`] brings into the world.
+pub(crate) fn client(options: &[&str]) -> Vec<String> {
+    let time = format!("time={NOW}");
+    let words = ["pam_client", "sshd", "alice", &time].into_iter().chain(options.iter().copied());
+    words.map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn activate(world: &World, code: &str, now: u64) {
+    let client = Client::new(world, "sshd", "alice").option(&format!("time={now}"));
+    assert_eq!(client.run(&Answers::new(&[ALICE_PASSWORD, code])).result(), SUCCESS);
+}
+
+// --- what an operation is for ---
+
+fn is_pending(was: Option<&Account>, is: Option<&Account>) -> bool {
+    is.is_some_and(|is| {
+        let issue = |account: &Account| (account.record.generation, account.record.tokens.clone());
+        let (generation, tokens) = issue(is);
+        let differs = was.map(issue).is_none_or(|old| old.0 != generation && old.1 != tokens);
+        differs && is.state == State::fresh(generation)
+    })
+}
+
+fn is_gone(_was: Option<&Account>, is: Option<&Account>) -> bool {
+    is.is_none()
+}
+
+fn has_recovery_codes(was: Option<&Account>, is: Option<&Account>) -> bool {
+    was.zip(is).is_some_and(|(was, is)| {
+        let mut record = was.record.clone();
+        record.recovery.clone_from(&is.record.recovery);
+        is.recovery_codes_left().is_some() && is.record == record && is.state == was.state
+    })
+}
+
+fn is_imported(was: Option<&Account>, is: Option<&Account>) -> bool {
+    was.is_none() && is.is_some_and(|is| matches!(is.phase(), Phase::Active { .. }))
+}
+
+fn is_activated(was: Option<&Account>, is: Option<&Account>) -> bool {
+    was.zip(is).is_some_and(|(was, is)| {
+        is.record == was.record
+            && was.state.activated_at.is_none()
+            && is.state.activated_at == Some(Timestamp(NOW))
+            && next(is) > next(was)
+    })
+}
+
+fn has_spent(was: Option<&Account>, is: Option<&Account>) -> bool {
+    was.zip(is).is_some_and(|(was, is)| {
+        is.record == was.record
+            && is.state.activated_at == was.state.activated_at
+            && is.state.last_login == Some(Timestamp(NOW))
+            && next(is) > next(was)
+    })
+}
+
+fn has_counted(was: Option<&Account>, is: Option<&Account>) -> bool {
+    was.zip(is).is_some_and(|(was, is)| {
+        let mut state = was.state;
+        (state.failures.count, state.failures.since) = (1, Timestamp(NOW));
+        is.record == was.record && is.state == state
+    })
+}
+
+fn next(account: &Account) -> u64 {
+    account.state.token(TokenId::FIRST).next.0
+}

@@ -1,0 +1,73 @@
+//! Supply chain: what stands in Cargo.lock is held against deny.toml, and each crate that
+//! is linked into the module is counted and named.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::common::{Figures, Finished, finish_within};
+
+/// A bound that a new dependency of the module has to argue with.
+const CRATES_LINKED: usize = 60;
+
+fn cargo(arguments: &[&str]) -> Finished {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    finish_within(cargo.args(arguments), b"", Duration::from_secs(300))
+}
+
+#[test]
+fn the_lock_file_is_committed_and_says_all() {
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest).with_extension("lock");
+        assert!(lock.exists(), "{}", lock.display());
+        let arguments = ["metadata", "--locked", "--format-version=1", "--manifest-path", manifest];
+        cargo(&arguments).ok();
+    }
+}
+
+/// Advisories are not looked up: the list of them comes from the network.
+#[test]
+fn licences_sources_and_versions_are_those_that_deny_toml_allows() {
+    for features in [&["--no-default-features"][..], &[]] {
+        let arguments = [&["deny", "--offline", "--locked"], features];
+        let check = ["check", "licenses", "bans", "sources"];
+        let checked = cargo(&[&arguments.concat()[..], &check].concat());
+        let text = checked.text();
+        assert!(checked.success(), "{text} ('make cargo-tools' brings cargo-deny)");
+        assert!(text.contains("bans ok, licenses ok, sources ok"), "{text}");
+    }
+}
+
+#[test]
+fn the_module_links_few_crates_and_each_one_is_known_by_name_and_version() {
+    let tree = [
+        "tree",
+        "--locked",
+        "--no-default-features",
+        "--edges=normal,no-proc-macro",
+        "--prefix=none",
+        "--format={p}|{l}",
+    ];
+    let tree = cargo(&tree).ok();
+    let line = |line: &str| {
+        let (package, licence) = line.trim_end_matches(" (*)").split_once('|')?;
+        let mut words = package.split(' ');
+        Some([words.next()?, words.next()?.trim_start_matches('v'), licence].map(str::to_owned))
+    };
+    let crates: BTreeSet<_> =
+        tree.lines().map(|it| line(it).unwrap_or_else(|| panic!("{it}"))).collect();
+    let names: BTreeSet<_> = crates.iter().map(|[name, ..]| name.as_str()).collect();
+    assert_eq!(names.len(), crates.len(), "one is linked in two versions: {crates:?}");
+    assert!(names.contains("pam-bindings") && crates.len() <= CRATES_LINKED, "{crates:?}");
+    for only_the_tools in ["clap", "anyhow", "serde_json", "png", "jiff"] {
+        assert!(!names.contains(only_the_tools), "{only_the_tools} is linked into the module");
+    }
+    let mut figures = Figures::new("supply_chain", &["crate", "version", "licence"]);
+    for [name, version, licence] in &crates {
+        figures.row(&[name, version, licence]);
+    }
+    figures.row(&[&format!("{} crates in all", crates.len()), &"", &""]);
+    figures.publish();
+}

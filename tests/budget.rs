@@ -1,0 +1,51 @@
+//! A login does not become dearer unnoticed. Time depends on machine and hour;
+//! instructions, counted by callgrind, hardly do. `make bench` measures the rest.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test fails by panicking"
+)]
+#![allow(dead_code, reason = "make bench uses all of field and count")]
+
+mod common;
+#[path = "../benches/side_by_side/count.rs"]
+mod count;
+#[path = "../benches/side_by_side/field.rs"]
+mod field;
+
+use field::{Field, OURS, PERMIT};
+use serde::Deserialize;
+
+/// budget.toml.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Budget {
+    instructions: f64,
+    tolerance_percent: f64,
+}
+
+#[test]
+fn a_login_stays_within_its_budget_of_instructions() {
+    let budget: Budget = toml::from_str(include_str!("budget.toml")).expect("a budget");
+    let field = Field::new();
+    field.populate(1);
+    let [ours, permit] = [format!("{OURS}-1:0:1"), format!("{PERMIT}:0:1")]
+        .map(|service| count::instructions(&field, &service));
+    let cost = ours - permit;
+    let share = cost / budget.instructions * 100.0;
+    println!("{cost:.0} instructions beyond pam_permit's {permit:.0}: {share:.1} % of the budget");
+    assert!(permit > 1000.0, "something was counted");
+    assert!(
+        share <= 100.0 + budget.tolerance_percent,
+        "a login takes {cost:.0} instructions more than with pam_permit, {share:.1} % of what tests/budget.toml permits"
+    );
+}
