@@ -13,7 +13,7 @@ const SHORT: f64 = 15.0;
 
 #[test]
 fn no_comparison_takes_longer_for_a_guess_that_is_nearly_right() {
-    let measurements = extent(60_000, 3_000_000).to_string();
+    let measurements = extent(60_000, 2_000_000).to_string();
     let mut command = Command::new(constant_time_path());
     let told = finish_within(command.arg(&measurements), b"", Duration::from_secs(600)).ok();
     let mut figures = Figures::new(
