@@ -10,6 +10,8 @@ mod limits;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use subtle::ConstantTimeEq;
+
 use crate::account::{Account, Phase, Record, State, Timestamp};
 use crate::code::{Code, RecoveryCode};
 use crate::config::{AtLogin, Config, Missing};
@@ -279,7 +281,8 @@ fn exemption(
     // No longer than the configuration says now, whatever it said then.
     let latest = now.plus(seconds);
     let remembered = |until: Timestamp| *now < until && until <= latest;
-    let known = state.hosts.iter().any(|host| host.key == key && remembered(host.until));
+    let known =
+        state.hosts.iter().any(|host| bool::from(host.key.ct_eq(&key)) && remembered(host.until));
     known.then_some(Exemption::RememberedHost)
 }
 

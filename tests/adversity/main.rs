@@ -32,3 +32,4 @@ mod power_cut;
 mod sanitizers;
 mod snapshot;
 mod supply_chain;
+mod timing;

@@ -132,6 +132,15 @@ pub fn example_path(name: &str) -> PathBuf {
     path.clone()
 }
 
+/// `examples/constant_time.rs`, optimized as the module is.
+pub fn constant_time_path() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let how = ["build", "--release", "--example=constant_time"];
+        build(&how, "release/examples/constant_time")
+    })
+}
+
 /// `examples/pam_measured.rs`, optimised if its caller is.
 pub fn measured_path() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
