@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Mode, OFlags, linkat};
 
-use crate::common::{World, conf, enable, finish, finish_within, install, measured_path};
+use crate::common::{World, conf, enable, example_path, finish, finish_within, install};
 
 /// No login at all: what the measuring process itself costs.
 pub const NONE: &str = "none";
@@ -104,7 +104,8 @@ impl Field {
         let world = World::new();
         install(&world);
         // By another process: a descriptor of ours, open for writing, might be inherited.
-        finish(Command::new("cp").arg(measured_path()).arg(world.path(HOST)), b"").ok();
+        finish(Command::new("cp").arg(example_path("pam_measured")).arg(world.path(HOST)), b"")
+            .ok();
         let mut passwd = world.read_text("/etc/passwd");
         for number in 0..USERS {
             let uid = FIRST_UID + number;

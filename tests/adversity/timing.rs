@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common::{Figures, constant_time_path, extent, finish_within, long};
+use crate::common::{Figures, extent, finish_within, long, optimised_example_path};
 
 /// The threshold of Welch's t-test in the literature. In the short form, on a machine
 /// that does other things too, only a gross difference fails.
@@ -14,7 +14,7 @@ const SHORT: f64 = 15.0;
 #[test]
 fn no_comparison_takes_longer_for_a_guess_that_is_nearly_right() {
     let measurements = extent(60_000, 2_000_000).to_string();
-    let mut command = Command::new(constant_time_path());
+    let mut command = Command::new(optimised_example_path("constant_time"));
     let told = finish_within(command.arg(&measurements), b"", Duration::from_secs(600)).ok();
     let mut figures = Figures::new(
         "timing",

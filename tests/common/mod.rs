@@ -122,35 +122,23 @@ pub fn module_path() -> &'static Path {
     BUILT.get_or_init(|| build(&["module", "--locked"], "module/libpam_onetime.so"))
 }
 
-/// A program of `examples/`; cargo builds what is not built already.
+/// A program of `examples/`, optimised if its caller is; cargo builds what is not built.
 pub fn example_path(name: &str) -> PathBuf {
+    if cfg!(debug_assertions) { example_of("debug", name) } else { optimised_example_path(name) }
+}
+
+/// A program of `examples/`, optimised as the module is.
+pub fn optimised_example_path(name: &str) -> PathBuf {
+    example_of("release", name)
+}
+
+fn example_of(directory: &str, name: &str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = built
-        .entry(name.to_owned())
-        .or_insert_with(|| build(&["build", "--example", name], &format!("debug/examples/{name}")));
-    path.clone()
-}
-
-/// `examples/constant_time.rs`, optimized as the module is.
-pub fn constant_time_path() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let how = ["build", "--release", "--example=constant_time"];
-        build(&how, "release/examples/constant_time")
-    })
-}
-
-/// `examples/pam_measured.rs`, optimised if its caller is.
-pub fn measured_path() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| match cfg!(debug_assertions) {
-        true => example_path("pam_measured"),
-        false => build(
-            &["build", "--release", "--example", "pam_measured"],
-            "release/examples/pam_measured",
-        ),
-    })
+    let product = format!("{directory}/examples/{name}");
+    let profile = if directory == "debug" { "dev" } else { directory };
+    let make = || build(&["build", "--profile", profile, "--example", name], &product);
+    built.entry(product.clone()).or_insert_with(make).clone()
 }
 
 fn build(how: &[&str], product: &str) -> PathBuf {
