@@ -28,6 +28,7 @@ mod leaks;
 mod load;
 mod mutants;
 mod operations;
+mod oracle;
 mod power_cut;
 mod sanitizers;
 mod snapshot;
