@@ -97,7 +97,9 @@ fn kill(operation: &Operation) -> Tally {
 }
 
 fn points(world: &World, operation: &Operation) -> Vec<Point> {
-    let all = Point::all(world, operation, Calls::All);
+    let mut all = Point::all(world, operation, Calls::All);
+    // The call that starts it: strace injects nothing there.
+    all.retain(|point| point.kind != "execve");
     if long() {
         return all;
     }

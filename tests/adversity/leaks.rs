@@ -119,11 +119,14 @@ impl Needles {
             let bits = qrcode::bits::encode_auto(uri.as_bytes(), EcLevel::L);
             bits.expect("it was a QR code").into_bytes()
         };
-        // The beginning is that of every URI, the end is padding (ISO/IEC 18004, 7.4.10).
+        // What is around the secret is that of every URI, the end is padding (ISO/IEC
+        // 18004, 7.4.10).
         let other = bits(&uri.replace(secret, &"A".repeat(secret.len())));
+        let around = uri.replace(secret, "\0");
+        let is_of = |all: &[u8], piece| all.windows(PIECE).any(|other| other == piece);
         let is_padding = |piece: &[u8]| piece.iter().all(|byte| [0xEC, 0x11].contains(byte));
         for piece in bits(&uri).windows(PIECE) {
-            if !is_padding(piece) && !other.windows(PIECE).any(|other| other == piece) {
+            if !is_padding(piece) && !is_of(&other, piece) && !is_of(around.as_bytes(), piece) {
                 self.piece("QR code", piece);
             }
         }
