@@ -15,7 +15,7 @@ TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 BUILD_PACKAGES = gcc libc6-dev libpam0g-dev
 TEST_PACKAGES  = pamtester oathtool zbar-tools openssh-server openssh-client \
                  sudo login util-linux bsdutils mount strace mandoc binutils \
-                 libpam-google-authenticator libpam-oath pskctool valgrind g++
+                 libpam-google-authenticator libpam-oath pskctool valgrind g++ e2fsprogs
 
 # What cargo installs, and in which version it is known to work.
 CARGO_TOOLS    = cargo-deny@0.20.2 cargo-fuzz@0.13.2 cargo-mutants@27.1.0

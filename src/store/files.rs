@@ -11,6 +11,7 @@ use rustix::fs::{
     unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use tempfile::{NamedTempFile, TempPath};
 use zeroize::Zeroizing;
 
@@ -463,7 +464,8 @@ impl Store {
 
     /// Makes the file one that holds `state` and nothing else.
     fn rewrite_state(&self, user: &UserName, file: &File, state: &State) -> Result<(), StoreError> {
-        file.set_len(FILE_BYTES as u64)
+        within_limit(0, FILE_BYTES)
+            .and_then(|()| file.set_len(FILE_BYTES as u64))
             .map_err(io_error(&self.state.path.join(self.file_name(user)?), "resize"))?;
         self.write_state(user, file, 0, &slots::new_file(state))
     }
@@ -476,7 +478,8 @@ impl Store {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
-        file.write_all_at(bytes, offset)
+        within_limit(offset, bytes.len())
+            .and_then(|()| file.write_all_at(bytes, offset))
             .and_then(|()| file.sync_data())
             .map_err(io_error(&self.state.path.join(self.file_name(user)?), "write"))
     }
@@ -601,6 +604,16 @@ fn temporary(name: &str) -> String {
     format!("{TEMPORARY}{name}")
 }
 
+/// Beyond its limit on the size of files the kernel does not let a process write,
+/// but ends it (SIGXFSZ). The process is the application's: an error instead.
+fn within_limit(offset: u64, length: usize) -> io::Result<()> {
+    let end = offset.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if end > limit => Err(Errno::FBIG.into()),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Replaces a file whole: a temporary file in the same directory, fsync,
 /// rename, fsync of the directory. The caller holds a lock, so a temporary
 /// file that is there was left behind by who was killed.
@@ -608,8 +621,9 @@ fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
     let path = dir.path.join(name);
     let temporary = temporary(name);
     unlink(dir, &temporary)?;
+    within_limit(0, text.len()).map_err(io_error(&path, "write"))?;
     let mut file = new_file(dir, &temporary).map_err(io_error(&path, "write"))?;
-    file.write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
+    file.as_file_mut().write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
     file.as_file().sync_all().map_err(io_error(&path, "sync"))?;
     file.persist(&path).map_err(|error| io_error(&path, "replace")(error.error))?;
     dir.sync()

@@ -21,6 +21,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
+use rustix::io::Errno;
 
 use crate::account::{Uid, UserName};
 
@@ -97,7 +98,7 @@ pub enum StoreError {
     #[error("{0}: the name is too long for a file name")]
     Name(UserName),
     /// The system's own error.
-    #[error("{path}: cannot {what}: {error}")]
+    #[error("{path}: cannot {what}: {error}{}", remedy(error))]
     Io {
         /// Which.
         path: PathBuf,
@@ -106,6 +107,19 @@ pub enum StoreError {
         /// What came of it.
         error: io::Error,
     },
+}
+
+/// What to do about it, where the system's error tells.
+fn remedy(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC) => " (make room on its file system)",
+        Some(Errno::DQUOT) => " (raise root's quota on its file system)",
+        Some(Errno::ROFS) => " (remount its file system read-write; dmesg may say why it is not)",
+        Some(Errno::IO) => " (look at the disk: dmesg)",
+        Some(Errno::FBIG) => " (the process may not write such files: ulimit -f)",
+        Some(Errno::MFILE) => " (the process may not open more files: ulimit -n)",
+        Some(_) | None => "",
+    }
 }
 
 /// What makes a file or directory unsafe.

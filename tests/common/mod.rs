@@ -85,8 +85,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("strace", "strace"),
     ("valgrind", "valgrind"),
     ("zbarimg", "zbar-tools"),
-    ("strace", "strace"),
-    ("valgrind", "valgrind"),
+    ("mkfs.ext4", "e2fsprogs"),
 ];
 
 /// Where programs are looked for, by us and in a world.

@@ -91,6 +91,10 @@ impl Sink {
         self.0.lock().clone()
     }
 
+    pub(super) fn forget(&self) {
+        self.0.lock().clear();
+    }
+
     #[track_caller]
     pub(super) fn wait_for(
         &self,

@@ -234,6 +234,11 @@ impl World {
         self.sink.lines()
     }
 
+    /// From now on, only what comes from now on.
+    pub fn forget_syslog(&self) {
+        self.sink.forget();
+    }
+
     /// The first line that is as wanted, be it there already or still to come.
     #[track_caller]
     pub fn wait_for_syslog(

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use pam_onetime::account::UserName;
 use pam_onetime::config::Config;
-use pam_onetime::store::{Store, read_config};
+use pam_onetime::store::{Store, StoreError, read_config};
 use pam_onetime::system::Person;
 
 use crate::cli::Cli;
@@ -36,6 +36,15 @@ impl Context {
         Path::new(&self.config.store.dir)
     }
 
+    /// Whether there is anything where the store should be.
+    pub(crate) fn dir_exists(&self) -> Result<bool, StoreError> {
+        let dir = self.dir();
+        dir.try_exists().map_err(|error| {
+            let (path, what) = (dir.to_owned(), "examine");
+            StoreError::Io { path, what, error }
+        })
+    }
+
     pub(crate) fn store(&self) -> anyhow::Result<Store> {
         Ok(Store::open(self.dir(), Store::ROOT)?)
     }
@@ -44,11 +53,7 @@ impl Context {
     /// is not: perhaps it is a mount point whose store is not mounted, and a
     /// second store below it would let everybody in when it is not.
     pub(crate) fn open_or_make(&self) -> anyhow::Result<Store> {
-        if self.dir().try_exists()? {
-            self.store()
-        } else {
-            Ok(Store::init(self.dir(), Store::ROOT)?)
-        }
+        if self.dir_exists()? { self.store() } else { Ok(Store::init(self.dir(), Store::ROOT)?) }
     }
 }
 

@@ -339,7 +339,7 @@ struct Importer<'a> {
 
 impl<'a> Importer<'a> {
     fn new(context: &'a Context, options: &'a ImportOptions) -> anyhow::Result<Self> {
-        let store = match options.dry_run && !context.dir().try_exists()? {
+        let store = match options.dry_run && !context.dir_exists()? {
             true => None,
             false if options.dry_run => Some(context.store()?),
             false => Some(context.open_or_make()?),
