@@ -6,20 +6,25 @@ use std::os::unix::process::ExitStatusExt;
 use std::thread;
 
 use crate::common::{
-    ALICE_PASSWORD, Answers, Client, Figures, Finished, PATIENCE, World, extent, finish, hasty,
-    hotp_code, long, secret,
+    ALICE_PASSWORD, Answers, BOB_PASSWORD, Client, Figures, Finished, PATIENCE, World, extent,
+    finish, hasty, hotp_code, long, secret,
 };
-use crate::inject::{Calls, Point};
-use crate::operations::{self, AUTHINFO_UNAVAIL, Operation, Outcome, SUCCESS};
+use crate::inject::{Calls, Lasting, Point};
+use crate::operations::{self, AUTH_ERR, AUTHINFO_UNAVAIL, Operation, Outcome, SUCCESS};
 use crate::snapshot::Snapshot;
 
-/// What a disk says, and in which words the C library tells it.
-const ERRORS: [(&str, &str); 4] = [
-    ("ENOSPC", "No space left on device"),
-    ("EDQUOT", "Disk quota exceeded"),
-    ("EROFS", "Read-only file system"),
-    ("EIO", "Input/output error"),
+/// What a disk says, in which words it is told, and what to do about it.
+const ERRORS: [(&str, &str, &str); 4] = [
+    ("ENOSPC", "No space left on device", "make room"),
+    ("EDQUOT", "Disk quota exceeded", "raise root's quota"),
+    ("EROFS", "Read-only file system", "remount"),
+    ("EIO", "Input/output error", "dmesg"),
 ];
+
+const STORE: &str = "/var/lib/onetime";
+
+/// What a shell makes of a program that SIGXFSZ (25) has ended.
+const ENDED_BY_SIGXFSZ: i32 = 128 + 25;
 
 /// How it went with one operation.
 #[derive(Default)]
@@ -28,7 +33,7 @@ struct Tally {
     old: usize,
     new: usize,
     done_all_the_same: usize,
-    killed: usize,
+    ended: usize,
     wrong: Vec<String>,
 }
 
@@ -45,17 +50,47 @@ impl Tally {
         }
         if told {
             self.done_all_the_same += 1;
-        } else if run.status.signal().is_some() {
-            self.killed += 1;
+        } else if was_ended(run) {
+            self.ended += 1;
+            self.wrong.push(format!("{at}: it was ended by {}: {}", run.status, run.text()));
         } else if operation.is_login() {
-            // Somebody without a password is refused otherwise.
             if run.stdout.contains("result authenticate 0") {
                 self.wrong.push(format!("{at}: admitted: {}", run.text()));
             }
-        } else if run.success() || run.stderr.is_empty() {
+        } else if run.success() || run.text().is_empty() {
             self.wrong.push(format!("{at}: no word of it: {}", run.text()));
         }
     }
+
+    /// Where the operation has not been done, it, or the log for a login, must say
+    /// what is wrong, where, and what to do about it.
+    fn judge_words(
+        &mut self,
+        world: &World,
+        operation: &Operation,
+        run: &Finished,
+        words: &[&str],
+        at: &str,
+    ) {
+        if run.stdout.contains(operation.told) || was_ended(run) {
+            return;
+        }
+        let said = if operation.is_login() {
+            if !run.stdout.contains(&format!("result authenticate {AUTHINFO_UNAVAIL}")) {
+                self.wrong.push(format!("{at}: {}", run.text()));
+            }
+            world.wait_for_syslog(|line| line.text.contains("outcome=failed"), PATIENCE).text
+        } else {
+            run.text()
+        };
+        if !words.iter().chain(&[STORE]).all(|word| said.contains(word)) {
+            self.wrong.push(format!("{at}: {words:?} are not in: {said}"));
+        }
+    }
+}
+
+fn was_ended(run: &Finished) -> bool {
+    run.status.signal().is_some() || run.status.code() == Some(ENDED_BY_SIGXFSZ)
 }
 
 #[test]
@@ -65,26 +100,40 @@ fn whatever_the_disk_refuses_an_operation_is_done_or_not_done_and_says_which() {
         let mut points = Point::all(world, operation, Calls::OnStore);
         points.retain(|point| point.kind != "close");
         for (point, turn) in points.into_iter().zip(0..) {
-            for (index, (error, words)) in ERRORS.iter().enumerate() {
-                if !long() && index != turn % ERRORS.len() {
-                    continue;
+            let chosen = |index| long() || index == turn % (2 * ERRORS.len());
+            for (index, (error, words, remedy)) in ERRORS.iter().chain(&ERRORS).enumerate() {
+                if chosen(index) {
+                    let lasting =
+                        if index < ERRORS.len() { Lasting::Once } else { Lasting::FromThenOn };
+                    let fault = format!("error={error}");
+                    refuse(world, operation, tally, (&point, &fault, lasting), &[words, remedy]);
                 }
-                let at = format!("{error} at {} {}", point.kind, point.nth);
-                let Some(run) = point.run(world, operation, &format!("error={error}")) else {
-                    tally.wrong.push(format!("{at}: not reached"));
-                    continue;
-                };
-                tally.judge(world, operation, &run, &at);
-                let refused = !run.stdout.contains(operation.told);
-                if refused && operation.is_login() {
-                    let line = world.wait_for_syslog(|line| line.text.contains(words), PATIENCE);
-                    assert!(line.text.contains("/var/lib/onetime"), "{at}: {}", line.text);
-                } else if refused && !run.stderr.contains(words) {
-                    tally.wrong.push(format!("{at}: {}", run.text()));
-                }
+            }
+            // A write that takes nothing and says so.
+            if point.kind.contains("write") {
+                let fault = (&point, "retval=0", Lasting::FromThenOn);
+                refuse(world, operation, tally, fault, &["failed to write whole buffer"]);
             }
         }
     });
+}
+
+fn refuse(
+    world: &World,
+    operation: &Operation,
+    tally: &mut Tally,
+    (point, fault, lasting): (&Point, &str, Lasting),
+    words: &[&str],
+) {
+    let at = format!("{fault} at {} {}, {lasting:?}", point.kind, point.nth);
+    world.forget_syslog();
+    match point.run(world, operation, fault, lasting) {
+        None => tally.wrong.push(format!("{at}: not reached")),
+        Some(run) => {
+            tally.judge(world, operation, &run, &at);
+            tally.judge_words(world, operation, &run, words, &at);
+        }
+    }
 }
 
 #[test]
@@ -95,10 +144,16 @@ fn a_host_whose_files_may_not_grow_or_be_opened_admits_nobody_whose_code_is_not_
         let limits = limits.chain((3..extent(10, 20)).map(|files| format!("--nofile={files}")));
         for limit in limits {
             operation.before.put(world);
-            let mut prlimit = world.command("prlimit");
-            let run = prlimit.arg(&limit).args(&operation.program);
-            let run = finish(run, operation.input.as_bytes());
+            world.forget_syslog();
+            // What it says goes through a pipe: a file would have the limit too.
+            let mut bash = world.command("bash");
+            bash.args(["-o", "pipefail", "-c", "prlimit \"$@\" 2>&1 | cat", "limited", &limit]);
+            let run = finish(bash.args(&operation.program), operation.input.as_bytes());
             tally.judge(world, operation, &run, &limit);
+            if limit.starts_with("--fsize") {
+                let words = ["File too large", "ulimit -f"];
+                tally.judge_words(world, operation, &run, &words, &limit);
+            }
         }
     });
 }
@@ -123,13 +178,13 @@ fn campaign(name: &'static str, run: impl Fn(&World, &Operation, &mut Tally) + S
         "old account",
         "new account",
         "done all the same",
-        "host killed by SIGXFSZ",
+        "ended by SIGXFSZ",
         "wrong",
     ];
     let mut figures = Figures::new(name, &columns);
     for (operation, tally) in operations.iter().zip(&tallies) {
-        let Tally { faults, old, new, done_all_the_same, killed, wrong } = tally;
-        figures.row(&[&operation.name, faults, old, new, done_all_the_same, killed, &wrong.len()]);
+        let Tally { faults, old, new, done_all_the_same, ended, wrong } = tally;
+        figures.row(&[&operation.name, faults, old, new, done_all_the_same, ended, &wrong.len()]);
     }
     figures.publish();
     for (Operation { name, .. }, tally) in operations.iter().zip(tallies) {
@@ -138,52 +193,98 @@ fn campaign(name: &'static str, run: impl Fn(&World, &Operation, &mut Tally) + S
     }
 }
 
-/// An ext4 of a few megabytes in the place of the store, and what fills it up.
-const FULL: &str = "
-    truncate -s 4M /run/disk
-    mkfs.ext4 -q -O ^has_journal -m 0 /run/disk
-    for number in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
-        [ -e /dev/loop$number ] || mknod /dev/loop$number b 7 $number
-    done
-    [ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237
-    mount -o loop /run/disk /var/lib/onetime
-    chmod 700 /var/lib/onetime
-    rmdir /var/lib/onetime/lost+found
+/// A small file system in the place of the store.
+const SYSTEMS: [(&str, &str); 3] = [
+    ("tmpfs", "mount -t tmpfs -o size=256k,mode=700 tmpfs /var/lib/onetime"),
+    ("ext4", "mkfs.ext4 -q -m 0 /run/disk; mount -o loop /run/disk /var/lib/onetime"),
+    (
+        "ext4 without journal",
+        "mkfs.ext4 -q -m 0 -O ^has_journal /run/disk; mount -o loop /run/disk /var/lib/onetime",
+    ),
+];
+
+/// What comes before it: loop devices are not in a world.
+const PREPARE: &str = "
+    mkdir -m 700 /var/lib/onetime
+    truncate -s 8M /run/disk
+    mknod /dev/loop-control c 10 237
+    for number in $(seq 0 31); do mknod /dev/loop$number b 7 $number; done
+";
+
+/// Fills it up, down to the last block.
+const FILL: &str = "
+    umask 077; cd /var/lib/onetime
+    dd if=/dev/zero of=filler bs=4096 status=none || dd if=/dev/zero of=rest bs=1 status=none || sync
+    test $(df --output=avail . | tail -1) = 0
 ";
 
 #[test]
-fn on_a_full_disk_logins_go_on_and_each_code_serves_once() {
-    let world = hasty();
-    world.remove("/var/lib/onetime");
-    world.run("mkdir", &["-m", "700", "/var/lib/onetime"]).ok();
-    world.run("sh", &["-euc", FULL]).ok();
-    world.onetimectl(&["init"]).ok();
-    world.onetimectl(&["enable", "alice", "--kind", "hotp"]).ok();
-    let fill = "dd if=/dev/zero of=/var/lib/onetime/filler bs=512 status=none; sync";
-    let filled = world.run("sh", &["-c", fill]);
-    assert!(filled.stderr.contains("No space left on device"), "{}", filled.text());
-
-    let refused = world.onetimectl(&["enable", "bob"]);
-    assert!(!refused.success() && refused.stderr.contains("No space left"), "{}", refused.text());
-    let secret = secret(&world, "alice");
-    let login = |counter| {
-        let answers = Answers::new(&[ALICE_PASSWORD, &hotp_code(&secret, counter, 6)]);
-        Client::new(&world, "sshd", "alice").run(&answers).result()
-    };
-    let logins = extent(20, 200);
-    for counter in 0..logins {
-        assert_eq!(login(counter), SUCCESS, "counter {counter}");
-        assert_ne!(login(counter), SUCCESS, "counter {counter} again");
+fn on_a_full_disk_logins_go_on_and_each_code_serves_once_and_on_a_read_only_one_nobody_gets_in() {
+    let columns =
+        ["file system", "logins while full", "succeeded", "codes tried again", "succeeded again"];
+    let mut figures = Figures::new("full", &columns);
+    for (name, mount) in SYSTEMS {
+        let (logins, again) = full(name, mount);
+        let asked = extent(20, 200);
+        figures.row(&[&name, &asked, &logins, &asked, &again]);
+        assert_eq!((logins, again), (asked, 0), "{name}");
     }
-    let mut figures =
-        Figures::new("full", &["logins on a full ext4", "succeeded", "replays refused"]);
-    figures.row(&[&(2 * logins), &logins, &logins]);
     figures.publish();
+}
 
-    world.run("mount", &["-o", "remount,ro", "/var/lib/onetime"]).ok();
-    assert_eq!(login(logins), AUTHINFO_UNAVAIL);
-    world.wait_for_syslog(|line| line.text.contains("Read-only file system"), PATIENCE);
-    world.run("mount", &["-o", "remount,rw", "/var/lib/onetime"]).ok();
-    assert_eq!(login(logins), SUCCESS);
-    world.run("umount", &["/var/lib/onetime"]).ok();
+/// How many logins succeeded on a full disk, and how many with a code that had served.
+fn full(name: &str, mount: &str) -> (u64, u64) {
+    let world = hasty();
+    world.remove(STORE);
+    world.run("sh", &["-euc", &format!("{PREPARE}{mount}; chmod 700 /var/lib/onetime")]).ok();
+    world.run("sh", &["-c", "rmdir /var/lib/onetime/lost+found; onetimectl init"]).ok();
+    world.onetimectl(&["enable", "alice", "--kind", "hotp"]).ok();
+    world.onetimectl(&["enable", "bob", "--kind", "hotp"]).ok();
+    let [alice, bob] = ["alice", "bob"].map(|user| secret(&world, user));
+    world.run("sh", &["-euc", FILL]).ok();
+    let login = |user, password, code: &str| {
+        Client::new(&world, "sshd", user).run(&Answers::new(&[password, code])).result()
+    };
+    let alice_with =
+        |counter| login("alice", ALICE_PASSWORD, &hotp_code(&alice, counter, 6)) == SUCCESS;
+
+    // Activates, a wrong code is counted, and who is pending may stay so.
+    assert!(alice_with(0), "{name}");
+    assert_eq!(login("alice", ALICE_PASSWORD, "000000"), AUTH_ERR, "{name}");
+    let failures = world.onetimectl(&["--json", "status", "alice"]).ok();
+    assert!(failures.contains("\"failures\": 1"), "{name}: {failures}");
+    assert_eq!(login("bob", BOB_PASSWORD, ""), SUCCESS, "{name}");
+
+    let (mut succeeded, mut again) = (0, 0);
+    for counter in 1..=extent(20, 200) {
+        succeeded += u64::from(alice_with(counter));
+        again += u64::from(alice_with(counter));
+    }
+    let next = extent(20, 200) + 1;
+
+    // What needs room fails, says so, and loses nothing.
+    for arguments in [&["enable", "carol"][..], &["enable", "alice", "--new-secret"]] {
+        let refused = world.onetimectl(arguments);
+        let says = refused.stderr.contains("No space left on device (os error 28) (make room");
+        assert!(!refused.success() && says, "{name}: {}", refused.text());
+    }
+    assert_eq!(secret(&world, "alice"), alice, "{name}");
+    assert!(Snapshot::of(&world).left_behind().next().is_none(), "{name}");
+    assert_eq!(login("carol", crate::common::CAROL_PASSWORD, ""), SUCCESS, "{name}: not enabled");
+
+    let remount = |how: &str| world.run("mount", &["-o", &format!("remount,{how}"), STORE]).ok();
+    remount("ro");
+    world.forget_syslog();
+    for code in [&hotp_code(&alice, next, 6), "000000", ""] {
+        assert_eq!(login("alice", ALICE_PASSWORD, code), AUTHINFO_UNAVAIL, "{name}");
+    }
+    assert_eq!(login("bob", BOB_PASSWORD, &hotp_code(&bob, 0, 6)), AUTHINFO_UNAVAIL, "{name}");
+    let words = ["outcome=failed", "state/alice", "Read-only file system", "remount"];
+    world.wait_for_syslog(|line| words.iter().all(|word| line.text.contains(word)), PATIENCE);
+    remount("rw");
+    assert!(alice_with(next), "{name}: it was not spent");
+    world.onetimectl(&["disable", "bob", "--yes"]).ok();
+    world.run("sh", &["-euc", "rm /var/lib/onetime/filler; onetimectl enable carol"]).ok();
+    world.run("umount", &[STORE]).ok();
+    (succeeded, again)
 }

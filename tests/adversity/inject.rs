@@ -18,6 +18,13 @@ pub(crate) enum Calls {
     All,
 }
 
+/// Whether later calls of the same kind meet the fault too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lasting {
+    Once,
+    FromThenOn,
+}
+
 /// A system call of a program: the how manieth of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Point {
@@ -55,10 +62,15 @@ impl Point {
         world: &World,
         operation: &Operation,
         fault: &str,
+        lasting: Lasting,
     ) -> Option<Finished> {
         operation.before.put(world);
         let Self { calls, kind, nth } = self;
-        let inject = format!("inject={kind}:{fault}:when={nth}");
+        let more = match lasting {
+            Lasting::Once => "",
+            Lasting::FromThenOn => "+",
+        };
+        let inject = format!("inject={kind}:{fault}:when={nth}{more}");
         let run = traced(world, operation, *calls, &["-e", &inject]);
         let trace = world.read_text(TRACE);
         (trace.contains("(INJECTED)") || trace.contains("+++ killed by ")).then_some(run)

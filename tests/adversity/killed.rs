@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::thread;
 
 use crate::common::{Figures, World, long};
-use crate::inject::{Calls, Point};
+use crate::inject::{Calls, Lasting, Point};
 use crate::operations::{self, Operation, Outcome};
 use crate::snapshot::{Snapshot, USERS};
 
@@ -73,7 +73,7 @@ fn kill(operation: &Operation) -> Tally {
     let mut seen = HashSet::new();
     for point in points(&world, operation) {
         let at = format!("killed at {} {}", point.kind, point.nth);
-        let Some(run) = point.run(&world, operation, "signal=KILL") else {
+        let Some(run) = point.run(&world, operation, "signal=KILL", Lasting::Once) else {
             tally.faults.push(format!("{at}: not reached"));
             continue;
         };

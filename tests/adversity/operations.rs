@@ -119,7 +119,13 @@ pub(crate) fn all() -> Vec<Operation> {
             is_pending,
         ),
         change("disable", &active, &["disable", "alice", "--yes"], "alice: disabled;", is_gone),
-        change("recovery", &active, &["recovery", "alice"], "alice: ", has_recovery_codes),
+        change(
+            "recovery",
+            &active,
+            &["recovery", "alice"],
+            "alice: If you lose",
+            has_recovery_codes,
+        ),
         Operation {
             users: &USERS,
             ..change(
