@@ -599,16 +599,16 @@ fn hostile_answers_are_refused() {
         "１２３４５６".into(),
         format!("{right}\n").into_bytes(),
         format!("{right}\x01").into_bytes(),
-        vec![b'1'; 10_000],
+        vec![b'1'; 1 << 20],
         long,
         b"%n%n%n%n".to_vec(),
         b"'; DROP".to_vec(),
     ] {
         let run = Client::new(&world, "sshd", "alice")
             .run(&Answers::new(&[ALICE_PASSWORD]).bytes(&answer));
-        assert_eq!(run.result(), AUTH_ERR, "{answer:?}");
+        assert_eq!(run.result(), AUTH_ERR, "{:?}", answer.get(..20));
     }
-    for password in [vec![b'x'; 10_000], b"\xff\xfe".to_vec(), b"\n".to_vec()] {
+    for password in [vec![b'x'; 1 << 20], b"\xff\xfe".to_vec(), b"\n".to_vec()] {
         let run = Client::new(&world, "sshd", "alice")
             .run(&Answers::default().bytes(&password).line(&right));
         assert_eq!(run.result(), AUTH_ERR);

@@ -417,3 +417,14 @@ fn signals_that_interrupt_every_call_do_not_disturb_a_login() {
         "decided as ever, once the lock is free",
     );
 }
+
+#[test]
+fn signals_that_the_host_ignores_change_nothing() {
+    let scene = Scene::new();
+    for signal in ["CHLD", "PIPE", "USR1", "XFSZ"] {
+        let ignoring = ["env", &format!("--ignore-signal={signal}")];
+        assert_eq!(result(scene.behind(&ignoring, &[&scene.next()])), SUCCESS, "{signal}");
+        assert_eq!(result(scene.behind(&ignoring, &["000000x"])), AUTH_ERR, "{signal}");
+    }
+    outcome("SIGCHLD, SIGPIPE, SIGUSR1 or SIGXFSZ ignored", "decided as ever");
+}
