@@ -18,8 +18,8 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use common::{
-    ALICE_PASSWORD, Finished, PATIENCE, World, activate, current_code, enable, finish, installed,
-    rasterise, scan, secret, wait_within,
+    ALICE_PASSWORD, Finished, PATIENCE, World, activate, assert_ends, current_code, enable, finish,
+    installed, rasterise, scan, sealed, secret, wait_within,
 };
 use regex::Regex;
 use serde_json::Value;
@@ -36,12 +36,6 @@ fn with_staff() -> World {
     world
 }
 
-#[track_caller]
-fn assert_ends(run: &Finished, code: i32, said: &str) {
-    assert_eq!(run.status.code(), Some(code), "{}: {}", run.command, run.text());
-    assert!(run.text().contains(said), "{}: no {said:?} in {}", run.command, run.text());
-}
-
 /// Who is told of on standard output, line by line.
 fn told(run: &Finished) -> Vec<&str> {
     run.stdout.lines().filter_map(|line| line.split([':', ' ']).next()).collect()
@@ -50,11 +44,6 @@ fn told(run: &Finished) -> Vec<&str> {
 fn enabled(world: &World) -> Vec<String> {
     let files = world.list("/var/lib/onetime/users");
     files.iter().map(|file| file.trim_end_matches(".toml").to_owned()).collect()
-}
-
-#[track_caller]
-fn as_json(run: &Finished) -> Vec<Value> {
-    serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", run.text()))
 }
 
 fn fed(world: &World, args: &[&str], input: &[u8]) -> Finished {
@@ -112,7 +101,8 @@ fn names_on_standard_input_are_one_a_line_with_blank_lines_and_comments_skipped(
     let run = fed(&world, &["enable", "-"], list);
     assert_eq!(told(&run), ["alice", "bob"], "{}", run.text());
     let run = fed(&world, &["--json", "disable", "carol", "-", "bob"], b"alice\nbob");
-    let users: Vec<_> = as_json(&run).iter().map(|row| row["user"].to_string()).collect();
+    let users: Vec<_> =
+        run.json::<Vec<Value>>().iter().map(|row| row["user"].to_string()).collect();
     assert_eq!(users, [r#""carol""#, r#""bob""#, r#""alice""#], "{}", run.text());
 }
 
@@ -125,7 +115,7 @@ fn who_fails_does_not_stop_the_others_and_the_exit_code_tells_some_from_all() {
     assert_ends(&fed(&world, &["unlock", "-"], b"alice\ncarol\n"), 3, "carol is not enabled");
     assert_ends(&fed(&world, &["unlock", "-"], b"carol\nnosuch\n"), 1, "nosuch is not enabled");
     let run = fed(&world, &["--json", "enable", "-"], b"carol\nnosuch\n");
-    let rows = as_json(&run);
+    let rows = run.json::<Vec<Value>>();
     assert_eq!((run.status.code(), rows.len()), (Some(3), 2), "{}", run.text());
     assert!(rows[0]["error"].is_null() && rows[0]["secret"].is_string(), "{}", run.text());
     assert!(rows[1]["error"].is_string(), "{}", run.text());
@@ -205,7 +195,8 @@ fn list_shows_those_in_any_of_the_states_asked_for_as_text_and_as_json() {
     ] {
         let run = world.onetimectl(&[vec!["list"], filters.clone()].concat());
         assert_eq!(told(&run)[1..], expected, "{filters:?}: {}", run.text());
-        let rows = as_json(&world.onetimectl(&[vec!["--json", "list"], filters].concat()));
+        let rows =
+            world.onetimectl(&[vec!["--json", "list"], filters].concat()).json::<Vec<Value>>();
         let users: Vec<_> = rows.iter().filter_map(|row| row["user"].as_str()).collect();
         assert_eq!(users, expected);
     }
@@ -222,7 +213,7 @@ fn what_cannot_be_read_is_told_whatever_the_filter() {
     assert_ends(&run, 3, "onetimectl: bob: ");
     assert_eq!(told(&run), ["USER", "alice"]);
     let run = world.onetimectl(&["--json", "list", "--pending"]);
-    let rows = as_json(&run);
+    let rows = run.json::<Vec<Value>>();
     assert_eq!(rows.len(), 2, "{}", run.text());
     assert!(rows[1]["user"] == "bob" && rows[1]["error"].is_string(), "{}", run.text());
 }
@@ -232,35 +223,21 @@ fn crowded() -> World {
     let world = installed();
     enable(&world, "alice");
     let record = world.read_text("/var/lib/onetime/users/alice.toml");
-    let (_, body) = record.split_once('\n').expect("a checksum and a body");
     let mut passwd = world.read_text("/etc/passwd");
-    let mut checksums = String::new();
     for number in 0..3000 {
         let (user, uid) = (format!("user{number:04}"), 10_000 + number);
         if number % 2 == 0 {
             writeln!(passwd, "{user}:x:{uid}:100::/:/bin/sh").expect("a string takes it");
         }
-        let body = body.replace("\"alice\"", &format!("\"{user}\""));
-        let body = body.replace("uid = 2001", &format!("uid = {uid}"));
-        checksums.clear();
-        write!(checksums, "checksum = \"crc32:{:08x}\"", crc32(body.as_bytes()))
-            .expect("a string takes it");
+        let record = record.replace("\"alice\"", &format!("\"{user}\""));
+        let record = record.replace("uid = 2001", &format!("uid = {uid}"));
         let place = format!("/var/lib/onetime/users/{user}.toml");
-        world.write(&place, format!("{checksums}\n{body}").as_bytes(), 0o600);
+        world.write(&place, sealed(&record).as_bytes(), 0o600);
         let state = world.read("/var/lib/onetime/state/alice");
         world.write(&format!("/var/lib/onetime/state/{user}"), &state, 0o600);
     }
     world.write("/etc/passwd", passwd.as_bytes(), 0o644);
     world
-}
-
-/// The checksum of FILEFORMAT.md, bit by bit.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
-        })
-    })
 }
 
 #[test]
@@ -272,7 +249,7 @@ fn thousands_are_listed_in_order_in_columns_and_as_one_array_and_a_reader_may_st
     assert!(rows.is_sorted_by(|a, b| a.starts_with("USER") || a < b), "not in order");
     assert!(rows[1..].iter().all(|row| row[..15].trim_end().len() <= 13 && row.contains("yes")));
     let json = world.onetimectl(&["--json", "list"]);
-    assert_eq!(as_json(&json).len(), 3001);
+    assert_eq!(json.json::<Vec<Value>>().len(), 3001);
 
     let script = "onetimectl list | head -n 1";
     let run = world.run("sh", &["-c", script]);
@@ -383,7 +360,7 @@ fn a_handout_as_png_is_the_qr_code_with_a_border_of_four_modules() {
     let world = installed();
     let secret = enable(&world, "alice");
     let run = world.onetimectl(&["--json", "handout", "alice", "-o", "/root/alice.png"]);
-    let rows = as_json(&run);
+    let rows = run.json::<Vec<Value>>();
     assert_eq!(rows[0]["file"], "/root/alice.png");
     assert_eq!((&rows[0]["recovery_codes"], run.success()), (&Value::from(0), true));
     let png = world.read("/root/alice.png");

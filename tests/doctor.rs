@@ -33,8 +33,7 @@ const SSHD_CONFIG: &str =
 /// The report: check, result, what, remedy of each line.
 fn report(world: &World) -> (bool, Vec<[String; 4]>) {
     let run = world.onetimectl(&["doctor", "--json"]);
-    let rows: serde_json::Value =
-        serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("{e}: {}", run.text()));
+    let rows: serde_json::Value = run.json();
     let rows = rows.as_array().expect("an array").iter();
     let rows: Vec<_> = rows
         .map(|row| {

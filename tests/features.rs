@@ -17,13 +17,10 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{
-    ALICE_PASSWORD, Answers, BOB_PASSWORD, Client, ClientRun, Event, PATIENCE, World, activate,
-    current_code, decode_qr, enable, finish, hotp_code, installed, secret,
+    ALICE_PASSWORD, AUTH_ERR, Answers, BOB_PASSWORD, Client, ClientRun, Event, PATIENCE,
+    PERM_DENIED, SUCCESS, World, activate, current_code, decode_qr, enable, finish, hotp_code,
+    installed, secret,
 };
-
-const SUCCESS: i32 = 0;
-const PERM_DENIED: i32 = 6;
-const AUTH_ERR: i32 = 7;
 
 const PASSWORD: &str = "Password:";
 const CODE: &str = "One-time code:";

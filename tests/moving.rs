@@ -61,8 +61,7 @@ fn import(world: &World, arguments: &[&str]) -> Finished {
 fn imported(world: &World, text: &str, options: &[&str]) -> Vec<Value> {
     world.write("/root/tokens", text.as_bytes(), 0o600);
     let run = world.onetimectl(&[&["--json", "import", "/root/tokens"], options].concat());
-    let rows: Vec<Value> =
-        serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.text()));
+    let rows: Vec<Value> = run.json();
     assert!(!run.text().contains(BASE32) && !run.text().contains(HEX), "{}", run.text());
     rows
 }
@@ -309,7 +308,7 @@ fn two_thousand_users_are_imported_in_one_go_and_reported_exactly() {
     let run = finish_within(&mut tool, b"", Duration::from_secs(240));
     println!("2,000 users in {:?}", begun.elapsed());
     assert_eq!(run.status.code(), Some(3));
-    let rows: Vec<Value> = serde_json::from_str(&run.stdout).expect("JSON");
+    let rows: Vec<Value> = run.json();
     assert_eq!(rows.len(), 2000);
     assert!(run.stderr.lines().all(|line| line.starts_with("onetimectl: u")), "{}", run.stderr);
     for ((number, name), row) in names.iter().enumerate().zip(&rows) {
@@ -431,7 +430,7 @@ fn what_is_exported_as_uris_is_imported_as_the_same_tokens() {
 
     let one = world.onetimectl(&["--json", "export", "bob", "nobody9"]);
     assert_eq!(one.status.code(), Some(3), "{}", one.text());
-    let rows: Vec<Value> = serde_json::from_str(&one.stdout).expect("JSON");
+    let rows: Vec<Value> = one.json();
     assert!(rows[0]["uris"][0].as_str().is_some_and(|uri| exported.contains(uri)), "{rows:?}");
     assert!(one.stderr.contains("nobody9: is not enabled"), "{}", one.text());
 }

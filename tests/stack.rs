@@ -13,17 +13,10 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use common::{
-    ALICE_PASSWORD, Answers, Client, Event, PATIENCE, Pamtester, TotpOptions, World, activate,
-    code, current_code, decode_qr, enable, finish, hasty, installed, secret, state_file,
+    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, Event, MAXTRIES, MODULE_UNKNOWN,
+    PATIENCE, PERM_DENIED, Pamtester, SERVICE_ERR, SUCCESS, TotpOptions, World, activate, code,
+    current_code, decode_qr, enable, finish, hasty, installed, secret, state_file,
 };
-
-const SUCCESS: i32 = 0;
-const SERVICE_ERR: i32 = 3;
-const PERM_DENIED: i32 = 6;
-const AUTH_ERR: i32 = 7;
-const AUTHINFO_UNAVAIL: i32 = 9;
-const MAXTRIES: i32 = 11;
-const MODULE_UNKNOWN: i32 = 28;
 
 const PASSWORD: &str = "Password:";
 const CODE: &str = "One-time code:";

@@ -18,7 +18,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::{
-    Finished, PATIENCE, World, activate, current_code, decode_qr, enable, finish, finish_within,
+    PATIENCE, World, activate, assert_ends, current_code, decode_qr, enable, finish, finish_within,
     hotp_code, installed, rasterise, scan, secret, state_file, wait_within,
 };
 use regex::Regex;
@@ -58,8 +58,7 @@ fn in_store(world: &World, script: &str) {
 /// What the tool says as JSON, whatever its exit code.
 #[track_caller]
 fn as_json(world: &World, args: &[&str]) -> Value {
-    let run = world.onetimectl(&[&["--json"], args].concat());
-    serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("no JSON, {e}: {}", run.text()))
+    world.onetimectl(&[&["--json"], args].concat()).json()
 }
 
 /// One user's row of `status --json`.
@@ -75,12 +74,6 @@ fn keys(row: &Value) -> Vec<&str> {
 fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.expect("the clock stands after 1970").as_secs()
-}
-
-#[track_caller]
-fn assert_ends(run: &Finished, code: i32, said: &str) {
-    assert_eq!(run.status.code(), Some(code), "{}: {}", run.command, run.text());
-    assert!(run.text().contains(said), "{said:?} wanted: {}", run.text());
 }
 
 fn in_fours(secret: &str) -> String {

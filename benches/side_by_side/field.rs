@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Mode, OFlags, linkat};
 
-use crate::common::{World, conf, enable, example_path, finish, finish_within, install};
+use crate::common::{World, conf, enable, example_path, finish, finish_within, install, sealed};
 
 /// No login at all: what the measuring process itself costs.
 pub const NONE: &str = "none";
@@ -177,15 +177,13 @@ impl Field {
         write_new(&store.join("store.toml"), &marker, 0o600);
         let [users, state] =
             ["users", "state"].map(|name| self.directory(&format!("{place}/{name}")));
-        let (_, body) = self.record.split_once('\n').expect("a line with the checksum");
         for number in 0..USERS.min(accounts) {
             let name = user(number);
-            let body = body
+            let record = self
+                .record
                 .replace(&user(0), &name)
                 .replace(&format!("uid = {FIRST_UID}"), &format!("uid = {}", FIRST_UID + number));
-            let checksum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(body.as_bytes());
-            let record = format!("checksum = \"crc32:{checksum:08x}\"\n{body}");
-            write_new(&users.join(format!("{name}.toml")), record.as_bytes(), 0o600);
+            write_new(&users.join(format!("{name}.toml")), sealed(&record).as_bytes(), 0o600);
             write_new(&state.join(name), &self.state, 0o600);
         }
         crowd(&users, accounts, ".toml");

@@ -3,14 +3,13 @@
 //! or not done, and says which.
 
 use std::os::unix::process::ExitStatusExt;
-use std::thread;
 
 use crate::common::{
-    ALICE_PASSWORD, Answers, BOB_PASSWORD, Client, Figures, Finished, PATIENCE, World, extent,
-    finish, hasty, hotp_code, long, secret,
+    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, BOB_PASSWORD, Client, Figures, Finished,
+    PATIENCE, SUCCESS, World, extent, finish, hasty, hotp_code, long, secret,
 };
 use crate::inject::{Calls, Lasting, Point};
-use crate::operations::{self, AUTH_ERR, AUTHINFO_UNAVAIL, Operation, Outcome, SUCCESS};
+use crate::operations::{self, Operation, Outcome};
 use crate::snapshot::Snapshot;
 
 /// What a disk says, in which words it is told, and what to do about it.
@@ -162,15 +161,10 @@ fn a_host_whose_files_may_not_grow_or_be_opened_admits_nobody_whose_code_is_not_
 #[track_caller]
 fn campaign(name: &'static str, run: impl Fn(&World, &Operation, &mut Tally) + Sync) {
     let operations = operations::all();
-    let tallies: Vec<_> = thread::scope(|scope| {
-        let one = |operation| {
-            let (world, mut tally) = (operations::place(), Tally::default());
-            run(&world, operation, &mut tally);
-            tally
-        };
-        let runs: Vec<_> =
-            operations.iter().map(|operation| scope.spawn(move || one(operation))).collect();
-        runs.into_iter().map(|run| run.join().expect("it came to its end")).collect()
+    let tallies = operations::side_by_side(&operations, |operation| {
+        let (world, mut tally) = (operations::place(), Tally::default());
+        run(&world, operation, &mut tally);
+        tally
     });
     let columns = [
         "operation",

@@ -15,13 +15,10 @@ use std::time::{Duration, Instant};
 use regex::Regex;
 
 use crate::common::{
-    ALICE_PASSWORD, Answers, Client, ClientRun, Figures, Finished, Host, World, activate,
-    current_code, example, finish, hasty, hotp_code, secret, state_file,
+    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, ClientRun, Figures, Finished,
+    Host, SUCCESS, World, activate, current_code, example, finish, hasty, hotp_code, secret,
+    state_file,
 };
-
-const SUCCESS: i32 = 0;
-const AUTH_ERR: i32 = 7;
-const AUTHINFO_UNAVAIL: i32 = 9;
 
 /// Longer than any login here may take, on a busy machine.
 const SOON: Duration = Duration::from_secs(10);

@@ -20,14 +20,10 @@ use pam_onetime::login::{
 use pam_onetime::store::{Replace, Store, StoreError, read_config};
 
 use crate::common::{
-    ALICE_PASSWORD, BOB_PASSWORD, CAROL_PASSWORD, Client, ClientRun, Event, Figures, Finished,
-    PATIENCE, World, conf, extent, finish, hasty, secret,
+    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, BOB_PASSWORD, CAROL_PASSWORD, Client, ClientRun,
+    Event, Figures, Finished, PATIENCE, SERVICE_ERR, SUCCESS, World, conf, extent, finish, hasty,
+    secret,
 };
-
-const SUCCESS: i32 = 0;
-const SERVICE_ERR: i32 = 3;
-const AUTH_ERR: i32 = 7;
-const AUTHINFO_UNAVAIL: i32 = 9;
 
 /// What a login may take: of address space, in bytes, which no file of 1 GB fits in, and of
 /// the processor, in seconds.

@@ -2,7 +2,6 @@
 //! other, and the account is then the old one or the new one.
 
 use std::collections::HashSet;
-use std::thread;
 
 use crate::common::{Figures, World, long};
 use crate::inject::{Calls, Lasting, Point};
@@ -42,10 +41,7 @@ struct Tally {
 #[test]
 fn whatever_is_killed_anywhere_leaves_the_old_account_or_the_new_one_and_no_code_serves_twice() {
     let operations = operations::all();
-    let tallies: Vec<_> = thread::scope(|scope| {
-        let runs: Vec<_> = operations.iter().map(|it| scope.spawn(|| kill(it))).collect();
-        runs.into_iter().map(|run| run.join().expect("it came to its end")).collect()
-    });
+    let tallies = operations::side_by_side(&operations, kill);
     let columns = [
         "operation",
         "kills",

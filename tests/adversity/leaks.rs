@@ -16,14 +16,10 @@ use aho_corasick::AhoCorasick;
 use qrcode::EcLevel;
 
 use crate::common::{
-    ALICE_PASSWORD, Algorithm, Figures, PATIENCE, TotpOptions, World, code, decode_qr, example,
-    extent, hasty, hotp_code, secret as secret_of,
+    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Algorithm, Figures, PATIENCE, SERVICE_ERR, SUCCESS,
+    TotpOptions, World, code, decode_qr, example, extent, hasty, hotp_code, sealed,
+    secret as secret_of,
 };
-
-const SUCCESS: i32 = 0;
-const SERVICE_ERR: i32 = 3;
-const AUTH_ERR: i32 = 7;
-const AUTHINFO_UNAVAIL: i32 = 9;
 
 /// So many bytes of a form are a leak: half of a secret is one too.
 const PIECE: usize = 8;
@@ -575,15 +571,6 @@ fn current(secret: &str) -> String {
 fn edit(world: &World, change: impl Fn(&str) -> String) {
     let path = "/var/lib/onetime/users/alice.toml";
     world.write(path, change(&world.read_text(path)).as_bytes(), 0o600);
-}
-
-/// With the checksum that its text has now.
-fn sealed(text: &str) -> String {
-    let (_, body) = text.split_once('\n').expect("a first line");
-    format!(
-        "checksum = \"crc32:{:08x}\"\n{body}",
-        crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(body.as_bytes())
-    )
 }
 
 fn world() -> World {

@@ -2,11 +2,13 @@
 //! make of it: nothing, or all of what it is for. The campaigns against killing, power
 //! cuts and failing disks all hold these operations to it.
 
+use std::thread;
+
 use pam_onetime::account::{Account, Phase, State, Timestamp, TokenId};
 
 use crate::common::{
-    ALICE_PASSWORD, Answers, Client, Event, TotpOptions, World, code_at, enable, hasty, hotp_code,
-    secret,
+    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, Event, SUCCESS, TotpOptions,
+    World, code_at, enable, hasty, hotp_code, secret,
 };
 use crate::snapshot::{Opened, STORE, Snapshot, USERS};
 
@@ -14,10 +16,6 @@ use crate::snapshot::{Opened, STORE, Snapshot, USERS};
 pub(crate) const NOW: u64 = 1_800_000_000;
 /// When the code after that is due.
 const LATER: u64 = NOW + 30;
-
-pub(crate) const SUCCESS: i32 = 0;
-pub(crate) const AUTH_ERR: i32 = 7;
-pub(crate) const AUTHINFO_UNAVAIL: i32 = 9;
 
 pub(crate) struct Operation {
     pub(crate) name: &'static str,
@@ -155,6 +153,19 @@ pub(crate) fn all() -> Vec<Operation> {
             has_counted,
         ),
     ]
+}
+
+/// What a campaign finds with each of them, all under way at once.
+#[track_caller]
+pub(crate) fn side_by_side<T: Send>(
+    operations: &[Operation],
+    campaign: impl Fn(&Operation) -> T + Sync,
+) -> Vec<T> {
+    let campaign = &campaign;
+    thread::scope(|scope| {
+        let runs: Vec<_> = operations.iter().map(|it| scope.spawn(move || campaign(it))).collect();
+        runs.into_iter().map(|run| run.join().expect("it came to its end")).collect()
+    })
 }
 
 impl Operation {

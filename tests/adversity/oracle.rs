@@ -6,11 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    ALICE_PASSWORD, Answers, Client, ClientRun, Figures, Sshd, World, activate, conf, current_code,
-    enable, extent, installed,
+    ALICE_PASSWORD, AUTH_ERR, Answers, Client, ClientRun, Figures, Sshd, World, activate, conf,
+    current_code, enable, extent, installed,
 };
 
-const AUTH_ERR: i32 = 7;
 const WRONG_PASSWORD: &str = "not-her-password";
 const WRONG_CODE: &str = "000000";
 

@@ -14,7 +14,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 use std::path::{Component, Path};
-use std::thread;
 
 use regex::Regex;
 
@@ -42,10 +41,7 @@ struct Tally {
 #[test]
 fn whenever_the_power_is_cut_the_old_account_or_the_new_one_is_whole_and_what_was_told_is_kept() {
     let operations = operations::all();
-    let tallies: Vec<_> = thread::scope(|scope| {
-        let runs: Vec<_> = operations.iter().map(|it| scope.spawn(|| cut(it))).collect();
-        runs.into_iter().map(|run| run.join().expect("it came to its end")).collect()
-    });
+    let tallies = operations::side_by_side(&operations, cut);
     let columns = [
         "operation",
         "changes of the disk",

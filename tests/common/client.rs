@@ -7,6 +7,15 @@ use std::process::Command;
 use super::process::{Finished, finish};
 use super::world::World;
 
+// libpam's results, as a `ClientRun` tells them (`_pam_types.h`).
+pub const SUCCESS: i32 = 0;
+pub const SERVICE_ERR: i32 = 3;
+pub const PERM_DENIED: i32 = 6;
+pub const AUTH_ERR: i32 = 7;
+pub const AUTHINFO_UNAVAIL: i32 = 9;
+pub const MAXTRIES: i32 = 11;
+pub const MODULE_UNKNOWN: i32 = 28;
+
 /// What the application was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {

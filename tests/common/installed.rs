@@ -71,6 +71,22 @@ pub fn current_code(secret: &str, offset_steps: i64) -> String {
     code(secret, TotpOptions { offset_steps, ..TotpOptions::default() })
 }
 
+/// A record's text with the checksum that its body has now (docs/FILEFORMAT.md).
+#[track_caller]
+pub fn sealed(record: &str) -> String {
+    let (_, body) = record.split_once('\n').expect("a line with the checksum, and a body");
+    format!("checksum = \"crc32:{:08x}\"\n{body}", crc32(body.as_bytes()))
+}
+
+/// The checksum of FILEFORMAT.md, bit by bit: not by the crate that the store uses.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
 /// Where a user's state is.
 pub fn state_file(user: &str) -> String {
     format!("/var/lib/onetime/state/{user}")

@@ -38,16 +38,19 @@ mod sshd;
 mod syslog;
 mod world;
 
-pub use client::{Answers, Client, ClientRun, Event, example};
+pub use client::{
+    AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, ClientRun, Event, MAXTRIES, MODULE_UNKNOWN,
+    PERM_DENIED, SERVICE_ERR, SUCCESS, example,
+};
 pub use figures::{Figures, extent, into_place, long, when_and_where};
 pub use host::Host;
 pub use installed::{
-    activate, conf, current_code, enable, hasty, install, installed, secret, state_file,
+    activate, conf, current_code, enable, hasty, install, installed, sealed, secret, state_file,
 };
 pub use oath::{Algorithm, Phone, TotpOptions, code, code_at, hotp_code, since_epoch};
 pub use pamtester::{Pamtester, PamtesterRun};
 pub use picture::{rasterise, scan};
-pub use process::{Finished, PATIENCE, finish, finish_within, wait_within};
+pub use process::{Finished, PATIENCE, assert_ends, finish, finish_within, wait_within};
 pub use pty::{Pattern, Pty};
 pub use screen::{Screen, Theme, decode_qr};
 pub use sshd::Sshd;

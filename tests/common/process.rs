@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::de::DeserializeOwned;
 
 /// How long anything here waits for a program before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,12 +32,26 @@ impl Finished {
         format!("{}{}", self.stdout, self.stderr)
     }
 
+    /// Standard output as JSON, however it ended.
+    #[track_caller]
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("no JSON, {e}: {}", self.text()))
+    }
+
     /// Standard output of a program that must have succeeded.
     #[track_caller]
     pub fn ok(self) -> String {
         assert!(self.success(), "failed, {}: {}\n{}", self.status, self.command, self.text());
         self.stdout
     }
+}
+
+/// Asserts how a program ended, and that it said so.
+#[track_caller]
+pub fn assert_ends(run: &Finished, code: i32, said: &str) {
+    assert_eq!(run.status.code(), Some(code), "{}: {}", run.command, run.text());
+    assert!(run.text().contains(said), "{}: no {said:?} in {}", run.command, run.text());
 }
 
 /// Runs `command` with `input` as its standard input; fails the test after `PATIENCE`.

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use pam_onetime::account::{Account, MAX_TOKENS, Phase};
+use pam_onetime::account::{Account, MAX_TOKENS};
 use pam_onetime::code::RecoveryCode;
 use pam_onetime::config::Language;
 use pam_onetime::enrollment::Enrollment;
@@ -90,13 +90,7 @@ fn write(
     account: &Account,
     codes: &[RecoveryCode],
 ) -> anyhow::Result<PathBuf> {
-    match account.phase() {
-        Phase::Pending => {}
-        Phase::Active { .. } => bail!(
-            "already activated: its secret is not shown any more \
-             (onetimectl enable --new-secret issues a different one)"
-        ),
-    }
+    qr::must_be_pending(account)?;
     let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
     let language = context.config.login.language;
     match kind {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use pam_onetime::account::{MAX_TOKENS, Phase, TokenId};
+use pam_onetime::account::{Account, MAX_TOKENS, Phase, TokenId};
 use pam_onetime::config::Config;
 use pam_onetime::enrollment::Enrollment;
 use pam_onetime::login::{Invitation, PasswordProof};
@@ -57,6 +57,17 @@ struct Told {
     text: Zeroizing<String>,
 }
 
+/// A secret is shown to a user who has not shown yet that they have it.
+pub(crate) fn must_be_pending(account: &Account) -> anyhow::Result<()> {
+    match account.phase() {
+        Phase::Pending => Ok(()),
+        Phase::Active { .. } => bail!(
+            "already activated: its secret is not shown any more \
+             (onetimectl enable --new-secret issues a different one)"
+        ),
+    }
+}
+
 pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
     report::each(
@@ -67,13 +78,7 @@ pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow:
             let Some(account) = store.inspect(&person.name)? else {
                 bail!("not enabled: there is no secret to show (onetimectl enable issues one)");
             };
-            match account.phase() {
-                Phase::Pending => {}
-                Phase::Active { .. } => bail!(
-                    "already activated: its secret is not shown any more \
-                     (onetimectl enable --new-secret issues a different one)"
-                ),
-            }
+            must_be_pending(&account)?;
             let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
             let written = file.map(|path| write(&invitation, path)).transpose()?;
             let text = match written {
