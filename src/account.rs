@@ -6,21 +6,17 @@
 //! of [`crate::store`]; who gets in is decided in [`crate::login`].
 
 use std::fmt;
+use std::str::FromStr;
 
 use rand::TryRng;
-use serde::{Deserialize, Serialize};
 
-use crate::code::{Algorithm, CodeError, Digits, Kind, Period, RecoveryCode, Secret, Step, Token};
-
-/// The version of the record's format that this code reads and writes.
-pub const RECORD_FORMAT: u32 = 1;
+use crate::code::{RecoveryCode, Step, Token};
 
 /// How many tokens an account can have: the state has room for so many.
 pub const MAX_TOKENS: usize = 4;
 
 /// Seconds since 1970-01-01 00:00:00 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
@@ -39,8 +35,7 @@ impl Timestamp {
 
 /// The canonical name of a user: what the password database calls them, so
 /// that an alias is not a second account.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UserName(String);
 
 /// Why a text is not a user's name.
@@ -86,13 +81,6 @@ impl UserName {
     }
 }
 
-impl TryFrom<String> for UserName {
-    type Error = UserNameError;
-    fn try_from(text: String) -> Result<Self, UserNameError> {
-        Self::new(text)
-    }
-}
-
 impl From<UserName> for String {
     fn from(name: UserName) -> Self {
         name.0
@@ -109,9 +97,8 @@ impl fmt::Display for UserName {
 macro_rules! hexadecimal {
     ($(#[$doc:meta])* $name:ident of $bytes:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(pub [u8; $bytes]);
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+                pub struct $name(pub [u8; $bytes]);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,15 +106,9 @@ macro_rules! hexadecimal {
             }
         }
 
-        impl From<$name> for String {
-            fn from(value: $name) -> Self {
-                value.to_string()
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = &'static str;
-            fn try_from(text: String) -> Result<Self, Self::Error> {
+        impl FromStr for $name {
+            type Err = &'static str;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 let error = concat!("must be ", $bytes, " bytes in lowercase hexadecimal digits");
                 let (pairs, rest) = text.as_bytes().as_chunks::<2>();
                 if pairs.len() != $bytes || !rest.is_empty() {
@@ -178,20 +159,11 @@ impl Generation {
 }
 
 /// Whose uid a record is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Uid {
     /// This one's.
     Is(u32),
     /// The user did not exist when it was issued (`enable --force`).
-    Any(AnyUid),
-}
-
-/// How [`Uid::Any`] is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AnyUid {
-    /// `"any"`
     Any,
 }
 
@@ -201,7 +173,7 @@ impl Uid {
     pub const fn admits(self, uid: u32) -> bool {
         match self {
             Self::Is(recorded) => recorded == uid,
-            Self::Any(AnyUid::Any) => true,
+            Self::Any => true,
         }
     }
 }
@@ -210,7 +182,7 @@ impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Is(uid) => uid.fmt(f),
-            Self::Any(AnyUid::Any) => f.write_str("any"),
+            Self::Any => f.write_str("any"),
         }
     }
 }
@@ -242,8 +214,7 @@ impl TokenId {
 }
 
 /// What was issued to a user. Only the tool makes one; logins read it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "RawRecord", into = "RawRecord")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// For whom.
     pub user: UserName,
@@ -267,8 +238,7 @@ pub struct Record {
 pub const MAX_RECOVERY_CODES: usize = 16;
 
 /// A set of recovery codes, as hashes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovery {
     /// Which set, so that spent codes of another one do not count.
     pub set: u32,
@@ -296,127 +266,6 @@ impl Recovery {
         let hashes = codes.iter().map(|code| Hash(code.hash(&salt))).collect();
         Ok((Self { set: u32::from_le_bytes(set), salt: Salt(salt), hashes }, codes))
     }
-}
-
-/// The record as it stands in its file. Every field must be there and no
-/// other may: what is absent or unknown is damage, not a default.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRecord {
-    format: u32,
-    user: UserName,
-    uid: Uid,
-    generation: Generation,
-    issuer: String,
-    issued_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deadline: Option<Timestamp>,
-    token: Vec<RawToken>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recovery: Option<Recovery>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawToken {
-    id: u8,
-    kind: String,
-    algorithm: Algorithm,
-    digits: Digits,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    period: Option<Period>,
-    secret: Secret,
-}
-
-impl TryFrom<RawRecord> for Record {
-    type Error = RecordError;
-    fn try_from(raw: RawRecord) -> Result<Self, RecordError> {
-        if raw.format != RECORD_FORMAT {
-            return Err(RecordError::Format(raw.format));
-        }
-        let tokens = raw
-            .token
-            .into_iter()
-            .map(|raw| {
-                let kind = match (raw.kind.as_str(), raw.period) {
-                    ("totp", Some(period)) => Kind::Totp { period },
-                    ("hotp", None) => Kind::Hotp,
-                    ("totp" | "hotp", _) => return Err(RecordError::Period),
-                    _ => return Err(RecordError::Token(CodeError::Kind)),
-                };
-                let id = TokenId::new(raw.id).ok_or(RecordError::TokenIds)?;
-                let (secret, algorithm, digits) = (raw.secret, raw.algorithm, raw.digits);
-                Ok((id, Token { secret, algorithm, digits, kind }))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        if tokens.is_empty() || !tokens.is_sorted_by(|(a, _), (b, _)| a < b) {
-            return Err(RecordError::TokenIds);
-        }
-        if raw.recovery.as_ref().is_some_and(|set| set.hashes.len() > MAX_RECOVERY_CODES) {
-            return Err(RecordError::RecoveryCodes);
-        }
-        Ok(Self {
-            user: raw.user,
-            uid: raw.uid,
-            generation: raw.generation,
-            issuer: raw.issuer,
-            issued_at: raw.issued_at,
-            deadline: raw.deadline,
-            tokens,
-            recovery: raw.recovery,
-        })
-    }
-}
-
-impl From<Record> for RawRecord {
-    fn from(record: Record) -> Self {
-        let token = record
-            .tokens
-            .into_iter()
-            .map(|(id, token)| RawToken {
-                id: id.get(),
-                kind: token.kind.name().to_owned(),
-                algorithm: token.algorithm,
-                digits: token.digits,
-                period: match token.kind {
-                    Kind::Totp { period } => Some(period),
-                    Kind::Hotp => None,
-                },
-                secret: token.secret,
-            })
-            .collect();
-        Self {
-            format: RECORD_FORMAT,
-            user: record.user,
-            uid: record.uid,
-            generation: record.generation,
-            issuer: record.issuer,
-            issued_at: record.issued_at,
-            deadline: record.deadline,
-            token,
-            recovery: record.recovery,
-        }
-    }
-}
-
-/// Why a record's fields do not make a record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// Written by another version.
-    #[error("format {0}, but this version reads format {RECORD_FORMAT}")]
-    Format(u32),
-    /// A totp token without a period, or a hotp token with one.
-    #[error("a totp token has a period, a hotp token has none")]
-    Period,
-    /// None, too many, out of order or twice the same.
-    #[error("tokens have ascending ids from 1 to {MAX_TOKENS}, and there is at least one")]
-    TokenIds,
-    /// More than the state has room for.
-    #[error("more than {MAX_RECOVERY_CODES} recovery codes")]
-    RecoveryCodes,
-    /// A token's parameter.
-    #[error(transparent)]
-    Token(#[from] CodeError),
 }
 
 /// Where one token stands.
@@ -597,6 +446,7 @@ impl Account {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::code::{Algorithm, Digits, Kind, Secret};
 
     /// A record whose one token has the secret of RFC 4226's examples.
     pub(crate) fn record(kind: Kind) -> Record {
@@ -621,99 +471,17 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_record_comes_back_from_its_text_as_it_was() {
-        for kind in [Kind::Hotp, Kind::Totp { period: Period::default() }] {
-            let text = toml::to_string(&record(kind)).unwrap();
-            assert_eq!(toml::from_str::<Record>(&text).unwrap(), record(kind), "{text}");
-            let (recovery, _) = Recovery::generate(&mut rand::rngs::SysRng, 8).unwrap();
-            let (deadline, recovery) = (Some(Timestamp(5)), Some(recovery));
-            let more = Record { deadline, recovery, ..record(kind) };
-            let text = toml::to_string(&more).unwrap();
-            assert_eq!(toml::from_str::<Record>(&text).unwrap(), more, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_record_with_a_field_missing_unknown_or_out_of_range_is_refused() {
-        let text = toml::to_string(&record(Kind::Totp { period: Period::default() })).unwrap();
-        for line in text.lines().filter(|line| !line.is_empty()) {
-            let without = text.replacen(line, "", 1);
-            assert!(toml::from_str::<Record>(&without).is_err(), "without {line}");
-        }
-        for (from, to) in [
-            ("format = 1", "format = 2"),
-            ("format = 1", "format = 1\nextra = 1"),
-            ("id = 1", "id = 0"),
-            ("id = 1", "id = 5"),
-            ("id = 1", "id = 1\nextra = 1"),
-            ("period = 30", "period = 14"),
-            ("digits = 6", "digits = 9"),
-            ("totp", "hotp"),
-            ("totp", "motp"),
-            ("SHA1", "MD5"),
-            ("uid = 2001", "uid = -1"),
-            ("uid = 2001", "uid = \"all\""),
-            ("alice", ""),
-            ("0707", "070"),
-        ] {
-            let changed = text.replacen(from, to, 1);
-            assert_ne!(changed, text, "{from}");
-            assert!(toml::from_str::<Record>(&changed).is_err(), "{from} -> {to}");
-        }
-        let twice = format!("{text}{}", text.split_once("\n\n").map_or("", |(_, token)| token));
-        assert!(toml::from_str::<Record>(&twice).is_err(), "the same id twice");
-    }
-
-    fn records(text: &str) -> Result<Record, String> {
-        toml::from_str(text).map_err(|error: toml::de::Error| error.message().to_owned())
-    }
-
-    #[test]
-    fn a_record_holds_up_to_four_tokens_by_ascending_id() {
-        let one = record(Kind::Hotp);
-        let token = |id| (id, one.tokens[0].1.clone());
-        let all = Record { tokens: TokenId::all().map(token).collect(), ..one.clone() };
-        assert_eq!(records(&toml::to_string(&all).unwrap()), Ok(all.clone()));
-        let none = Record { tokens: Vec::new(), ..one.clone() };
-        let mut descending = all;
-        descending.tokens.reverse();
-        for wrong in [none, descending] {
-            let read = records(&toml::to_string(&wrong).unwrap());
-            assert_eq!(read, Err(RecordError::TokenIds.to_string()));
-        }
-    }
-
-    #[test]
-    fn a_totp_token_without_a_period_or_a_hotp_token_with_one_is_refused_as_such() {
-        let totp = toml::to_string(&record(Kind::Totp { period: Period::default() })).unwrap();
-        for wrong in [totp.replace("period = 30\n", ""), totp.replace("totp", "hotp")] {
-            assert_eq!(records(&wrong), Err(RecordError::Period.to_string()), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_record_holds_no_more_recovery_codes_than_the_state_can_strike_out() {
-        let with = |count| {
-            let hashes = vec![Hash([5; 32]); count];
-            let recovery = Some(Recovery { set: 1, salt: Salt([3; 16]), hashes });
-            records(&toml::to_string(&Record { recovery, ..record(Kind::Hotp) }).unwrap())
-        };
-        assert!(with(16).is_ok());
-        assert_eq!(with(17), Err(RecordError::RecoveryCodes.to_string()));
-    }
-
-    #[test]
     fn a_record_is_for_the_uid_it_was_issued_for_or_for_any() {
         assert!(Uid::Is(2001).admits(2001));
         assert!(!Uid::Is(2001).admits(2002));
-        assert!(Uid::Any(AnyUid::Any).admits(2002));
+        assert!(Uid::Any.admits(2002));
     }
 
     #[test]
     fn names_and_uids_are_told_as_the_record_has_them() {
         assert_eq!(UserName::new("alice").unwrap().to_string(), "alice");
         assert_eq!(Uid::Is(2001).to_string(), "2001");
-        assert_eq!(Uid::Any(AnyUid::Any).to_string(), "any");
+        assert_eq!(Uid::Any.to_string(), "any");
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use rand::TryRng;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -120,32 +119,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_base32())
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Base32;
-        impl serde::de::Visitor<'_> for Base32 {
-            type Value = Secret;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a secret in base32")
-            }
-            // Decoded where it stands: no copy of the text is left behind.
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Secret, E> {
-                Secret::from_base32(text).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Base32)
-    }
-}
-
 /// The digest of the HMAC (RFC 6238 section 1.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "&'static str")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Algorithm {
     /// HMAC-SHA-1: what every app honours.
     #[default]
@@ -186,19 +161,6 @@ impl FromStr for Algorithm {
     }
 }
 
-impl TryFrom<String> for Algorithm {
-    type Error = CodeError;
-    fn try_from(text: String) -> Result<Self, CodeError> {
-        text.parse()
-    }
-}
-
-impl From<Algorithm> for &'static str {
-    fn from(algorithm: Algorithm) -> Self {
-        algorithm.name()
-    }
-}
-
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -209,8 +171,7 @@ impl fmt::Display for Algorithm {
 macro_rules! ranged {
     ($(#[$doc:meta])* $name:ident($inner:ty) = $range:expr, default $default:literal, else $error:path) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(try_from = "u64", into = "u64")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct $name($inner);
 
         impl $name {

@@ -10,17 +10,16 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use serde::Deserialize;
 
 use crate::code::{Algorithm, Digits, Period};
+use crate::document::{self, Value};
 
 /// Where the configuration is unless `config=` or `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/onetime/onetime.toml";
 
 /// The whole file. Every key may be left out; the defaults are the ones shown
 /// in `conf/onetime.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
     /// Who issues the codes, as apps show it. Unset: this host's name.
     pub issuer: Option<String>,
@@ -39,8 +38,7 @@ pub struct Config {
 }
 
 /// `[store]`: where records and states are.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     /// How they are kept.
     pub backend: Backend,
@@ -54,17 +52,8 @@ impl Default for Store {
     }
 }
 
-/// How records and states are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    /// Two files for each user, below one directory.
-    Files,
-}
-
 /// `[password]`: how a password is verified.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Password {
     /// The PAM service that verifies it.
     pub service: String,
@@ -77,8 +66,7 @@ impl Default for Password {
 }
 
 /// `[code]`: what `onetimectl enable` issues, and how codes are accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Code {
     /// The kind of token issued.
     pub kind: KindName,
@@ -118,8 +106,7 @@ impl Default for Code {
 }
 
 /// `[enrollment]`: how a pending user gets to know the secret.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Enrollment {
     /// Whether a login enrols, and whether it may be skipped.
     pub at_login: AtLogin,
@@ -135,8 +122,7 @@ pub struct Enrollment {
 }
 
 /// `[login]`: what a login looks like, and who needs a code.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
     /// What becomes of a user without a record.
     pub missing: Missing,
@@ -190,8 +176,7 @@ impl Login {
 }
 
 /// `[limits]`: how many wrong codes are borne. SECURITY.md has the arithmetic.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Wrong codes within `period` that lock the account; 0: never.
     pub failures: u32,
@@ -213,8 +198,7 @@ impl Default for Limits {
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, default $default:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-        #[serde(try_from = "String")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
         impl $name {
@@ -237,13 +221,6 @@ macro_rules! words {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = String;
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
-            }
-        }
-
         impl Default for $name {
             fn default() -> Self {
                 Self::$default
@@ -251,6 +228,14 @@ macro_rules! words {
         }
     };
 }
+
+words!(
+    /// How records and states are kept.
+    Backend, default Files {
+        /// Two files for each user, below one directory.
+        Files = "files",
+    }
+);
 
 words!(
     /// The kind of token to issue.
@@ -313,8 +298,7 @@ words!(
 );
 
 /// A length of time: `none`, or a whole number and `s`, `m`, `h` or `d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span(Option<u64>);
 
 impl Span {
@@ -343,33 +327,30 @@ impl FromStr for Span {
     }
 }
 
-impl TryFrom<String> for Span {
-    type Error = &'static str;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
 /// A list of names; as an argument, with commas between them.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Names(pub Vec<String>);
 
-impl FromStr for Names {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let names: Vec<_> = text.split(',').map(str::to_owned).collect();
+impl Names {
+    fn read<'t>(list: impl Iterator<Item = &'t str>) -> Result<Self, &'static str> {
+        let names: Vec<_> = list.map(str::to_owned).collect();
         match names.iter().any(|name| name.is_empty() || name.contains(char::is_control)) {
-            true => Err("must be names with commas between them"),
+            true => Err("must be names, none of them empty"),
             false => Ok(Self(names)),
         }
     }
 }
 
+impl FromStr for Names {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::read(text.split(','))
+    }
+}
+
 /// A list of networks in CIDR notation (or single addresses); as an argument,
 /// with commas between them.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(try_from = "Vec<String>")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
@@ -381,23 +362,22 @@ impl Networks {
     }
 }
 
-impl TryFrom<Vec<String>> for Networks {
-    type Error = String;
-    fn try_from(list: Vec<String>) -> Result<Self, String> {
-        let network = |text: &String| {
+impl Networks {
+    fn read<'t>(list: impl Iterator<Item = &'t str>) -> Result<Self, String> {
+        let network = |text: &str| {
             let single = text.parse::<IpAddr>().map(IpNet::from);
             single.or_else(|_| text.parse::<IpNet>()).map_err(|_| {
                 format!("{text}: must be a network as in 192.0.2.0/24 or 2001:db8::/32")
             })
         };
-        Ok(Self(list.iter().map(network).collect::<Result<_, _>>()?))
+        Ok(Self(list.map(network).collect::<Result<_, _>>()?))
     }
 }
 
 impl FromStr for Networks {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        text.split(',').map(str::to_owned).collect::<Vec<_>>().try_into()
+        Self::read(text.split(','))
     }
 }
 
@@ -405,8 +385,7 @@ impl FromStr for Networks {
 macro_rules! bounded {
     ($(#[$doc:meta])* $name:ident up to $max:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-        #[serde(try_from = "u64")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         pub struct $name(u64);
 
         impl $name {
@@ -482,21 +461,78 @@ pub enum ConfigError {
     },
 }
 
+/// What a key is set to: from the file, or from a module argument.
+trait Setting {
+    /// From the file.
+    fn set(&mut self, value: &Value<'_>) -> Result<(), String>;
+    /// From the line in pam.d.
+    fn set_argument(&mut self, text: &str) -> Result<(), String>;
+}
+
+fn assign<T, E: ToString>(place: &mut T, value: Result<T, E>) -> Result<(), String> {
+    *place = value.map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+/// For types that are read from one kind of value in the file, and from text as an
+/// argument.
+macro_rules! settings {
+    ($($value:pat => $read:expr, else $error:literal: $($name:ty),+;)+) => {
+        $($(impl Setting for $name {
+            fn set(&mut self, value: &Value<'_>) -> Result<(), String> {
+                let $value = value else { return Err($error.to_owned()) };
+                assign(self, $read)
+            }
+
+            fn set_argument(&mut self, text: &str) -> Result<(), String> {
+                assign(self, text.parse())
+            }
+        })+)+
+    };
+}
+
+settings! {
+    Value::String(text) => text.parse(), else "must be a text in quotes":
+        String, Backend, KindName, Algorithm, AtLogin, Qr, Missing, Language, Span;
+    Value::Integer(number) => whole(*number)?.try_into(), else "must be a whole number":
+        Digits, Period, Window, LookAhead, MaxDrift, Resync, RecoveryCodes, u32;
+    Value::Integer(number) => whole(*number), else "must be a whole number":
+        u64;
+    Value::Boolean(value) => Ok::<_, String>(*value), else "must be true or false":
+        bool;
+    Value::Strings(list) => Names::read(list.iter().map(AsRef::as_ref)), else "must be a list of names":
+        Names;
+    Value::Strings(list) => Networks::read(list.iter().map(AsRef::as_ref)), else "must be a list of networks":
+        Networks;
+}
+
+fn whole(number: i64) -> Result<u64, String> {
+    u64::try_from(number).map_err(|_| "must not be negative".to_owned())
+}
+
+impl Setting for Option<String> {
+    fn set(&mut self, value: &Value<'_>) -> Result<(), String> {
+        self.insert(String::new()).set(value)
+    }
+
+    fn set_argument(&mut self, text: &str) -> Result<(), String> {
+        self.insert(String::new()).set_argument(text)
+    }
+}
+
+/// The tables that the file may have; the first is that of the keys before any other.
+const TABLES: [&str; 7] = ["", "store", "password", "code", "enrollment", "login", "limits"];
+
 /// The text with its comment lines emptied. They are most of the file, and TOML's
 /// reader looks closely at each byte of them, at every login. A text with a string of
 /// several lines stays as it is: a line in that is no comment.
 fn without_comments(text: &str) -> Cow<'_, str> {
     let mut kept = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        if line.trim_start().starts_with('#') {
-            kept.push('\n');
-        } else if line.contains("\"\"\"") || line.contains("'''") {
-            return Cow::Borrowed(text);
-        } else {
-            kept.push_str(line);
-        }
+        kept.push_str(if line.trim_start().starts_with('#') { "\n" } else { line });
     }
-    Cow::Owned(kept)
+    let multiline = kept.contains("\"\"\"") || kept.contains("'''");
+    if multiline { Cow::Borrowed(text) } else { Cow::Owned(kept) }
 }
 
 impl Config {
@@ -506,22 +542,61 @@ impl Config {
     /// [`ConfigError`] with line and key.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let text = &*without_comments(text);
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start);
-            let newlines = text.bytes().take(start).filter(|byte| *byte == b'\n').count();
-            let line = newlines.saturating_add(1);
-            // The key stands on that line; the parser's message alone may not name it.
-            let key =
-                text.lines().nth(newlines).and_then(|l| l.split_once('=')).map(|(k, _)| k.trim());
-            let what = error.message().replace('\n', " ");
-            let what = match key {
-                Some(key) if !what.contains(key) => format!("{key}: {what}"),
-                Some(_) | None => what,
-            };
-            ConfigError::File { line, what }
-        })?;
+        let error = |at, what| ConfigError::File { line: document::line(text, at), what };
+        let mut config = Self::default();
+        for table in document::parse(text).map_err(|e| error(e.at, e.what))? {
+            let name = &*table.name;
+            if table.listed || !TABLES.contains(&name) {
+                return Err(error(table.at, format!("[{name}]: there is no such table")));
+            }
+            for entry in &table.entries {
+                let set = match config.place(name, &entry.key) {
+                    Some(place) => place.set(&entry.value),
+                    None => Err("there is no such key here".to_owned()),
+                };
+                set.map_err(|what| error(entry.at, format!("{}: {what}", entry.key)))?;
+            }
+        }
         config.check()?;
         Ok(config)
+    }
+
+    /// Where a key's value goes: all the keys that there are.
+    fn place(&mut self, table: &str, key: &str) -> Option<&mut dyn Setting> {
+        Some(match (table, key) {
+            ("", "issuer") => &mut self.issuer,
+            ("store", "backend") => &mut self.store.backend,
+            ("store", "dir") => &mut self.store.dir,
+            ("password", "service") => &mut self.password.service,
+            ("code", "kind") => &mut self.code.kind,
+            ("code", "algorithm") => &mut self.code.algorithm,
+            ("code", "digits") => &mut self.code.digits,
+            ("code", "period") => &mut self.code.period,
+            ("code", "window") => &mut self.code.window,
+            ("code", "look_ahead") => &mut self.code.look_ahead,
+            ("code", "max_drift") => &mut self.code.max_drift,
+            ("code", "resync") => &mut self.code.resync,
+            ("enrollment", "at_login") => &mut self.enrollment.at_login,
+            ("enrollment", "deadline") => &mut self.enrollment.deadline,
+            ("enrollment", "qr") => &mut self.enrollment.qr,
+            ("enrollment", "show_without_password") => &mut self.enrollment.show_without_password,
+            ("enrollment", "recovery_codes") => &mut self.enrollment.recovery_codes,
+            ("login", "missing") => &mut self.login.missing,
+            ("login", "require_groups") => &mut self.login.require_groups,
+            ("login", "exempt_groups") => &mut self.login.exempt_groups,
+            ("login", "exempt_networks") => &mut self.login.exempt_networks,
+            ("login", "remember") => &mut self.login.remember,
+            ("login", "prompt") => &mut self.login.prompt,
+            ("login", "echo") => &mut self.login.echo,
+            ("login", "uniform") => &mut self.login.uniform,
+            ("login", "honour_silent") => &mut self.login.honour_silent,
+            ("login", "language") => &mut self.login.language,
+            ("limits", "failures") => &mut self.limits.failures,
+            ("limits", "period") => &mut self.limits.period,
+            ("limits", "lockout") => &mut self.limits.lockout,
+            ("limits", "max_lockout") => &mut self.limits.max_lockout,
+            _ => return None,
+        })
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -552,28 +627,29 @@ impl Config {
         Ok(())
     }
 
-    /// The keys that a service's line in pam.d may override as `key=value`.
-    pub const PER_LOGIN: [&'static str; 20] = [
-        "service",
-        "window",
-        "look_ahead",
-        "max_drift",
-        "resync",
-        "at_login",
-        "qr",
-        "show_without_password",
-        "recovery_codes",
-        "missing",
-        "require_groups",
-        "exempt_groups",
-        "exempt_networks",
-        "remember",
-        "prompt",
-        "echo",
-        "uniform",
-        "honour_silent",
-        "language",
-        "failures",
+    /// The keys that a service's line in pam.d may override as `key=value`, each with
+    /// its table.
+    pub const PER_LOGIN: [(&'static str, &'static str); 20] = [
+        ("password", "service"),
+        ("code", "window"),
+        ("code", "look_ahead"),
+        ("code", "max_drift"),
+        ("code", "resync"),
+        ("enrollment", "at_login"),
+        ("enrollment", "qr"),
+        ("enrollment", "show_without_password"),
+        ("enrollment", "recovery_codes"),
+        ("login", "missing"),
+        ("login", "require_groups"),
+        ("login", "exempt_groups"),
+        ("login", "exempt_networks"),
+        ("login", "remember"),
+        ("login", "prompt"),
+        ("login", "echo"),
+        ("login", "uniform"),
+        ("login", "honour_silent"),
+        ("login", "language"),
+        ("limits", "failures"),
     ];
 
     /// Overrides one of [`Config::PER_LOGIN`]; `None` if `key` is none of them.
@@ -581,37 +657,10 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Argument`] if the value is not one of the key's.
     pub fn set(&mut self, key: &str, value: &str) -> Option<Result<(), ConfigError>> {
-        let key = Self::PER_LOGIN.into_iter().find(|known| *known == key)?;
-        let set = match key {
-            "service" => assign(&mut self.password.service, value),
-            "window" => assign(&mut self.code.window, value),
-            "look_ahead" => assign(&mut self.code.look_ahead, value),
-            "max_drift" => assign(&mut self.code.max_drift, value),
-            "resync" => assign(&mut self.code.resync, value),
-            "at_login" => assign(&mut self.enrollment.at_login, value),
-            "qr" => assign(&mut self.enrollment.qr, value),
-            "show_without_password" => assign(&mut self.enrollment.show_without_password, value),
-            "recovery_codes" => assign(&mut self.enrollment.recovery_codes, value),
-            "missing" => assign(&mut self.login.missing, value),
-            "require_groups" => assign(&mut self.login.require_groups, value),
-            "exempt_groups" => assign(&mut self.login.exempt_groups, value),
-            "exempt_networks" => assign(&mut self.login.exempt_networks, value),
-            "remember" => assign(&mut self.login.remember, value),
-            "prompt" => assign(&mut self.login.prompt, value),
-            "echo" => assign(&mut self.login.echo, value),
-            "uniform" => assign(&mut self.login.uniform, value),
-            "honour_silent" => assign(&mut self.login.honour_silent, value),
-            "language" => assign(&mut self.login.language, value),
-            "failures" => assign(&mut self.limits.failures, value),
-            _ => return None,
-        };
+        let (table, key) = Self::PER_LOGIN.into_iter().find(|(_, known)| *known == key)?;
+        let set = self.place(table, key)?.set_argument(value);
         Some(set.map_err(|what| ConfigError::Argument { key, what }).and_then(|()| self.check()))
     }
-}
-
-fn assign<T: FromStr<Err: ToString>>(place: &mut T, value: &str) -> Result<(), String> {
-    *place = value.parse().map_err(|error: T::Err| error.to_string())?;
-    Ok(())
 }
 
 /// Whether apps can show this as an issuer: the label of an otpauth URI uses
@@ -749,7 +798,7 @@ mod tests {
             "de",
             "9",
         ];
-        for (key, value) in Config::PER_LOGIN.into_iter().zip(values) {
+        for ((_, key), value) in Config::PER_LOGIN.into_iter().zip(values) {
             let before = config.clone();
             assert_eq!(config.set(key, value), Some(Ok(())), "{key}");
             assert_ne!(config, before, "{key}");

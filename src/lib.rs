@@ -38,7 +38,7 @@
 //! login                plan and judge
 //! config               onetime.toml and module arguments
 //! account              record, state, phase
-//! code                 TOTP and HOTP
+//! code  document       TOTP and HOTP; TOML
 //! ```
 
 #![cfg_attr(
@@ -56,6 +56,7 @@ pub mod account;
 pub mod audit;
 pub mod code;
 pub mod config;
+pub mod document;
 pub mod enrollment;
 pub mod login;
 pub mod messages;

@@ -178,7 +178,7 @@ fn every_module_argument_stands_in_its_manual_page() {
     let parser = code(&root().join("src/pam/arguments.rs"));
     let mut arguments = captures(r#"Some\(\("(\w+)", \w+\)\)"#, &parser);
     arguments.extend(captures(r#"None if key == "(\w+)""#, &parser));
-    arguments.extend(Config::PER_LOGIN.map(str::to_owned));
+    arguments.extend(Config::PER_LOGIN.map(|(_, key)| key.to_owned()));
     assert!(arguments.len() > 8, "{arguments:?}");
     let documented = captures(r"(?m)^\.It Cm (\w+)", &page);
     assert_eq!(documented, arguments);

@@ -1,17 +1,81 @@
-//! A record as a file's text: a line with a checksum, then TOML.
+//! A record as a file's text: a line with a checksum, then TOML. docs/FILEFORMAT.md
+//! has its fields.
 
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+use std::str::FromStr;
+
+use toml_writer::TomlWrite;
 use zeroize::Zeroizing;
 
-use crate::account::Record;
+use crate::account::{MAX_RECOVERY_CODES, Record, Recovery, Timestamp, TokenId, Uid, UserName};
+use crate::code::{Digits, Kind, Period, Secret, Token};
+use crate::document::{self, Table, Value};
+
+/// The version of the format that this code reads and writes.
+const FORMAT: u8 = 1;
+
+/// Longer than any record: a text that grows leaves copies of a secret behind.
+const ROOM: usize = 4096;
+
+/// What is said of a field that is not as it should be. Which one it is would help
+/// nobody: records are not written by hand, and the checksum was right.
+const FIELD: &str = "a field is missing, unknown or out of range";
 
 /// The text of a record's file.
 ///
 /// # Errors
-/// What TOML cannot write; none is known for a record.
-pub(super) fn to_text(record: &Record) -> Result<Zeroizing<String>, toml::ser::Error> {
-    let body = Zeroizing::new(toml::to_string(record)?);
+/// A time that TOML cannot write.
+pub(super) fn to_text(record: &Record) -> Result<Zeroizing<String>, fmt::Error> {
+    let mut body = Zeroizing::new(String::with_capacity(ROOM));
+    write(&mut body, record)?;
     let checksum = super::checksum(body.as_bytes());
     Ok(Zeroizing::new(format!("checksum = \"crc32:{checksum:08x}\"\n{}", *body)))
+}
+
+fn write(body: &mut String, record: &Record) -> fmt::Result {
+    line(body, "format", FORMAT)?;
+    line(body, "user", record.user.as_str())?;
+    match record.uid {
+        Uid::Is(uid) => line(body, "uid", uid)?,
+        Uid::Any => line(body, "uid", "any")?,
+    }
+    line(body, "generation", record.generation.to_string())?;
+    line(body, "issuer", record.issuer.as_str())?;
+    line(body, "issued_at", time(record.issued_at)?)?;
+    if let Some(deadline) = record.deadline {
+        line(body, "deadline", time(deadline)?)?;
+    }
+    for (id, token) in &record.tokens {
+        body.write_str("\n[[token]]\n")?;
+        line(body, "id", id.get())?;
+        line(body, "kind", token.kind.name())?;
+        line(body, "algorithm", token.algorithm.name())?;
+        line(body, "digits", token.digits.get())?;
+        if let Kind::Totp { period } = token.kind {
+            line(body, "period", period.get())?;
+        }
+        line(body, "secret", token.secret.to_base32().as_str())?;
+    }
+    if let Some(recovery) = &record.recovery {
+        body.write_str("\n[recovery]\n")?;
+        line(body, "set", recovery.set)?;
+        line(body, "salt", recovery.salt.to_string())?;
+        let hashes: Vec<_> = recovery.hashes.iter().map(ToString::to_string).collect();
+        line(body, "hashes", hashes)?;
+    }
+    Ok(())
+}
+
+fn line(body: &mut String, key: &str, value: impl toml_writer::WriteTomlValue) -> fmt::Result {
+    write!(body, "{key} = ")?;
+    body.value(value)?;
+    body.newline()
+}
+
+/// TOML's integers have a sign.
+fn time(time: Timestamp) -> Result<i64, fmt::Error> {
+    i64::try_from(time.0).map_err(|_| fmt::Error)
 }
 
 /// The record in `text`. The error never quotes the text: it holds a secret.
@@ -27,14 +91,285 @@ pub(super) fn from_text(text: &str) -> Result<Record, &'static str> {
     if checksum != format!("{:08x}", super::checksum(body.as_bytes())) {
         return Err("its checksum does not match its text");
     }
-    toml::from_str(body).map_err(|_| "a field is missing, unknown or out of range")
+    let tables = document::parse(body).map_err(|_| "it is not TOML")?;
+    read(tables)
+}
+
+/// Every field must be there and no other may: what is absent or unknown is damage, not
+/// a default.
+fn read(tables: Vec<Table<'_>>) -> Result<Record, &'static str> {
+    let mut tables = tables.into_iter();
+    let mut top = Fields(tables.next().ok_or(FIELD)?);
+    if top.number::<u8>("format") != Ok(FORMAT) {
+        return Err("it has another format than this version reads");
+    }
+    let mut record = Record {
+        user: UserName::new(top.string("user")?).map_err(|_| FIELD)?,
+        uid: match top.0.take("uid") {
+            Some(Value::String(any)) if any == "any" => Uid::Any,
+            Some(Value::Integer(uid)) => Uid::Is(uid.try_into().map_err(|_| FIELD)?),
+            Some(_) | None => return Err(FIELD),
+        },
+        generation: top.word("generation")?,
+        issuer: top.string("issuer")?.into_owned(),
+        issued_at: Timestamp(top.number("issued_at")?),
+        deadline: top.optional_number("deadline")?.map(Timestamp),
+        tokens: Vec::new(),
+        recovery: None,
+    };
+    top.end()?;
+    for table in tables {
+        match (&*table.name, table.listed) {
+            ("token", true) => record.tokens.push(token(Fields(table))?),
+            ("recovery", false) => record.recovery = Some(recovery(Fields(table))?),
+            _ => return Err(FIELD),
+        }
+    }
+    if record.tokens.is_empty() || !record.tokens.is_sorted_by(|(a, _), (b, _)| a < b) {
+        return Err("its tokens have no ascending ids");
+    }
+    Ok(record)
+}
+
+fn token(mut fields: Fields<'_>) -> Result<(TokenId, Token), &'static str> {
+    let id = TokenId::new(fields.number("id")?).ok_or(FIELD)?;
+    let period = fields.optional_number::<u64>("period")?;
+    let kind = match (&*fields.string("kind")?, period) {
+        ("totp", Some(period)) => {
+            Kind::Totp { period: Period::try_from(period).map_err(|_| FIELD)? }
+        }
+        ("hotp", None) => Kind::Hotp,
+        ("totp" | "hotp", _) => return Err("a totp token has a period, a hotp token has none"),
+        _ => return Err(FIELD),
+    };
+    let token = Token {
+        kind,
+        algorithm: fields.word("algorithm")?,
+        digits: Digits::try_from(fields.number::<u64>("digits")?).map_err(|_| FIELD)?,
+        secret: Secret::from_base32(&fields.string("secret")?).map_err(|_| FIELD)?,
+    };
+    fields.end()?;
+    Ok((id, token))
+}
+
+fn recovery(mut fields: Fields<'_>) -> Result<Recovery, &'static str> {
+    let Some(Value::Strings(hashes)) = fields.0.take("hashes") else { return Err(FIELD) };
+    if hashes.len() > MAX_RECOVERY_CODES {
+        return Err("it has too many recovery codes");
+    }
+    let recovery = Recovery {
+        set: fields.number("set")?,
+        salt: fields.word("salt")?,
+        hashes: hashes
+            .iter()
+            .map(|hash| hash.parse().map_err(|_| FIELD))
+            .collect::<Result<_, _>>()?,
+    };
+    fields.end()?;
+    Ok(recovery)
+}
+
+/// A table whose fields are taken out one by one, until none is left.
+struct Fields<'t>(Table<'t>);
+
+impl<'t> Fields<'t> {
+    fn string(&mut self, key: &str) -> Result<Cow<'t, str>, &'static str> {
+        match self.0.take(key) {
+            Some(Value::String(text)) => Ok(text),
+            Some(_) | None => Err(FIELD),
+        }
+    }
+
+    /// A string that stands for something.
+    fn word<T: FromStr>(&mut self, key: &str) -> Result<T, &'static str> {
+        self.string(key)?.parse().map_err(|_| FIELD)
+    }
+
+    fn number<T: TryFrom<i64>>(&mut self, key: &str) -> Result<T, &'static str> {
+        self.optional_number(key)?.ok_or(FIELD)
+    }
+
+    fn optional_number<T: TryFrom<i64>>(&mut self, key: &str) -> Result<Option<T>, &'static str> {
+        match self.0.take(key) {
+            Some(Value::Integer(number)) => T::try_from(number).map(Some).map_err(|_| FIELD),
+            Some(_) => Err(FIELD),
+            None => Ok(None),
+        }
+    }
+
+    fn end(self) -> Result<(), &'static str> {
+        if self.0.entries.is_empty() { Ok(()) } else { Err(FIELD) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::account::tests::record;
-    use crate::code::Kind;
+    use crate::account::{Hash, Salt};
+
+    fn totp() -> Record {
+        record(Kind::Totp { period: Period::default() })
+    }
+
+    /// One with everything in it that a record can have.
+    fn full() -> Record {
+        let token = |id| (id, totp().tokens[0].1.clone());
+        Record {
+            user: UserName::new("Al \"ice\" \\ \u{fc}").unwrap(),
+            uid: Uid::Any,
+            issuer: "it's \"us\"".to_owned(),
+            deadline: Some(Timestamp(5)),
+            tokens: TokenId::all().map(token).collect(),
+            recovery: Some(Recovery {
+                set: 7,
+                salt: Salt([3; 16]),
+                hashes: vec![Hash([5; 32]); 8],
+            }),
+            ..totp()
+        }
+    }
+
+    /// The body under its checksum.
+    fn sealed(body: &str) -> String {
+        format!("checksum = \"crc32:{:08x}\"\n{body}", super::super::checksum(body.as_bytes()))
+    }
+
+    fn body(record: &Record) -> String {
+        to_text(record).unwrap().split_once('\n').unwrap().1.to_owned()
+    }
+
+    fn read_body(body: &str) -> Result<Record, &'static str> {
+        from_text(&sealed(body))
+    }
+
+    #[test]
+    fn a_record_comes_back_from_its_text_as_it_was() {
+        for record in [record(Kind::Hotp), totp(), full()] {
+            let text = to_text(&record).unwrap();
+            assert_eq!(from_text(&text), Ok(record), "{}", *text);
+        }
+    }
+
+    #[test]
+    fn another_reader_of_toml_finds_in_a_record_what_was_written() {
+        let table: toml::Table = toml::from_str(&body(&full())).unwrap();
+        let keys: Vec<_> = table.keys().map(String::as_str).collect();
+        let expected = [
+            "deadline",
+            "format",
+            "generation",
+            "issued_at",
+            "issuer",
+            "recovery",
+            "token",
+            "uid",
+            "user",
+        ];
+        assert_eq!(keys, expected);
+        assert_eq!(table["user"].as_str(), Some(full().user.as_str()));
+        assert_eq!(table["issuer"].as_str(), Some("it's \"us\""));
+        assert_eq!(table["uid"].as_str(), Some("any"));
+        assert_eq!(table["deadline"].as_integer(), Some(5));
+        assert_eq!(table["recovery"]["hashes"][7].as_str(), Some("05".repeat(32).as_str()));
+        let tokens = table["token"].as_array().unwrap();
+        assert_eq!(tokens.len(), 4);
+        assert_eq!(tokens[3]["id"].as_integer(), Some(4));
+        assert_eq!(tokens[3]["period"].as_integer(), Some(30));
+        let secret = totp().tokens[0].1.secret.to_base32();
+        assert_eq!(tokens[0]["secret"].as_str(), Some(secret.as_str()));
+    }
+
+    #[test]
+    fn a_record_with_a_field_missing_twice_unknown_or_out_of_range_is_refused() {
+        let text = body(&Record { uid: Uid::Is(2001), ..full() });
+        assert!(read_body(&text).is_ok());
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with("deadline")) {
+            assert!(read_body(&text.replacen(line, "", 1)).is_err(), "without {line}");
+            assert!(
+                read_body(&text.replacen(line, &format!("{line}\n{line}"), 1)).is_err(),
+                "{line}"
+            );
+        }
+        for (from, to) in [
+            ("format = 1", "format = 2"),
+            ("format = 1", "format = 1\nextra = 1"),
+            ("format = 1", "format = \"1\""),
+            ("id = 1", "id = 0"),
+            ("id = 4", "id = 5"),
+            ("id = 1", "id = 1\nextra = 1"),
+            ("period = 30", "period = 14"),
+            ("digits = 6", "digits = 9"),
+            ("digits = 6", "digits = -6"),
+            ("totp", "hotp"),
+            ("totp", "motp"),
+            ("SHA1", "MD5"),
+            ("uid = 2001", "uid = -1"),
+            ("uid = 2001", "uid = 4294967296"),
+            ("uid = 2001", "uid = \"all\""),
+            ("issued_at = ", "issued_at = -"),
+            ("deadline = 5", "deadline = 1.5"),
+            ("0707", "070"),
+            ("[recovery]", "[recover]"),
+            ("[recovery]", "[[recovery]]"),
+            ("[[token]]", "[token]"),
+            ("set = 7", "set = 7\nextra = 7"),
+            ("set = 7", "set = 4294967296"),
+            ("hashes = [\"05", "hashes = [\"5"),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{from}");
+            assert!(read_body(&changed).is_err(), "{from} -> {to}");
+        }
+        assert!(read_body(&body(&totp()).replace("alice", "")).is_err());
+        assert_eq!(read_body("format = "), Err("it is not TOML"));
+        let other = text.replacen("format = 1", "format = 2", 1);
+        assert_eq!(read_body(&other), Err("it has another format than this version reads"));
+    }
+
+    #[test]
+    fn a_record_holds_one_to_four_tokens_by_ascending_id() {
+        for count in 1..=4 {
+            let tokens = full().tokens.into_iter().take(count).collect();
+            assert!(read_body(&body(&Record { tokens, ..full() })).is_ok(), "{count}");
+        }
+        let none = Record { tokens: Vec::new(), ..totp() };
+        let mut descending = full();
+        descending.tokens.reverse();
+        let mut twice = totp();
+        twice.tokens.extend(totp().tokens);
+        for wrong in [none, descending, twice] {
+            assert_eq!(read_body(&body(&wrong)), Err("its tokens have no ascending ids"));
+        }
+    }
+
+    #[test]
+    fn a_totp_token_without_a_period_or_a_hotp_token_with_one_is_refused_as_such() {
+        let totp = body(&totp());
+        for wrong in [totp.replace("period = 30\n", ""), totp.replace("totp", "hotp")] {
+            let expected = Err("a totp token has a period, a hotp token has none");
+            assert_eq!(read_body(&wrong), expected, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_record_holds_no_more_recovery_codes_than_the_state_can_strike_out() {
+        let with = |count| {
+            let hashes = vec![Hash([5; 32]); count];
+            let recovery = Some(Recovery { set: 1, salt: Salt([3; 16]), hashes });
+            read_body(&body(&Record { recovery, ..record(Kind::Hotp) }))
+        };
+        assert!(with(16).is_ok());
+        assert_eq!(with(17), Err("it has too many recovery codes"));
+    }
+
+    #[test]
+    fn a_time_that_toml_cannot_hold_is_not_written() {
+        let last = i64::MAX.unsigned_abs();
+        assert!(to_text(&Record { issued_at: Timestamp(last), ..totp() }).is_ok());
+        assert!(to_text(&Record { issued_at: Timestamp(last + 1), ..totp() }).is_err());
+        assert!(to_text(&Record { deadline: Some(Timestamp(u64::MAX)), ..totp() }).is_err());
+    }
 
     #[test]
     fn a_record_cut_off_anywhere_is_refused() {

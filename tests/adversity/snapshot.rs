@@ -137,7 +137,7 @@ impl Opened {
         let account = self.account(user)?.ok_or("no account")?;
         let uid = match account.record.uid {
             pam_onetime::account::Uid::Is(uid) => uid,
-            pam_onetime::account::Uid::Any(_) => 0,
+            pam_onetime::account::Uid::Any => 0,
         };
         let verdict =
             store.update(&name(user), uid, |account| judge(account, &attempt, &self.config));

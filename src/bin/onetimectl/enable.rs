@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use pam_onetime::account::{Account, AnyUid, Uid};
+use pam_onetime::account::{Account, Uid};
 use pam_onetime::config::is_issuer;
 use pam_onetime::enrollment::new_record;
 use pam_onetime::login::{Invitation, PasswordProof};
@@ -59,7 +59,7 @@ fn enable(
     let known = selected.find(user)?;
     let uid = match &known.person {
         Some(person) => person.uid(),
-        None if options.force => Uid::Any(AnyUid::Any),
+        None if options.force => Uid::Any,
         None => bail!("this system knows no such user (--force issues a secret all the same)"),
     };
     let mut config = token::configured(&context.config, &options.token)?;

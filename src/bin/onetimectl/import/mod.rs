@@ -16,8 +16,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use comfy_table::{Table, presets};
 use jiff::tz::TimeZone;
 use pam_onetime::account::{
-    Account, AnyUid, Generation, MAX_TOKENS, Record, State, Timestamp, TokenId, TokenState, Uid,
-    UserName,
+    Account, Generation, MAX_TOKENS, Record, State, Timestamp, TokenId, TokenState, Uid, UserName,
 };
 use pam_onetime::code::{Kind, Token};
 use pam_onetime::config::is_issuer;
@@ -361,7 +360,7 @@ impl<'a> Importer<'a> {
         let known = User::find(user)?;
         let uid = match &known.person {
             Some(person) => person.uid(),
-            None if self.options.force => Uid::Any(AnyUid::Any),
+            None if self.options.force => Uid::Any,
             None => bail!("this system knows no such user (--force imports all the same)"),
         };
         ensure!(
