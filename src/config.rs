@@ -5,7 +5,6 @@
 //! keys and values out of range are errors that name line and key: a policy
 //! that was misspelt must not silently be another one.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -523,25 +522,12 @@ impl Setting for Option<String> {
 /// The tables that the file may have; the first is that of the keys before any other.
 const TABLES: [&str; 7] = ["", "store", "password", "code", "enrollment", "login", "limits"];
 
-/// The text with its comment lines emptied. They are most of the file, and TOML's
-/// reader looks closely at each byte of them, at every login. A text with a string of
-/// several lines stays as it is: a line in that is no comment.
-fn without_comments(text: &str) -> Cow<'_, str> {
-    let mut kept = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        kept.push_str(if line.trim_start().starts_with('#') { "\n" } else { line });
-    }
-    let multiline = kept.contains("\"\"\"") || kept.contains("'''");
-    if multiline { Cow::Borrowed(text) } else { Cow::Owned(kept) }
-}
-
 impl Config {
     /// Reads the text of a configuration file.
     ///
     /// # Errors
     /// [`ConfigError`] with line and key.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let text = &*without_comments(text);
         let error = |at, what| ConfigError::File { line: document::line(text, at), what };
         let mut config = Self::default();
         for table in document::parse(text).map_err(|e| error(e.at, e.what))? {

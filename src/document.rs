@@ -86,7 +86,10 @@ pub fn parse(text: &str) -> Result<Vec<Table<'_>>, SyntaxError> {
     let mut error: Option<ParseError> = None;
     let first = Table { name: Cow::Borrowed(""), listed: false, entries: Vec::new(), at: 0 };
     let mut reader = Reader { source, before: Vec::new(), last: first, key: None, array: None };
-    parse_document(&source.lex().into_vec(), &mut reader, &mut error);
+    // The lexer's own guess is four times what our files need, and would be wiped.
+    let mut tokens = Vec::with_capacity(text.len() / 16);
+    tokens.extend(source.lex());
+    parse_document(&tokens, &mut reader, &mut error);
     match error {
         None => {
             reader.before.push(reader.last);
@@ -230,12 +233,6 @@ impl EventReceiver for Reader<'_> {
     fn inline_table_open(&mut self, span: Span, error: &mut dyn ErrorSink) -> bool {
         refuse(error, span, "no table in braces here: write it as a [table]");
         false
-    }
-
-    fn comment(&mut self, span: Span, error: &mut dyn ErrorSink) {
-        if let Some(raw) = self.source.get(span) {
-            raw.decode_comment(error);
-        }
     }
 
     fn newline(&mut self, span: Span, error: &mut dyn ErrorSink) {

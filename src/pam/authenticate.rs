@@ -23,7 +23,7 @@ use crate::login::{
     Verdict, judge, plan,
 };
 use crate::messages;
-use crate::store::{self, Replace, Store, StoreError};
+use crate::store::{self, Loaded, Replace, Store, StoreError};
 use crate::system::{self, Person, SystemError};
 
 /// Authenticates, logs one line, and says PAM's result.
@@ -144,25 +144,30 @@ fn attempt(
     };
     let opened = Store::open(Path::new(&config.store.dir), Store::ROOT)
         .and_then(|store| Ok((store.load(&person.name, person.uid)?, store)));
-    let (account, store) = match opened {
+    let (loaded, store) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             login.turn_away(pamh, &typed)?;
             return Err(error.into());
         }
     };
-    let (password, answer) = login.split(pamh, typed, account.as_ref());
+    let loaded = loaded.as_ref();
+    let (password, answer) = login.split(pamh, typed, account(loaded));
     if arguments.debug {
-        let (mode, phase) = (arguments.password, account.as_ref().map(Account::phase));
+        let (mode, phase) = (arguments.password, account(loaded).map(Account::phase));
         audit::debug(subject, &format!("password={mode:?} phase={phase:?}"));
     }
     let verdict = Candidate { login, store: &store, person, password: &password, answer }
-        .decide(pamh, account)?;
+        .decide(pamh, loaded)?;
     // Whatever was decided is about `given`.
     if handle::user_item(pamh).as_deref() != Some(given.as_str()) {
         return Err(Trouble::UserChanged);
     }
     Ok(verdict)
+}
+
+fn account(loaded: Option<&Loaded>) -> Option<&Account> {
+    loaded.map(|loaded| &loaded.account)
 }
 
 /// What came of the first prompt.
@@ -368,7 +373,7 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    fn decide(mut self, pamh: &PamHandle, account: Option<Account>) -> Result<Verdict, Trouble> {
+    fn decide(mut self, pamh: &PamHandle, loaded: Option<&Loaded>) -> Result<Verdict, Trouble> {
         let config = self.login.config;
         let both = config.login.require_groups.0.iter().chain(&config.login.exempt_groups.0);
         let groups = self.person.groups_among(both)?;
@@ -380,16 +385,16 @@ impl Candidate<'_> {
             now: system::now()?,
         };
         let issued;
-        let first = plan(account.as_ref(), &circumstances, config);
-        let settled = if let Plan::Issue = first {
+        let mut loaded = loaded;
+        let mut settled = plan(account(loaded), &circumstances, config);
+        if let Plan::Issue = settled {
             issued = self.issue(&circumstances)?;
-            plan(issued.as_ref(), &circumstances, config)
-        } else {
-            first
-        };
+            loaded = issued.as_ref();
+            settled = plan(account(loaded), &circumstances, config);
+        }
         match settled {
             Plan::Done(verdict) => Ok(verdict),
-            Plan::Ask(question) => self.ask(pamh, circumstances, &question),
+            Plan::Ask(question) => self.ask(pamh, loaded, circumstances, &question),
             Plan::Pretend(verdict) => {
                 if self.answer.is_none() {
                     let prompt = messages::prompt(Prompt::Code, config);
@@ -403,7 +408,7 @@ impl Candidate<'_> {
     }
 
     /// Issues a record to a user who has none (`missing = "enrol"`).
-    fn issue(&self, circumstances: &Circumstances<'_>) -> Result<Option<Account>, Trouble> {
+    fn issue(&self, circumstances: &Circumstances<'_>) -> Result<Option<Loaded>, Trouble> {
         let config = self.login.config;
         let issuer = config.issuer.clone().map_or_else(system::host_name, Ok)?;
         let Person { name, uid, .. } = self.person;
@@ -426,6 +431,7 @@ impl Candidate<'_> {
     fn ask(
         &mut self,
         pamh: &PamHandle,
+        loaded: Option<&Loaded>,
         circumstances: Circumstances<'_>,
         question: &Question<'_>,
     ) -> Result<Verdict, Trouble> {
@@ -449,9 +455,10 @@ impl Candidate<'_> {
             };
             let circumstances = Circumstances { now: system::now()?, ..circumstances };
             let attempt = Attempt { circumstances, answer: &answer, tries_left };
-            let verdict = self.store.update(&self.person.name, self.person.uid, |account| {
-                judge(account, &attempt, login.config)
-            })?;
+            let Person { name, uid, .. } = self.person;
+            let verdict = self
+                .store
+                .update(name, *uid, loaded, |account| judge(account, &attempt, login.config))?;
             if let Verdict::Again(_) = verdict
                 && tries_left > 0
             {

@@ -27,9 +27,9 @@ use pam::constants::{PamFlag, PamResultCode};
 use pam::macros::invoke_hook;
 use pam::module::PamHandle;
 
-/// How deep a login's frames reach, twice over (`tests/adversity/leaks.rs`): where
-/// codes were computed lie keys and digests that no destructor knows of.
-const STACK: usize = 32 * 1024;
+/// More than a login's own frames take: where codes were computed lie keys and digests
+/// that no destructor knows of.
+const STACK: usize = 16 * 1024;
 
 /// Authenticates a user: see [`crate`] for the way of one login.
 ///

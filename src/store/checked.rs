@@ -51,7 +51,7 @@ fn judge_ancestors(path: &Path, owner: u32) -> Result<(), StoreError> {
     for above in path.ancestors().skip(1) {
         let stat = rustix::fs::lstat(above).map_err(io_error(above, "examine"))?;
         let sticky = stat.st_mode & STICKY != 0;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        if is(&stat, FileType::Symlink) {
             return Err(unsafe_path(
                 above,
                 Wrong::Link,
@@ -95,7 +95,7 @@ impl Dir {
         let Some((file, stat)) = self.file(name, OFlags::RDONLY, owner)? else {
             return Ok(None);
         };
-        read_text(file, &stat, &self.path.join(name)).map(Some)
+        read_text(file, &stat, &self.path.join(name)).map(|text| Some(Zeroizing::new(text)))
     }
 
     /// Makes what was created, renamed or removed in it durable.
@@ -110,7 +110,7 @@ impl Dir {
 /// # Errors
 /// [`StoreError`]; a missing file is an error, since the policy it held is
 /// not known.
-pub fn read_config(path: &Path) -> Result<Zeroizing<String>, StoreError> {
+pub fn read_config(path: &Path) -> Result<String, StoreError> {
     judge_ancestors(path, 0)?;
     match open_file(CWD, path, path, OFlags::RDONLY, 0, Privacy::Readable)? {
         Some((file, stat)) => read_text(file, &stat, path),
@@ -129,7 +129,7 @@ fn open_dir(at: impl AsFd, name: &Path, path: PathBuf, owner: u32) -> Result<Dir
         Ok(fd) => fd,
         // Which of the two it is, only for the message.
         Err(Errno::NOTDIR | Errno::LOOP) => {
-            let is_link = path.is_symlink();
+            let is_link = rustix::fs::lstat(&path).is_ok_and(|stat| is(&stat, FileType::Symlink));
             let what = if is_link { Wrong::Link } else { Wrong::Type };
             return Err(unsafe_path(&path, what, should));
         }
@@ -165,7 +165,7 @@ fn open_file(
     };
     let fd = beyond_stdio(fd).map_err(io_error(path, "open"))?;
     let stat = fstat(&fd).map_err(io_error(path, "examine"))?;
-    let wrong = if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+    let wrong = if is(&stat, FileType::RegularFile) {
         match judge(&stat, owner, privacy) {
             Ok(()) if privacy == Privacy::Private && stat.st_nlink > 1 => {
                 Err(Wrong::Links(stat.st_nlink))
@@ -185,6 +185,10 @@ pub(super) fn beyond_stdio(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     if fd.as_raw_fd() > 2 { Ok(fd) } else { rustix::io::fcntl_dupfd_cloexec(fd, 3) }
 }
 
+fn is(stat: &Stat, file_type: FileType) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == file_type
+}
+
 fn judge(stat: &Stat, owner: u32, privacy: Privacy) -> Result<(), Wrong> {
     let forbidden = match privacy {
         Privacy::Private => GROUP_OTHER,
@@ -199,14 +203,14 @@ fn judge(stat: &Stat, owner: u32, privacy: Privacy) -> Result<(), Wrong> {
     }
 }
 
-fn read_text(file: File, stat: &Stat, path: &Path) -> Result<Zeroizing<String>, StoreError> {
+fn read_text(file: File, stat: &Stat, path: &Path) -> Result<String, StoreError> {
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     if size > MAX_TEXT_BYTES {
         return Err(unsafe_path(path, Wrong::Size(size), "at most 65536 bytes"));
     }
     // Reserved at once: a string that grows leaves copies of a secret behind.
     let room = usize::try_from(size).unwrap_or(0).saturating_add(1);
-    let mut text = Zeroizing::new(String::with_capacity(room));
+    let mut text = String::with_capacity(room);
     match file.take(size).read_to_string(&mut text) {
         Ok(_) => Ok(text),
         Err(error) => Err(StoreError::Io { path: path.to_owned(), what: "read", error }),
@@ -218,8 +222,7 @@ pub(super) fn io_error<E: Into<io::Error>>(
     path: &Path,
     what: &'static str,
 ) -> impl FnOnce(E) -> StoreError {
-    let path = path.to_owned();
-    move |error| StoreError::Io { path, what, error: error.into() }
+    move |error| StoreError::Io { path: path.to_owned(), what, error: error.into() }
 }
 
 fn unsafe_path(path: &Path, what: Wrong, should: &'static str) -> StoreError {
@@ -363,7 +366,7 @@ mod tests {
     fn a_configuration_is_read_as_it_stands_and_is_never_taken_for_an_empty_one() {
         // One that is everywhere, and root's.
         let passwd = Path::new("/etc/passwd");
-        assert_eq!(*read_config(passwd).unwrap(), fs::read_to_string(passwd).unwrap());
+        assert_eq!(read_config(passwd).unwrap(), fs::read_to_string(passwd).unwrap());
         assert!(matches!(read_config(Path::new("/etc/no-such")), Err(StoreError::Io { .. })));
     }
 }

@@ -1,22 +1,22 @@
 //! The store of files: `users/NAME.toml` holds what was issued, `state/NAME`
 //! what logins did; the lock on the latter is the account's lock.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FlockOperation, IFlags, Mode, OFlags, chmodat, fchmod, fstat, mkdirat, openat,
-    unlinkat,
+    AtFlags, FlockOperation, IFlags, Mode, OFlags, chmodat, fchmod, fdatasync, fstat, fsync,
+    ftruncate, mkdirat, openat, renameat, unlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
-use tempfile::{NamedTempFile, TempPath};
 use zeroize::Zeroizing;
 
 use super::checked::{Dir, beyond_stdio, io_error, open_top};
-use super::slots::{self, FILE_BYTES, Holding, SLOT_BYTES, Slot};
+use super::slots::{self, BOTH_BYTES, FILE_BYTES, Holding, SLOT_BYTES};
 use super::{StoreError, names, record};
 use crate::account::{Account, Record, State, Timestamp, TokenState, UserName};
 use crate::code::{Kind, Step};
@@ -100,11 +100,39 @@ impl Lock {
     }
 }
 
-/// What has been read of an account under its lock.
-struct Locked {
-    file: File,
-    account: Account,
+/// An account as it was read, and what it was read from: where that is still so under
+/// the lock, it need not be made sense of again.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The account.
+    pub account: Account,
     holding: Holding,
+    read: Read,
+}
+
+/// What is on disk of an account. It holds the secret: there is no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+struct Read {
+    record: Zeroizing<String>,
+    slots: [[u8; SLOT_BYTES]; 2],
+}
+
+/// What has been read of an account under its lock.
+struct Locked<'k> {
+    file: StateFile,
+    loaded: Cow<'k, Loaded>,
+}
+
+/// A state file, locked until it is dropped.
+struct StateFile {
+    file: File,
+    bytes: u64,
+}
+
+impl Locked<'_> {
+    fn into_loaded(self) -> Loaded {
+        self.loaded.into_owned()
+    }
 }
 
 impl Store {
@@ -174,17 +202,22 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn load(&self, user: &UserName, uid: u32) -> Result<Option<Account>, StoreError> {
-        let account = self.inspect(user)?;
-        match &account {
-            Some(Account { record, .. }) if !record.uid.admits(uid) => Err(StoreError::Uid {
-                path: self.users.path.join(self.record_name(user)?),
-                user: user.clone(),
-                recorded: record.uid,
-                actual: uid,
-            }),
-            Some(_) | None => Ok(account),
+    pub fn load(&self, user: &UserName, uid: u32) -> Result<Option<Loaded>, StoreError> {
+        let loaded = self.lock_account(user, Lock::Shared, None)?.map(Locked::into_loaded);
+        if let Some(loaded) = &loaded {
+            self.must_be_of(user, uid, &loaded.account)?;
         }
+        Ok(loaded)
+    }
+
+    /// A user who was re-created does not inherit the record.
+    fn must_be_of(&self, user: &UserName, uid: u32, account: &Account) -> Result<(), StoreError> {
+        let recorded = account.record.uid;
+        if recorded.admits(uid) {
+            return Ok(());
+        }
+        let path = self.users.path.join(self.record_name(user)?);
+        Err(StoreError::Uid { path, user: user.clone(), recorded, actual: uid })
     }
 
     /// As [`Store::load`], whatever the uid: for admins, not for logins.
@@ -192,12 +225,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn inspect(&self, user: &UserName) -> Result<Option<Account>, StoreError> {
-        let locked = self.lock_account(user, Lock::Shared)?;
-        Ok(locked.map(|locked| locked.account))
+        let locked = self.lock_account(user, Lock::Shared, None)?;
+        Ok(locked.map(|locked| locked.into_loaded().account))
     }
 
     /// Judges under the account's lock, commits the next state durably, and
-    /// only then tells the verdict.
+    /// only then tells the verdict. What was loaded before is read again.
     ///
     /// # Errors
     /// [`StoreError`]: then nothing was decided, and the login is refused.
@@ -205,21 +238,15 @@ impl Store {
         &self,
         user: &UserName,
         uid: u32,
+        loaded: Option<&Loaded>,
         judge: impl FnOnce(Option<&Account>) -> Judgement,
     ) -> Result<Verdict, StoreError> {
-        let Some(locked) = self.lock_account(user, Lock::Exclusive)? else {
+        let Some(locked) = self.lock_account(user, Lock::Exclusive, loaded)? else {
             return judge(None).settle(|_| Err(StoreError::NotEnabled(user.clone())));
         };
-        let recorded = locked.account.record.uid;
-        if !recorded.admits(uid) {
-            return Err(StoreError::Uid {
-                path: self.users.path.join(self.record_name(user)?),
-                user: user.clone(),
-                recorded,
-                actual: uid,
-            });
-        }
-        judge(Some(&locked.account)).settle(|next| self.commit(user, &locked, next))
+        let account = &locked.loaded.account;
+        self.must_be_of(user, uid, account)?;
+        judge(Some(account)).settle(|next| self.commit(user, &locked, next))
     }
 
     /// Changes a state otherwise than by a login's verdict.
@@ -231,9 +258,8 @@ impl Store {
         user: &UserName,
         change: impl FnOnce(&Account) -> Result<State, E>,
     ) -> Result<(), E> {
-        let locked = self.lock_account(user, Lock::Exclusive)?;
-        let locked = locked.ok_or_else(|| StoreError::NotEnabled(user.clone()))?;
-        let next = change(&locked.account)?;
+        let locked = self.lock_enabled(user)?;
+        let next = change(&locked.loaded.account)?;
         Ok(self.commit(user, &locked, &next)?)
     }
 
@@ -247,10 +273,9 @@ impl Store {
         user: &UserName,
         change: impl FnOnce(&Account) -> Result<Account, E>,
     ) -> Result<(), E> {
-        let locked = self.lock_account(user, Lock::Exclusive)?;
-        let locked = locked.ok_or_else(|| StoreError::NotEnabled(user.clone()))?;
-        let next = change(&locked.account)?;
-        if next.state != locked.account.state {
+        let locked = self.lock_enabled(user)?;
+        let next = change(&locked.loaded.account)?;
+        if next.state != locked.loaded.account.state {
             self.commit(user, &locked, &next.state)?;
         }
         Ok(self.write_record(&next.record)?)
@@ -367,9 +392,20 @@ impl Store {
         }))
     }
 
+    /// As [`Store::lock_account`] for changing an account that must be there.
+    fn lock_enabled(&self, user: &UserName) -> Result<Locked<'static>, StoreError> {
+        let locked = self.lock_account(user, Lock::Exclusive, None)?;
+        locked.ok_or_else(|| StoreError::NotEnabled(user.clone()))
+    }
+
     /// Opens and locks a state and reads it with its record; `None` if there
-    /// is no record. The lock ends when the file is dropped.
-    fn lock_account(&self, user: &UserName, mode: Lock) -> Result<Option<Locked>, StoreError> {
+    /// is no record. The lock ends when the result is dropped.
+    fn lock_account<'k>(
+        &self,
+        user: &UserName,
+        mode: Lock,
+        known: Option<&'k Loaded>,
+    ) -> Result<Option<Locked<'k>>, StoreError> {
         // None was ever issued to a name too long to be a file's.
         if names::encode(user).is_none() {
             return Ok(None);
@@ -383,28 +419,46 @@ impl Store {
                 }
                 continue;
             };
-            if !lock(&file, mode).map_err(io_error(&self.state.path, "lock a state in"))? {
-                continue;
-            }
-            let Some(record) = self.record(user)? else {
-                return Ok(None);
+            let Some(file) = self.lock(file, mode)? else { continue };
+            let Some(record) = self.record_text(user)? else { return Ok(None) };
+            let read = Read { record, slots: self.slots(user, &file)? };
+            let loaded = match known {
+                Some(known) if known.read == read => Cow::Borrowed(known),
+                Some(_) | None => Cow::Owned(self.understand(user, read)?),
             };
-            let holding = self.holding(user, &file, &record)?;
-            let account = Account { record, state: holding.state };
-            return Ok(Some(Locked { file, account, holding }));
+            return Ok(Some(Locked { file, loaded }));
         }
         Err(self.state_error(user, "the state is missing"))
     }
 
+    fn understand(&self, user: &UserName, read: Read) -> Result<Loaded, StoreError> {
+        let record = self.record_in(user, &read.record)?;
+        let holding = slots::read(&read.slots, record.generation)
+            .map_err(|what| self.state_error(user, what))?;
+        Ok(Loaded { account: Account { record, state: holding.state }, holding, read })
+    }
+
+    /// Locks a state file. `None` if it was removed while we waited: then the
+    /// lock is on nothing.
+    fn lock(&self, file: File, mode: Lock) -> Result<Option<StateFile>, StoreError> {
+        let operation = match mode {
+            Lock::Shared => FlockOperation::LockShared,
+            Lock::Exclusive => FlockOperation::LockExclusive,
+        };
+        let stat = retry_on_intr(|| rustix::fs::flock(&file, operation))
+            .and_then(|()| fstat(&file))
+            .map_err(io_error(&self.state.path, "lock a state in"))?;
+        let bytes = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        Ok((stat.st_nlink > 0).then_some(StateFile { file, bytes }))
+    }
+
     /// The locked state file; `None` if there is none.
-    fn lock_state(&self, user: &UserName) -> Result<Option<File>, StoreError> {
+    fn lock_state(&self, user: &UserName) -> Result<Option<StateFile>, StoreError> {
         for _ in 0..LOCK_TRIES {
             let Some(file) = self.open_state(user, OFlags::RDWR)? else {
                 return Ok(None);
             };
-            if lock(&file, Lock::Exclusive)
-                .map_err(io_error(&self.state.path, "lock a state in"))?
-            {
+            if let Some(file) = self.lock(file, Lock::Exclusive)? {
                 return Ok(Some(file));
             }
         }
@@ -412,7 +466,7 @@ impl Store {
     }
 
     /// The locked state file, made if it is not there.
-    fn create_state(&self, user: &UserName) -> Result<File, StoreError> {
+    fn create_state(&self, user: &UserName) -> Result<StateFile, StoreError> {
         let name = self.file_name(user)?;
         let path = self.state.path.join(&name);
         for _ in 0..LOCK_TRIES {
@@ -432,40 +486,52 @@ impl Store {
         Ok(opened.map(|(file, _)| file))
     }
 
+    fn slots(
+        &self,
+        user: &UserName,
+        StateFile { file, bytes }: &StateFile,
+    ) -> Result<[[u8; SLOT_BYTES]; 2], StoreError> {
+        if *bytes != FILE_BYTES as u64 {
+            return Err(self.state_error(user, "the state does not have 8192 bytes"));
+        }
+        let mut beginning = [0; BOTH_BYTES];
+        file.read_exact_at(&mut beginning, 0)
+            .map_err(io_error(&self.state.path, "read a state in"))?;
+        Ok(slots::both(&beginning))
+    }
+
     fn holding(
         &self,
         user: &UserName,
-        file: &File,
+        file: &StateFile,
         record: &Record,
     ) -> Result<Holding, StoreError> {
-        let path = &self.state.path;
-        let size = file.metadata().map_err(io_error(path, "examine a state in"))?.len();
-        if size != FILE_BYTES as u64 {
-            return Err(self.state_error(user, "the state does not have 8192 bytes"));
-        }
-        let mut slots = [[0; SLOT_BYTES]; 2];
-        for (slot, bytes) in Slot::BOTH.iter().zip(&mut slots) {
-            file.read_exact_at(bytes, slot.offset()).map_err(io_error(path, "read a state in"))?;
-        }
-        slots::read(&slots, record.generation).map_err(|what| self.state_error(user, what))
+        slots::read(&self.slots(user, file)?, record.generation)
+            .map_err(|what| self.state_error(user, what))
     }
 
-    fn commit(&self, user: &UserName, locked: &Locked, next: &State) -> Result<(), StoreError> {
-        let Locked { file, account, holding } = locked;
-        let bytes = slots::encode(holding.sequence, next);
-        self.write_state(user, file, holding.spare.offset(), &bytes)?;
-        if next.activated_at != account.state.activated_at {
+    fn commit(&self, user: &UserName, locked: &Locked<'_>, next: &State) -> Result<(), StoreError> {
+        let Locked { file, loaded } = locked;
+        let Holding { spare, sequence, .. } = loaded.holding;
+        let bytes = slots::encode(sequence, next);
+        self.write_state(user, file, spare.offset(), &bytes)?;
+        if next.activated_at != loaded.account.state.activated_at {
             // Also over the snapshot that still says "pending": if the newer
             // one went bad, it would show the secret again.
-            self.write_state(user, file, holding.spare.other().offset(), &bytes)?;
+            self.write_state(user, file, spare.other().offset(), &bytes)?;
         }
         Ok(())
     }
 
     /// Makes the file one that holds `state` and nothing else.
-    fn rewrite_state(&self, user: &UserName, file: &File, state: &State) -> Result<(), StoreError> {
+    fn rewrite_state(
+        &self,
+        user: &UserName,
+        file: &StateFile,
+        state: &State,
+    ) -> Result<(), StoreError> {
         within_limit(0, FILE_BYTES)
-            .and_then(|()| file.set_len(FILE_BYTES as u64))
+            .and_then(|()| Ok(ftruncate(&file.file, FILE_BYTES as u64)?))
             .map_err(io_error(&self.state.path.join(self.file_name(user)?), "resize"))?;
         self.write_state(user, file, 0, &slots::new_file(state))
     }
@@ -474,13 +540,13 @@ impl Store {
     fn write_state(
         &self,
         user: &UserName,
-        file: &File,
+        StateFile { file, .. }: &StateFile,
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
         within_limit(offset, bytes.len())
             .and_then(|()| file.write_all_at(bytes, offset))
-            .and_then(|()| file.sync_data())
+            .and_then(|()| Ok(retry_on_intr(|| fdatasync(file))?))
             .map_err(io_error(&self.state.path.join(self.file_name(user)?), "write"))
     }
 
@@ -492,19 +558,23 @@ impl Store {
     }
 
     fn record(&self, user: &UserName) -> Result<Option<Record>, StoreError> {
-        let name = self.record_name(user)?;
-        let text = match self.users.text(&name, self.owner) {
-            Err(error) if is_not_text(&error) => {
-                return Err(self.record_error(user, "it is not text"));
-            }
-            text => text?,
-        };
-        let Some(text) = text else { return Ok(None) };
-        let record = record::from_text(&text).map_err(|what| self.record_error(user, what))?;
+        let text = self.record_text(user)?;
+        text.map(|text| self.record_in(user, &text)).transpose()
+    }
+
+    fn record_text(&self, user: &UserName) -> Result<Option<Zeroizing<String>>, StoreError> {
+        match self.users.text(&self.record_name(user)?, self.owner) {
+            Err(error) if is_not_text(&error) => Err(self.record_error(user, "it is not text")),
+            text => text,
+        }
+    }
+
+    fn record_in(&self, user: &UserName, text: &str) -> Result<Record, StoreError> {
+        let record = record::from_text(text).map_err(|what| self.record_error(user, what))?;
         if record.user != *user {
             return Err(self.record_error(user, "it is another user's"));
         }
-        Ok(Some(record))
+        Ok(record)
     }
 
     /// Removes files that are not in force of who was killed: they hold secrets.
@@ -562,17 +632,6 @@ fn unless_damaged<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreErro
     }
 }
 
-/// Locks a state file. `false` if it was removed while we waited: then the
-/// lock is on nothing.
-fn lock(file: &File, mode: Lock) -> Result<bool, Errno> {
-    let operation = match mode {
-        Lock::Shared => FlockOperation::LockShared,
-        Lock::Exclusive => FlockOperation::LockExclusive,
-    };
-    rustix::io::retry_on_intr(|| rustix::fs::flock(file, operation))?;
-    Ok(fstat(file)?.st_nlink > 0)
-}
-
 fn make_dir(at: impl std::os::fd::AsFd, name: &Path, path: &Path) -> Result<(), StoreError> {
     match mkdirat(&at, name, Mode::RWXU) {
         // Whatever the umask.
@@ -618,26 +677,24 @@ fn within_limit(offset: u64, length: usize) -> io::Result<()> {
 /// rename, fsync of the directory. The caller holds a lock, so a temporary
 /// file that is there was left behind by who was killed.
 fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
-    let path = dir.path.join(name);
     let temporary = temporary(name);
     unlink(dir, &temporary)?;
-    within_limit(0, text.len()).map_err(io_error(&path, "write"))?;
-    let mut file = new_file(dir, &temporary).map_err(io_error(&path, "write"))?;
-    file.as_file_mut().write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
-    file.as_file().sync_all().map_err(io_error(&path, "sync"))?;
-    file.persist(&path).map_err(|error| io_error(&path, "replace")(error.error))?;
+    let replaced = write_and_rename(dir, &temporary, name, text);
+    if replaced.is_err() {
+        // What it is told of is the first error.
+        let _left = unlink(dir, &temporary).is_err();
+    }
+    replaced?;
     dir.sync()
 }
 
-/// A new file, removed when dropped unless it has taken another's place.
-///
-/// It is not tempfile that makes it: that would keep a generator of names for each
-/// thread, and with it a destructor that runs when the thread ends, in a module that is
-/// unloaded by then.
-fn new_file(dir: &Dir, name: &str) -> io::Result<NamedTempFile> {
-    let file = create(dir, name)?;
-    let path = TempPath::try_from_path(dir.path.join(name))?;
-    Ok(NamedTempFile::from_parts(file, path))
+fn write_and_rename(dir: &Dir, temporary: &str, name: &str, text: &str) -> Result<(), StoreError> {
+    let path = dir.path.join(name);
+    within_limit(0, text.len()).map_err(io_error(&path, "write"))?;
+    let mut file = create(dir, temporary).map_err(io_error(&path, "write"))?;
+    file.write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
+    retry_on_intr(|| fsync(&file)).map_err(io_error(&path, "sync"))?;
+    renameat(&dir.fd, temporary, &dir.fd, name).map_err(io_error(&path, "replace"))
 }
 
 /// Makes a private file that was not there, and thus never through a link.
@@ -849,7 +906,7 @@ mod tests {
             now: Timestamp(5),
         };
         let attempt = login::Attempt { circumstances, answer: &answer, tries_left: 0 };
-        store.update(&totp().user, uid, |account| {
+        store.update(&totp().user, uid, None, |account| {
             login::judge(account, &attempt, &Config::default())
         })
     }
@@ -874,7 +931,8 @@ mod tests {
         assert!(store.load(user, 2001).unwrap().is_none());
         store.issue(&Account::fresh(record(Kind::Hotp)), Replace::No).unwrap();
         let account = Account::fresh(record(Kind::Hotp));
-        assert_eq!(store.load(user, 2001).unwrap(), Some(account.clone()));
+        let loaded = store.load(user, 2001).unwrap().map(|loaded| loaded.account);
+        assert_eq!(loaded, Some(account.clone()));
         assert!(matches!(store.load(user, 2002), Err(StoreError::Uid { actual: 2002, .. })));
         let judged = login(&store, 2002, b"755224");
         assert!(matches!(judged, Err(StoreError::Uid { actual: 2002, .. })));
@@ -910,9 +968,10 @@ mod tests {
         let (_dir, store) = store();
         store.issue(&fresh(), Replace::No).unwrap();
         let file = store.open_state(&totp().user, OFlags::RDWR).unwrap().unwrap();
-        assert!(lock(&file, Lock::Exclusive).unwrap());
+        let again = file.try_clone().unwrap();
+        assert!(store.lock(file, Lock::Exclusive).unwrap().is_some());
         std::fs::remove_file(state_path(&store)).unwrap();
-        assert!(!lock(&file, Lock::Exclusive).unwrap());
+        assert!(store.lock(again, Lock::Exclusive).unwrap().is_none());
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod record;
 mod slots;
 
 pub use checked::read_config;
-pub use files::{Issued, Removed, Repaired, Replace, Store};
+pub use files::{Issued, Loaded, Removed, Repaired, Replace, Store};
 
 use std::io;
 use std::path::PathBuf;

@@ -3,6 +3,8 @@
 //! holds; a commit overwrites the other one in place. So a write that is torn
 //! or lost leaves the old state, and nothing is allocated during a login.
 
+use std::iter::once;
+
 use crate::account::{Failures, Generation, RememberedHost, State, Timestamp, TokenId, TokenState};
 use crate::code::Step;
 
@@ -10,7 +12,9 @@ use crate::code::Step;
 pub(super) const SLOT_BYTES: usize = 512;
 /// Where the second slot begins: in a file system block of its own, so that a
 /// torn write of one cannot reach the other.
-const SECOND_AT: u64 = 4096;
+const SECOND_AT: usize = 4096;
+/// Bytes from the beginning of the file to the end of the second slot.
+pub(super) const BOTH_BYTES: usize = SECOND_AT + SLOT_BYTES;
 /// Bytes of the file. What is not in a slot is zero.
 pub(super) const FILE_BYTES: usize = 8192;
 
@@ -31,14 +35,11 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    /// As they lie in the file.
-    pub(super) const BOTH: [Self; 2] = [Self::First, Self::Second];
-
     /// Its offset in the file.
     pub(super) const fn offset(self) -> u64 {
         match self {
             Self::First => 0,
-            Self::Second => SECOND_AT,
+            Self::Second => SECOND_AT as u64,
         }
     }
 
@@ -70,17 +71,19 @@ pub(super) fn read(
     generation: Generation,
 ) -> Result<Holding, &'static str> {
     let [first, second] = slots;
-    let found = [(Slot::First, decode(first)), (Slot::Second, decode(second))];
-    let newest_of_all = found.iter().filter_map(|(_, content)| content.map(|(n, _)| n)).max();
-    let Some(newest_of_all) = newest_of_all else {
-        return Err("the state is damaged: neither slot is valid");
-    };
-    found
-        .into_iter()
-        .filter_map(|(slot, content)| content.map(|(sequence, state)| (slot, sequence, state)))
-        .filter(|(_, _, state)| state.generation == generation)
-        .max_by_key(|(_, sequence, _)| *sequence)
-        .map(|(slot, _, state)| Holding {
+    let mut newest_first = [(Slot::Second, second), (Slot::First, first)];
+    if claimed_sequence(first) > claimed_sequence(second) {
+        newest_first.reverse();
+    }
+    // Mostly the newest one answers, and the other need not be looked at.
+    let mut valid =
+        newest_first.into_iter().filter_map(|(slot, bytes)| Some((slot, decode(bytes)?)));
+    let newest = valid.next().ok_or("the state is damaged: neither slot is valid")?;
+    let (_, (newest_of_all, _)) = newest;
+    once(newest)
+        .chain(valid)
+        .find(|(_, (_, state))| state.generation == generation)
+        .map(|(slot, (_, state))| Holding {
             state,
             spare: slot.other(),
             sequence: newest_of_all.saturating_add(1),
@@ -88,11 +91,22 @@ pub(super) fn read(
         .ok_or("the state belongs to another issue of this account")
 }
 
+/// The sequence number that a slot has if it is valid.
+fn claimed_sequence(slot: &[u8; SLOT_BYTES]) -> Option<u64> {
+    let mut rest = slot.get(MAGIC.len()..)?;
+    number(&mut rest)
+}
+
 /// A whole file that holds `state` and nothing else.
 pub(super) fn new_file(state: &State) -> Vec<u8> {
     let mut file = encode(1, state).to_vec();
     file.resize(FILE_BYTES, 0);
     file
+}
+
+/// The two slots in the beginning of a file.
+pub(super) fn both(beginning: &[u8; BOTH_BYTES]) -> [[u8; SLOT_BYTES]; 2] {
+    [beginning.first_chunk(), beginning.last_chunk()].map(|slot| *slot.unwrap_or(&[0; SLOT_BYTES]))
 }
 
 /// The bytes of a slot.
@@ -129,11 +143,7 @@ pub(super) fn encode(sequence: u64, state: &State) -> [u8; SLOT_BYTES] {
     }
     bytes.resize(CHECKED_BYTES, 0);
     bytes.extend(super::checksum(&bytes).to_le_bytes());
-    let mut slot = [0; SLOT_BYTES];
-    for (to, from) in slot.iter_mut().zip(bytes) {
-        *to = from;
-    }
-    slot
+    bytes.try_into().unwrap_or([0; SLOT_BYTES])
 }
 
 /// Sequence number and state of a valid slot: magic and checksum are right,
@@ -205,7 +215,9 @@ mod tests {
 
     #[test]
     fn the_newest_slot_holds_and_the_other_one_is_overwritten() {
-        for (first, second, spare) in [(5, 6, Slot::First), (6, 5, Slot::Second)] {
+        for (first, second, spare) in
+            [(5, 6, Slot::First), (6, 5, Slot::Second), (6, 6, Slot::First)]
+        {
             let slots =
                 slots(Some((first, state(OURS, first))), Some((second, state(OURS, second))));
             let holding = Holding { state: state(OURS, 6), spare, sequence: 7 };

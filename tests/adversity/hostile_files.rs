@@ -396,7 +396,7 @@ fn store() -> (tempfile::TempDir, Store, State) {
 }
 
 fn load(store: &Store) -> Result<Option<Account>, StoreError> {
-    store.load(&alice().user, 2001)
+    Ok(store.load(&alice().user, 2001)?.map(|loaded| loaded.account))
 }
 
 /// The first bytes of a slot's sequence number.

@@ -140,7 +140,7 @@ impl Opened {
             pam_onetime::account::Uid::Any => 0,
         };
         let verdict =
-            store.update(&name(user), uid, |account| judge(account, &attempt, &self.config));
+            store.update(&name(user), uid, None, |account| judge(account, &attempt, &self.config));
         let verdict = verdict.map_err(|error| error.to_string())?;
         Ok(matches!(verdict, Verdict::Admitted(Grant::Code | Grant::Activated)))
     }

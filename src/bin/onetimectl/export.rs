@@ -90,7 +90,7 @@ pub(crate) fn run(
 fn export(store: &Store, user: &str) -> anyhow::Result<Told> {
     let known = User::find(user)?;
     let account = match &known.person {
-        Some(person) => store.load(&known.name, person.uid)?,
+        Some(person) => store.load(&known.name, person.uid)?.map(|loaded| loaded.account),
         None => store.inspect(&known.name)?,
     };
     let Some(account) = account else { bail!("is not enabled") };

@@ -181,7 +181,7 @@ fn look(
 ) -> anyhow::Result<Told> {
     let user = selected.find(user)?;
     let account = match &user.person {
-        Some(person) => store.load(&user.name, person.uid)?,
+        Some(person) => store.load(&user.name, person.uid)?.map(|loaded| loaded.account),
         None => match store.inspect(&user.name)? {
             None => return Err(anyhow!("this system knows no such user")),
             account => account,

@@ -176,7 +176,7 @@ fn account(store: &Store, user: &UserName, now: Option<Timestamp>) -> Option<Fau
         Err(_) => return Some(Fault::NotLookedUp),
     };
     let read = match &person {
-        Some(person) => store.load(user, person.uid),
+        Some(person) => store.load(user, person.uid).map(|it| it.map(|loaded| loaded.account)),
         None => store.inspect(user),
     };
     match read {
