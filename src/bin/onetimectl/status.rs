@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 use std::num::NonZero;
-use std::panic::resume_unwind;
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
 use std::thread::{self, available_parallelism};
 
 use anyhow::anyhow;
@@ -126,23 +126,23 @@ fn show(
 ) -> anyhow::Result<ExitCode> {
     let now = now()?;
     let progress = Progress::of(selected.names.len());
-    let rows = selected.names.chunks(BATCH).flat_map(|batch| {
-        side_by_side(batch, |user| Row {
-            user: user.clone(),
-            result: look(context, store, selected, user, now),
-        })
-    });
-    let rows = rows.filter(|row| {
-        progress.step();
-        // What cannot be read is in no state: it is always told.
-        row.result.as_ref().map_or(true, |told| told.passes(filters))
-    });
     let mut table = Table::of(&selected.names);
     // Thousands of rows, and nothing is changed: told in larger pieces.
     let out = Beside { progress: &progress, out: std::io::stdout().lock() };
     let out = BufWriter::with_capacity(64 * 1024, out);
-    let code = report::tell(context.form, out, &progress, rows, |out, user, told| {
-        table.row(out, user, told)
+    let row = |user: &String| Row {
+        user: user.clone(),
+        result: look(context, store, selected, user, now),
+    };
+    let code = side_by_side(&selected.names, row, |rows| {
+        let rows = rows.filter(|row| {
+            progress.step();
+            // What cannot be read is in no state: it is always told.
+            row.result.as_ref().map_or(true, |told| told.passes(filters))
+        });
+        report::tell(context.form, out, &progress, rows, |out, user, told| {
+            table.row(out, user, told)
+        })
     })?;
     if context.form == Form::Text && code == ExitCode::SUCCESS && table.header.is_some() {
         report::say("Nobody is in such a state.");
@@ -151,23 +151,35 @@ fn show(
 }
 
 /// How many accounts are read before their rows are told.
-const BATCH: usize = 1024;
+const BATCH: usize = 512;
 
 /// More threads would wait for the kernel rather than work.
 const MAX_THREADS: usize = 8;
 
-/// Does `work` for each, on all processors; the results are in order.
-fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+/// Does `work` for each, on all processors, while what is done is told: in order, and
+/// never far ahead.
+fn side_by_side<T: Sync, R: Send, A>(
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+    tell: impl FnOnce(&mut dyn Iterator<Item = R>) -> A,
+) -> A {
     let threads = available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
-    let share = items.len().div_ceil(threads).max(1);
+    let work = &work;
+    // A thread that panics ends its channel, and at the end of the scope the program.
     thread::scope(|scope| {
-        let work = &work;
-        let shares: Vec<_> = items
-            .chunks(share)
-            .map(|share| scope.spawn(move || share.iter().map(work).collect::<Vec<_>>()))
+        let workers: Vec<_> = (0..threads)
+            .map(|nth| {
+                let (done, results) = sync_channel(1);
+                scope.spawn(move || {
+                    let mine = items.chunks(BATCH).skip(nth).step_by(threads);
+                    let mut batches = mine.map(|batch| batch.iter().map(work).collect::<Vec<_>>());
+                    // Until nobody wants to know any more.
+                    batches.all(|batch| done.send(batch).is_ok())
+                });
+                results
+            })
             .collect();
-        let results = shares.into_iter().map(thread::ScopedJoinHandle::join);
-        results.flat_map(|result| result.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        tell(&mut workers.iter().cycle().map_while(|worker| worker.recv().ok()).flatten())
     })
 }
 
