@@ -17,9 +17,9 @@
 //! it can lock the file. Then one line a login: number of the service, libpam's result,
 //! start, wall time, processor time (nanoseconds).
 //!
-//! Two services are not only libpam's: `none` is no login at all, and tells what this
-//! program itself costs; `floor` is what a login must cost that spends its code on disk
-//! before it lets in, and logs it.
+//! Two kinds of services are not only libpam's: `none` is no login at all, and tells what
+//! this program itself costs; `floor`, `floor-...` is what a login must cost that spends
+//! its code on disk before it lets in, and logs it.
 
 #![allow(
     clippy::print_stdout,
@@ -101,7 +101,7 @@ impl Service {
             PAM_SUCCESS => transaction.account(0),
             refused => refused,
         };
-        if self.name.as_bytes() == b"floor" {
+        if self.name.as_bytes().starts_with(b"floor") {
             floor(self.turns);
         }
         result

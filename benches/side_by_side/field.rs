@@ -21,6 +21,8 @@ pub const NONE: &str = "none";
 pub const PERMIT: &str = "pam_permit";
 /// pam_permit, one write made durable, one line logged.
 pub const FLOOR: &str = "floor";
+/// The same with a module of its own in pam_permit's place, which does nothing.
+pub const BARE: &str = "floor-module";
 pub const OURS: &str = "pam_onetime";
 pub const GOOGLE: &str = "pam_google_authenticator";
 pub const OATH: &str = "pam_oath";
@@ -49,6 +51,7 @@ pub fn auth_line(module: &str, accounts: u32) -> String {
         ),
         OATH => format!("pam_oath.so usersfile=/var/lib/oath-{accounts}/users.oath window=1"),
         PERMIT | FLOOR => "pam_permit.so".to_owned(),
+        BARE => "pam_nothing.so".to_owned(),
         other => panic!("no module {other}"),
     }
 }
@@ -153,6 +156,22 @@ impl Field {
         crowd(&google, accounts, "");
         self.directory(&format!("/var/lib/oath-{accounts}"));
         self.populate_oath(accounts);
+    }
+
+    /// The service of a module that does nothing. It is built as ours is: for size, whole,
+    /// and with the unwinder in it (build.rs).
+    pub fn add_bare(&self) {
+        let place = tempfile::tempdir().expect("a directory of our own");
+        let (source, module) = (place.path().join("nothing.rs"), place.path().join("nothing.so"));
+        write_new(&source, include_bytes!("pam_nothing.rs"), 0o600);
+        write_new(&place.path().join("libgcc_s.so"), b"INPUT(-lgcc_eh -lgcc)\n", 0o600);
+        let mut rustc = Command::new("rustc");
+        rustc.args(["--edition=2024", "--crate-type=cdylib", "-Copt-level=s", "-Clto=fat"]);
+        rustc.args(["-Ccodegen-units=1", "-Cstrip=symbols", "-o"]).arg(&module).arg(&source);
+        rustc.arg(format!("-Clink-arg=-L{}", place.path().display()));
+        finish(&mut rustc, b"").ok();
+        self.world.pam_module("pam_nothing.so", &module);
+        self.world.pam_service(BARE, &stack(&auth_line(BARE, 0)));
     }
 
     /// Writes pam_oath's file, as if nobody had logged in yet.

@@ -2,7 +2,7 @@
 //! calls, what is written.
 
 use crate::count::{self, Calls};
-use crate::field::{FLOOR, Field, GOOGLE, MODULES, OATH, OURS, PEERS, PERMIT};
+use crate::field::{BARE, FLOOR, Field, GOOGLE, MODULES, OATH, OURS, PEERS, PERMIT};
 use crate::figures::{Extent, Sample, Table, grouped, times};
 use crate::progress;
 
@@ -23,7 +23,8 @@ struct Row {
 pub fn run(extent: Extent) {
     let field = Field::new();
     field.populate(1);
-    let services: Vec<(&str, String)> = [PERMIT, FLOOR]
+    field.add_bare();
+    let services: Vec<(&str, String)> = [PERMIT, FLOOR, BARE]
         .map(|name| (name, format!("{name}:0:1")))
         .into_iter()
         .chain(MODULES.map(|name| (name, format!("{name}-1:0:1"))))
@@ -88,7 +89,7 @@ fn tell(extent: Extent, rows: &[Row]) {
         "instructions",
         "system calls",
     ]);
-    for other in [PERMIT, FLOOR, GOOGLE, OATH] {
+    for other in [PERMIT, FLOOR, BARE, GOOGLE, OATH] {
         let other = find(rows, other);
         table.row(&[
             &other.name,

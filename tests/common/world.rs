@@ -66,10 +66,7 @@ impl World {
         let sink = Sink::listen(&inside(&holder, "/dev/log"));
         let world = Self { holder, sink, _directory: directory };
         if let Some(module) = module {
-            let place = modules_directory().join("pam_onetime.so");
-            let bytes = fs::read(module)
-                .unwrap_or_else(|e| panic!("cannot read {}: {e}", module.display()));
-            world.write(&place.display().to_string(), &bytes, 0o644);
+            world.pam_module("pam_onetime.so", module);
         }
         world
     }
@@ -90,6 +87,14 @@ impl World {
             "{path} leads through a link with an absolute target: name the target instead"
         );
         inside(&self.holder, path)
+    }
+
+    /// Puts a copy of a module beside libpam's own.
+    #[track_caller]
+    pub fn pam_module(&self, name: &str, module: &Path) {
+        let bytes =
+            fs::read(module).unwrap_or_else(|e| panic!("cannot read {}: {e}", module.display()));
+        self.write(&modules_directory().join(name).display().to_string(), &bytes, 0o644);
     }
 
     #[track_caller]
