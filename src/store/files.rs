@@ -110,6 +110,12 @@ pub struct Loaded {
     read: Read,
 }
 
+impl Loaded {
+    fn is_of(&self, user: &UserName) -> bool {
+        self.account.record.user == *user
+    }
+}
+
 /// What is on disk of an account. It holds the secret: there is no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 struct Read {
@@ -423,7 +429,7 @@ impl Store {
             let Some(record) = self.record_text(user)? else { return Ok(None) };
             let read = Read { record, slots: self.slots(user, &file)? };
             let loaded = match known {
-                Some(known) if known.read == read => Cow::Borrowed(known),
+                Some(known) if known.is_of(user) && known.read == read => Cow::Borrowed(known),
                 Some(_) | None => Cow::Owned(self.understand(user, read)?),
             };
             return Ok(Some(Locked { file, loaded }));
@@ -431,6 +437,7 @@ impl Store {
         Err(self.state_error(user, "the state is missing"))
     }
 
+    /// Makes sense of what was read.
     fn understand(&self, user: &UserName, read: Read) -> Result<Loaded, StoreError> {
         let record = self.record_in(user, &read.record)?;
         let holding = slots::read(&read.slots, record.generation)
@@ -486,6 +493,7 @@ impl Store {
         Ok(opened.map(|(file, _)| file))
     }
 
+    /// What is in a state file, valid or not.
     fn slots(
         &self,
         user: &UserName,
@@ -937,6 +945,20 @@ mod tests {
         let judged = login(&store, 2002, b"755224");
         assert!(matches!(judged, Err(StoreError::Uid { actual: 2002, .. })));
         assert_eq!(store.inspect(user).unwrap(), Some(account), "nothing was spent");
+    }
+
+    #[test]
+    fn what_was_loaded_for_one_user_is_not_taken_for_anothers_account() {
+        let (_dir, store) = store();
+        store.issue(&Account::fresh(record(Kind::Hotp)), Replace::No).unwrap();
+        let alice = store.load(&totp().user, 2001).unwrap().unwrap();
+        for (from, to) in [("users/alice.toml", "users/bob.toml"), ("state/alice", "state/bob")] {
+            std::fs::copy(store.path().join(from), store.path().join(to)).unwrap();
+        }
+        let bob = UserName::new("bob").unwrap();
+        let judge = |_: Option<&Account>| panic!("alice's account was judged as bob's");
+        let judged = store.update(&bob, 2001, Some(&alice), judge);
+        assert!(matches!(judged, Err(StoreError::Record { .. })));
     }
 
     #[test]
