@@ -903,9 +903,8 @@ mod tests {
         assert_eq!(users, ["Bob", "alice"].map(|name| UserName::new(name).unwrap()));
     }
 
-    /// Judges what `typed` is worth for alice's account, as a login would.
-    fn login(store: &Store, uid: u32, typed: &[u8]) -> Result<Verdict, StoreError> {
-        let answer = login::Answer::read(typed);
+    /// A login's attempt with this answer.
+    fn attempt_with(answer: &login::Answer) -> login::Attempt<'_> {
         let circumstances = login::Circumstances {
             password: &login::PasswordCheck::InStack,
             rhost: None,
@@ -913,7 +912,13 @@ mod tests {
             groups: &[],
             now: Timestamp(5),
         };
-        let attempt = login::Attempt { circumstances, answer: &answer, tries_left: 0 };
+        login::Attempt { circumstances, answer, tries_left: 0 }
+    }
+
+    /// Judges what `typed` is worth for alice's account, as a login would.
+    fn login(store: &Store, uid: u32, typed: &[u8]) -> Result<Verdict, StoreError> {
+        let answer = login::Answer::read(typed);
+        let attempt = attempt_with(&answer);
         store.update(&totp().user, uid, None, |account| {
             login::judge(account, &attempt, &Config::default())
         })
@@ -945,6 +950,30 @@ mod tests {
         let judged = login(&store, 2002, b"755224");
         assert!(matches!(judged, Err(StoreError::Uid { actual: 2002, .. })));
         assert_eq!(store.inspect(user).unwrap(), Some(account), "nothing was spent");
+    }
+
+    #[test]
+    fn what_has_changed_since_it_was_loaded_is_judged_as_it_is_now() {
+        let (_dir, store) = store();
+        store.issue(&fresh(), Replace::No).unwrap();
+        let user = &totp().user;
+        let sees = |loaded: &Loaded, expected: &Account| {
+            let judge = |account: Option<&Account>| {
+                assert_eq!(account, Some(expected));
+                login::judge(None, &attempt_with(&login::Answer::Empty), &Config::default())
+            };
+            store.update(user, 2001, Some(loaded), judge).unwrap();
+        };
+        let loaded = store.load(user, 2001).unwrap().unwrap();
+        sees(&loaded, &fresh());
+        activate(&store);
+        let active = store.inspect(user).unwrap().unwrap();
+        assert_ne!(active, fresh());
+        sees(&loaded, &active);
+        let issuer = "elsewhere.example.org".to_owned();
+        let changed = Account { record: Record { issuer, ..totp() }, ..active };
+        store.amend_record(user, |_| Ok::<_, StoreError>(changed.clone())).unwrap();
+        sees(&loaded, &changed);
     }
 
     #[test]
