@@ -81,12 +81,6 @@ impl UserName {
     }
 }
 
-impl From<UserName> for String {
-    fn from(name: UserName) -> Self {
-        name.0
-    }
-}
-
 impl fmt::Display for UserName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -475,6 +469,22 @@ pub(crate) mod tests {
         assert!(Uid::Is(2001).admits(2001));
         assert!(!Uid::Is(2001).admits(2002));
         assert!(Uid::Any.admits(2002));
+    }
+
+    #[test]
+    fn bytes_are_read_as_they_are_written_in_lowercase_digits_and_to_their_number() {
+        let written = "00019a9fa0aff9ff0123456789abcdef";
+        let read: Generation = written.parse().unwrap();
+        assert_eq!(read.0[..8], [0x00, 0x01, 0x9a, 0x9f, 0xa0, 0xaf, 0xf9, 0xff]);
+        assert_eq!(read.to_string(), written);
+        for wrong in
+            [&written[..30], &written[..31], &format!("{written}0"), &format!("{written}00")]
+        {
+            assert!(wrong.parse::<Generation>().is_err(), "{wrong}");
+        }
+        for wrong in ["A", "g", "/", ":", "`", " ", "\u{fc}"] {
+            assert!(written.replacen('0', wrong, 1).parse::<Generation>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

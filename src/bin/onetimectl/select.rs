@@ -137,9 +137,10 @@ fn everybody(all: All<'_>) -> anyhow::Result<Vec<String>> {
             let ordinary = passwd.users().filter(|user: &Local<'_>| user.is_ordinary(&uids));
             ordinary.map(|user| user.name.to_owned()).collect()
         }
-        All::Enabled(store) => {
-            store.users()?.map(|user| user.map(String::from)).collect::<Result<Vec<_>, _>>()?
-        }
+        All::Enabled(store) => store
+            .users()?
+            .map(|user| user.map(|user| user.to_string()))
+            .collect::<Result<Vec<_>, _>>()?,
     };
     names.sort_unstable();
     Ok(names)
