@@ -359,9 +359,7 @@ impl Networks {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
-}
 
-impl Networks {
     fn read<'t>(list: impl Iterator<Item = &'t str>) -> Result<Self, String> {
         let network = |text: &str| {
             let single = text.parse::<IpAddr>().map(IpNet::from);
@@ -499,9 +497,9 @@ settings! {
         u64;
     Value::Boolean(value) => Ok::<_, String>(*value), else "must be true or false":
         bool;
-    Value::Strings(list) => Names::read(list.iter().map(AsRef::as_ref)), else "must be a list of names":
+    Value::Strings(list) => Self::read(list.iter().map(AsRef::as_ref)), else "must be a list of names":
         Names;
-    Value::Strings(list) => Networks::read(list.iter().map(AsRef::as_ref)), else "must be a list of networks":
+    Value::Strings(list) => Self::read(list.iter().map(AsRef::as_ref)), else "must be a list of networks":
         Networks;
 }
 
@@ -638,12 +636,18 @@ impl Config {
         ("limits", "failures"),
     ];
 
+    /// The one of [`Config::PER_LOGIN`] with this key.
+    #[must_use]
+    pub fn per_login(key: &str) -> Option<(&'static str, &'static str)> {
+        Self::PER_LOGIN.into_iter().find(|(_, known)| *known == key)
+    }
+
     /// Overrides one of [`Config::PER_LOGIN`]; `None` if `key` is none of them.
     ///
     /// # Errors
     /// [`ConfigError::Argument`] if the value is not one of the key's.
     pub fn set(&mut self, key: &str, value: &str) -> Option<Result<(), ConfigError>> {
-        let (table, key) = Self::PER_LOGIN.into_iter().find(|(_, known)| *known == key)?;
+        let (table, key) = Self::per_login(key)?;
         let set = self.place(table, key)?.set_argument(value);
         Some(set.map_err(|what| ConfigError::Argument { key, what }).and_then(|()| self.check()))
     }

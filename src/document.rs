@@ -14,7 +14,6 @@ use toml_parser::parser::{EventReceiver, parse_document};
 use toml_parser::{ErrorSink, Expected, ParseError, Raw, Source, Span};
 
 /// A key's value. It may be a secret: there is no `Debug`.
-#[derive(Clone, PartialEq)]
 #[cfg_attr(test, derive(Debug))]
 pub enum Value<'t> {
     /// `"text"`, however it is quoted.
@@ -30,8 +29,6 @@ pub enum Value<'t> {
 }
 
 /// A key and its value.
-#[derive(Clone, PartialEq)]
-#[cfg_attr(test, derive(Debug))]
 pub struct Entry<'t> {
     /// The key, without the table's name.
     pub key: Cow<'t, str>,
@@ -42,8 +39,6 @@ pub struct Entry<'t> {
 }
 
 /// A table: `[name]`, `[[name]]`, or what stands before any of them.
-#[derive(Clone, PartialEq)]
-#[cfg_attr(test, derive(Debug))]
 pub struct Table<'t> {
     /// Its name; empty: the keys before the first header.
     pub name: Cow<'t, str>,
@@ -133,18 +128,16 @@ struct Reader<'t> {
     last: Table<'t>,
     /// A key, or a table's name, and where it begins.
     key: Option<(Cow<'t, str>, usize)>,
-    /// The array that is open, and whether all in it are strings.
-    array: Option<(Vec<Cow<'t, str>>, Uniform)>,
-}
-
-/// Whether an array holds strings alone.
-#[derive(Clone, Copy, PartialEq)]
-enum Uniform {
-    Strings,
-    Mixed,
+    /// What the array that is open will be: strings, until something else is in it.
+    array: Option<Value<'t>>,
 }
 
 impl<'t> Reader<'t> {
+    fn raw(&self, span: Span, encoding: Option<Encoding>) -> Option<Raw<'t>> {
+        let text = self.source.get(span)?.as_str();
+        Some(Raw::new_unchecked(text, encoding, span))
+    }
+
     /// A header is complete.
     fn open(&mut self, listed: bool, span: Span, error: &mut dyn ErrorSink) {
         let Some((name, at)) = self.key.take() else { return };
@@ -183,8 +176,8 @@ impl EventReceiver for Reader<'_> {
 
     fn simple_key(&mut self, span: Span, encoding: Option<Encoding>, error: &mut dyn ErrorSink) {
         let mut key = Cow::Borrowed("");
-        if let Some(raw) = self.source.get(span) {
-            Raw::new_unchecked(raw.as_str(), encoding, span).decode_key(&mut key, error);
+        if let Some(raw) = self.raw(span, encoding) {
+            raw.decode_key(&mut key, error);
         }
         self.key = Some((key, span.start()));
     }
@@ -194,8 +187,7 @@ impl EventReceiver for Reader<'_> {
     }
 
     fn scalar(&mut self, span: Span, encoding: Option<Encoding>, error: &mut dyn ErrorSink) {
-        let Some(raw) = self.source.get(span) else { return };
-        let raw = Raw::new_unchecked(raw.as_str(), encoding, span);
+        let Some(raw) = self.raw(span, encoding) else { return };
         let mut text = Cow::Borrowed("");
         let value = match raw.decode_scalar(&mut text, error) {
             ScalarKind::String => Value::String(text),
@@ -207,8 +199,8 @@ impl EventReceiver for Reader<'_> {
             ScalarKind::DateTime | ScalarKind::Float => Value::Other,
         };
         match (&mut self.array, value) {
-            (Some((strings, _)), Value::String(string)) => strings.push(string),
-            (Some((_, uniform)), _) => *uniform = Uniform::Mixed,
+            (Some(Value::Strings(strings)), Value::String(string)) => strings.push(string),
+            (Some(array), _) => *array = Value::Other,
             (None, value) => self.add(value, span, error),
         }
     }
@@ -218,15 +210,13 @@ impl EventReceiver for Reader<'_> {
             refuse(error, span, "an array in an array");
             return false;
         }
-        self.array = Some((Vec::new(), Uniform::Strings));
+        self.array = Some(Value::Strings(Vec::new()));
         true
     }
 
     fn array_close(&mut self, span: Span, error: &mut dyn ErrorSink) {
-        match self.array.take() {
-            Some((strings, Uniform::Strings)) => self.add(Value::Strings(strings), span, error),
-            Some((_, Uniform::Mixed)) => self.add(Value::Other, span, error),
-            None => {}
+        if let Some(array) = self.array.take() {
+            self.add(array, span, error);
         }
     }
 

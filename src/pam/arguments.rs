@@ -106,7 +106,7 @@ impl Arguments {
                         }
                     }
                 }
-                Some((key, value)) if Config::PER_LOGIN.iter().any(|(_, known)| *known == key) => {
+                Some((key, value)) if Config::per_login(key).is_some() => {
                     parsed.overrides.push((key.to_owned(), value.to_owned()));
                 }
                 Some(_) | None => return Err(ArgumentError::Unknown(key.to_owned())),

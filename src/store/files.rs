@@ -135,12 +135,6 @@ struct StateFile {
     bytes: u64,
 }
 
-impl Locked<'_> {
-    fn into_loaded(self) -> Loaded {
-        self.loaded.into_owned()
-    }
-}
-
 impl Store {
     /// Who owns the store outside of tests.
     pub const ROOT: u32 = 0;
@@ -209,7 +203,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn load(&self, user: &UserName, uid: u32) -> Result<Option<Loaded>, StoreError> {
-        let loaded = self.lock_account(user, Lock::Shared, None)?.map(Locked::into_loaded);
+        let loaded = self.look(user)?;
         if let Some(loaded) = &loaded {
             self.must_be_of(user, uid, &loaded.account)?;
         }
@@ -231,8 +225,29 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn inspect(&self, user: &UserName) -> Result<Option<Account>, StoreError> {
+        Ok(self.look(user)?.map(|loaded| loaded.account))
+    }
+
+    /// The account of a user whom the system perhaps does not know: only if it does, the
+    /// uid must be the record's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn inspect_as(
+        &self,
+        user: &UserName,
+        uid: Option<u32>,
+    ) -> Result<Option<Account>, StoreError> {
+        match uid {
+            Some(uid) => Ok(self.load(user, uid)?.map(|loaded| loaded.account)),
+            None => self.inspect(user),
+        }
+    }
+
+    /// Reads an account, and holds no lock on it when done.
+    fn look(&self, user: &UserName) -> Result<Option<Loaded>, StoreError> {
         let locked = self.lock_account(user, Lock::Shared, None)?;
-        Ok(locked.map(|locked| locked.into_loaded().account))
+        Ok(locked.map(|locked| locked.loaded.into_owned()))
     }
 
     /// Judges under the account's lock, commits the next state durably, and
@@ -440,8 +455,7 @@ impl Store {
     /// Makes sense of what was read.
     fn understand(&self, user: &UserName, read: Read) -> Result<Loaded, StoreError> {
         let record = self.record_in(user, &read.record)?;
-        let holding = slots::read(&read.slots, record.generation)
-            .map_err(|what| self.state_error(user, what))?;
+        let holding = self.holding_in(user, &read.slots, &record)?;
         Ok(Loaded { account: Account { record, state: holding.state }, holding, read })
     }
 
@@ -514,8 +528,16 @@ impl Store {
         file: &StateFile,
         record: &Record,
     ) -> Result<Holding, StoreError> {
-        slots::read(&self.slots(user, file)?, record.generation)
-            .map_err(|what| self.state_error(user, what))
+        self.holding_in(user, &self.slots(user, file)?, record)
+    }
+
+    fn holding_in(
+        &self,
+        user: &UserName,
+        slots: &[[u8; SLOT_BYTES]; 2],
+        record: &Record,
+    ) -> Result<Holding, StoreError> {
+        slots::read(slots, record.generation).map_err(|what| self.state_error(user, what))
     }
 
     fn commit(&self, user: &UserName, locked: &Locked<'_>, next: &State) -> Result<(), StoreError> {
@@ -947,6 +969,11 @@ mod tests {
         let loaded = store.load(user, 2001).unwrap().map(|loaded| loaded.account);
         assert_eq!(loaded, Some(account.clone()));
         assert!(matches!(store.load(user, 2002), Err(StoreError::Uid { actual: 2002, .. })));
+        for uid in [Some(2001), None] {
+            assert_eq!(store.inspect_as(user, uid).unwrap(), Some(account.clone()));
+        }
+        let inspected = store.inspect_as(user, Some(2002));
+        assert!(matches!(inspected, Err(StoreError::Uid { actual: 2002, .. })));
         let judged = login(&store, 2002, b"755224");
         assert!(matches!(judged, Err(StoreError::Uid { actual: 2002, .. })));
         assert_eq!(store.inspect(user).unwrap(), Some(account), "nothing was spent");

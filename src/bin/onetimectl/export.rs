@@ -89,10 +89,7 @@ pub(crate) fn run(
 
 fn export(store: &Store, user: &str) -> anyhow::Result<Told> {
     let known = User::find(user)?;
-    let account = match &known.person {
-        Some(person) => store.load(&known.name, person.uid)?.map(|loaded| loaded.account),
-        None => store.inspect(&known.name)?,
-    };
+    let account = store.inspect_as(&known.name, known.person.as_ref().map(|person| person.uid))?;
     let Some(account) = account else { bail!("is not enabled") };
     let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
     let uris = Enrollment::of(&invitation)

@@ -192,13 +192,10 @@ fn look(
     now: Timestamp,
 ) -> anyhow::Result<Told> {
     let user = selected.find(user)?;
-    let account = match &user.person {
-        Some(person) => store.load(&user.name, person.uid)?.map(|loaded| loaded.account),
-        None => match store.inspect(&user.name)? {
-            None => return Err(anyhow!("this system knows no such user")),
-            account => account,
-        },
-    };
+    let account = store.inspect_as(&user.name, user.person.as_ref().map(|person| person.uid))?;
+    if account.is_none() && user.person.is_none() {
+        return Err(anyhow!("this system knows no such user"));
+    }
     Ok(Told::of(account.as_ref(), now, context.config.limits.period))
 }
 

@@ -175,11 +175,7 @@ fn account(store: &Store, user: &UserName, now: Option<Timestamp>) -> Option<Fau
         Ok(person) => person,
         Err(_) => return Some(Fault::NotLookedUp),
     };
-    let read = match &person {
-        Some(person) => store.load(user, person.uid).map(|it| it.map(|loaded| loaded.account)),
-        None => store.inspect(user),
-    };
-    match read {
+    match store.inspect_as(user, person.as_ref().map(|person| person.uid)) {
         Ok(Some(account)) => of_account(&account, person.as_ref(), now),
         // Disabled since it was listed.
         Ok(None) => None,
