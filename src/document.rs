@@ -81,8 +81,9 @@ pub fn parse(text: &str) -> Result<Vec<Table<'_>>, SyntaxError> {
     let mut error: Option<ParseError> = None;
     let first = Table { name: Cow::Borrowed(""), listed: false, entries: Vec::new(), at: 0 };
     let mut reader = Reader { source, before: Vec::new(), last: first, key: None, array: None };
-    // The lexer's own guess is four times what our files need, and would be wiped.
-    let mut tokens = Vec::with_capacity(text.len() / 16);
+    // Room for a record's tokens, and for those of a file that is mostly comments. The
+    // lexer's own guess is far more, and all of it would be wiped.
+    let mut tokens = Vec::with_capacity((text.len() / 3).min(256));
     tokens.extend(source.lex());
     parse_document(&tokens, &mut reader, &mut error);
     match error {

@@ -11,6 +11,8 @@ use crate::progress;
 /// Bounds for `list` of 100,000 accounts: seconds, bytes.
 const LIST_SECONDS: f64 = 1.5;
 const LIST_BYTES: f64 = 64e6;
+/// What changes nothing is measured so many times; the median is told.
+const LISTED: usize = 5;
 const GROUP: &str = "everybody";
 const GROUP_ID: u32 = 7000;
 
@@ -49,9 +51,11 @@ pub fn run(extent: Extent) {
         "processor seconds",
         "peak memory, MB",
     ]);
-    let mut measure = |told: &str, arguments: &[&str]| {
+    let mut measure = |told: &str, arguments: &[&str], times: usize| {
         progress(&format!("onetimectl {told}"));
-        let cost = cost(&field, arguments);
+        let mut costs: Vec<_> = (0..times).map(|_| cost(&field, arguments)).collect();
+        costs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        let cost = costs.swap_remove(times / 2);
         table.row(&[
             &format!("`{told}`"),
             &grouped(f64::from(accounts)),
@@ -61,11 +65,11 @@ pub fn run(extent: Extent) {
         ]);
         cost
     };
-    measure("import users.oath", &["import", "/root/users.oath"]);
-    let list = measure("list", &["list"]);
-    measure("list --json", &["--json", "list"]);
+    measure("import users.oath", &["import", "/root/users.oath"], 1);
+    let list = measure("list", &["list"], LISTED);
+    measure("list --json", &["--json", "list"], LISTED);
     let enable = [&second[..], &["enable", "--group", GROUP]].concat();
-    measure("enable --group everybody", &enable);
+    measure("enable --group everybody", &enable, 1);
     extent.publish("tool", table.text());
     let number = grouped(f64::from(accounts));
     extent.target(

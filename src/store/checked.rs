@@ -82,7 +82,7 @@ impl Dir {
         access: OFlags,
         owner: u32,
     ) -> Result<Option<(File, Stat)>, StoreError> {
-        let path = self.path.join(name);
+        let path = || self.path.join(name);
         open_file(&self.fd, Path::new(name), &path, access, owner, Privacy::Private)
     }
 
@@ -95,7 +95,7 @@ impl Dir {
         let Some((file, stat)) = self.file(name, OFlags::RDONLY, owner)? else {
             return Ok(None);
         };
-        read_text(file, &stat, &self.path.join(name)).map(|text| Some(Zeroizing::new(text)))
+        read_text(file, &stat, &|| self.path.join(name)).map(|text| Some(Zeroizing::new(text)))
     }
 
     /// Makes what was created, renamed or removed in it durable.
@@ -112,8 +112,9 @@ impl Dir {
 /// not known.
 pub fn read_config(path: &Path) -> Result<String, StoreError> {
     judge_ancestors(path, 0)?;
-    match open_file(CWD, path, path, OFlags::RDONLY, 0, Privacy::Readable)? {
-        Some((file, stat)) => read_text(file, &stat, path),
+    let told = || path.to_owned();
+    match open_file(CWD, path, &told, OFlags::RDONLY, 0, Privacy::Readable)? {
+        Some((file, stat)) => read_text(file, &stat, &told),
         None => Err(StoreError::Io {
             path: path.to_owned(),
             what: "find the configuration",
@@ -141,10 +142,11 @@ fn open_dir(at: impl AsFd, name: &Path, path: PathBuf, owner: u32) -> Result<Dir
     Ok(Dir { fd, path })
 }
 
+/// `path` is for messages: mostly there are none.
 fn open_file(
     at: impl AsFd,
     name: &Path,
-    path: &Path,
+    path: &dyn Fn() -> PathBuf,
     access: OFlags,
     owner: u32,
     privacy: Privacy,
@@ -158,13 +160,13 @@ fn open_file(
     let fd = match openat(at, name, flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP) => return Err(unsafe_path(path, Wrong::Link, should)),
+        Err(Errno::LOOP) => return Err(unsafe_path(&path(), Wrong::Link, should)),
         // A directory opened for writing, a socket, a device without a driver.
-        Err(Errno::ISDIR | Errno::NXIO) => return Err(unsafe_path(path, Wrong::Type, should)),
-        Err(error) => return Err(io_error(path, "open")(error)),
+        Err(Errno::ISDIR | Errno::NXIO) => return Err(unsafe_path(&path(), Wrong::Type, should)),
+        Err(error) => return Err(io_error(&path(), "open")(error)),
     };
-    let fd = beyond_stdio(fd).map_err(io_error(path, "open"))?;
-    let stat = fstat(&fd).map_err(io_error(path, "examine"))?;
+    let fd = beyond_stdio(fd).map_err(|error| io_error(&path(), "open")(error))?;
+    let stat = fstat(&fd).map_err(|error| io_error(&path(), "examine")(error))?;
     let wrong = if is(&stat, FileType::RegularFile) {
         match judge(&stat, owner, privacy) {
             Ok(()) if privacy == Privacy::Private && stat.st_nlink > 1 => {
@@ -175,7 +177,7 @@ fn open_file(
     } else {
         Err(Wrong::Type)
     };
-    wrong.map_err(|what| unsafe_path(path, what, should))?;
+    wrong.map_err(|what| unsafe_path(&path(), what, should))?;
     Ok(Some((File::from(fd), stat)))
 }
 
@@ -203,17 +205,17 @@ fn judge(stat: &Stat, owner: u32, privacy: Privacy) -> Result<(), Wrong> {
     }
 }
 
-fn read_text(file: File, stat: &Stat, path: &Path) -> Result<String, StoreError> {
+fn read_text(file: File, stat: &Stat, path: &dyn Fn() -> PathBuf) -> Result<String, StoreError> {
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     if size > MAX_TEXT_BYTES {
-        return Err(unsafe_path(path, Wrong::Size(size), "at most 65536 bytes"));
+        return Err(unsafe_path(&path(), Wrong::Size(size), "at most 65536 bytes"));
     }
     // Reserved at once: a string that grows leaves copies of a secret behind.
     let room = usize::try_from(size).unwrap_or(0).saturating_add(1);
     let mut text = String::with_capacity(room);
     match file.take(size).read_to_string(&mut text) {
         Ok(_) => Ok(text),
-        Err(error) => Err(StoreError::Io { path: path.to_owned(), what: "read", error }),
+        Err(error) => Err(StoreError::Io { path: path(), what: "read", error }),
     }
 }
 
@@ -357,7 +359,8 @@ mod tests {
             [(0o644, None), (0o664, Some(Wrong::Mode(0o664))), (0o646, Some(Wrong::Mode(0o646)))]
         {
             set_mode(&path, mode);
-            let opened = open_file(CWD, &path, &path, OFlags::RDONLY, me(), Privacy::Readable);
+            let opened =
+                open_file(CWD, &path, &|| path.clone(), OFlags::RDONLY, me(), Privacy::Readable);
             assert_eq!(wrong(opened), expected, "{mode:o}");
         }
     }

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FlockOperation, IFlags, Mode, OFlags, chmodat, fchmod, fdatasync, fstat, fsync,
+    AtFlags, FlockOperation, IFlags, Mode, OFlags, Stat, chmodat, fchmod, fdatasync, fstat, fsync,
     ftruncate, mkdirat, openat, renameat, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
@@ -129,10 +129,16 @@ struct Locked<'k> {
     loaded: Cow<'k, Loaded>,
 }
 
-/// A state file, locked until it is dropped.
+/// A state file. If it is locked, that is so until it is dropped.
 struct StateFile {
     file: File,
     bytes: u64,
+}
+
+impl StateFile {
+    fn new(file: File, stat: &Stat) -> Self {
+        Self { file, bytes: u64::try_from(stat.st_size).unwrap_or(u64::MAX) }
+    }
 }
 
 impl Store {
@@ -216,7 +222,7 @@ impl Store {
         if recorded.admits(uid) {
             return Ok(());
         }
-        let path = self.users.path.join(self.record_name(user)?);
+        let path = self.record_path(user);
         Err(StoreError::Uid { path, user: user.clone(), recorded, actual: uid })
     }
 
@@ -245,9 +251,34 @@ impl Store {
     }
 
     /// Reads an account, and holds no lock on it when done.
+    ///
+    /// Whoever writes at the same time leaves it as it was or as it will be, and mostly
+    /// sound: then there is nothing to wait for. If it is not, it is read under the lock.
     fn look(&self, user: &UserName) -> Result<Option<Loaded>, StoreError> {
+        let sound = match self.open_state(user, OFlags::RDONLY) {
+            Ok(Some(file)) => self.read_account(user, &file).ok().flatten(),
+            Ok(None) | Err(_) => None,
+        };
+        if sound.is_some() {
+            return Ok(sound);
+        }
         let locked = self.lock_account(user, Lock::Shared, None)?;
         Ok(locked.map(|locked| locked.loaded.into_owned()))
+    }
+
+    fn read_account(
+        &self,
+        user: &UserName,
+        file: &StateFile,
+    ) -> Result<Option<Loaded>, StoreError> {
+        let read = self.read(user, file)?;
+        read.map(|read| self.understand(user, read)).transpose()
+    }
+
+    /// `None` if there is no record.
+    fn read(&self, user: &UserName, file: &StateFile) -> Result<Option<Read>, StoreError> {
+        let Some(record) = self.record_text(user)? else { return Ok(None) };
+        Ok(Some(Read { record, slots: self.slots(user, file)? }))
     }
 
     /// Judges under the account's lock, commits the next state durably, and
@@ -441,8 +472,7 @@ impl Store {
                 continue;
             };
             let Some(file) = self.lock(file, mode)? else { continue };
-            let Some(record) = self.record_text(user)? else { return Ok(None) };
-            let read = Read { record, slots: self.slots(user, &file)? };
+            let Some(read) = self.read(user, &file)? else { return Ok(None) };
             let loaded = match known {
                 Some(known) if known.is_of(user) && known.read == read => Cow::Borrowed(known),
                 Some(_) | None => Cow::Owned(self.understand(user, read)?),
@@ -461,7 +491,8 @@ impl Store {
 
     /// Locks a state file. `None` if it was removed while we waited: then the
     /// lock is on nothing.
-    fn lock(&self, file: File, mode: Lock) -> Result<Option<StateFile>, StoreError> {
+    fn lock(&self, file: StateFile, mode: Lock) -> Result<Option<StateFile>, StoreError> {
+        let StateFile { file, .. } = file;
         let operation = match mode {
             Lock::Shared => FlockOperation::LockShared,
             Lock::Exclusive => FlockOperation::LockExclusive,
@@ -469,8 +500,7 @@ impl Store {
         let stat = retry_on_intr(|| rustix::fs::flock(&file, operation))
             .and_then(|()| fstat(&file))
             .map_err(io_error(&self.state.path, "lock a state in"))?;
-        let bytes = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-        Ok((stat.st_nlink > 0).then_some(StateFile { file, bytes }))
+        Ok((stat.st_nlink > 0).then_some(StateFile::new(file, &stat)))
     }
 
     /// The locked state file; `None` if there is none.
@@ -489,7 +519,7 @@ impl Store {
     /// The locked state file, made if it is not there.
     fn create_state(&self, user: &UserName) -> Result<StateFile, StoreError> {
         let name = self.file_name(user)?;
-        let path = self.state.path.join(&name);
+        let path = self.state.path.join(&*name);
         for _ in 0..LOCK_TRIES {
             match create(&self.state, &name) {
                 Ok(_) | Err(Errno::EXIST) => {}
@@ -502,9 +532,9 @@ impl Store {
         Err(StoreError::Busy(user.clone()))
     }
 
-    fn open_state(&self, user: &UserName, access: OFlags) -> Result<Option<File>, StoreError> {
+    fn open_state(&self, user: &UserName, access: OFlags) -> Result<Option<StateFile>, StoreError> {
         let opened = self.state.file(&self.file_name(user)?, access, self.owner)?;
-        Ok(opened.map(|(file, _)| file))
+        Ok(opened.map(|(file, stat)| StateFile::new(file, &stat)))
     }
 
     /// What is in a state file, valid or not.
@@ -562,7 +592,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         within_limit(0, FILE_BYTES)
             .and_then(|()| Ok(ftruncate(&file.file, FILE_BYTES as u64)?))
-            .map_err(io_error(&self.state.path.join(self.file_name(user)?), "resize"))?;
+            .map_err(|error| io_error(&self.state_path(user), "resize")(error))?;
         self.write_state(user, file, 0, &slots::new_file(state))
     }
 
@@ -577,7 +607,7 @@ impl Store {
         within_limit(offset, bytes.len())
             .and_then(|()| file.write_all_at(bytes, offset))
             .and_then(|()| Ok(retry_on_intr(|| fdatasync(file))?))
-            .map_err(io_error(&self.state.path.join(self.file_name(user)?), "write"))
+            .map_err(|error| io_error(&self.state_path(user), "write")(error))
     }
 
     fn write_record(&self, record: &Record) -> Result<(), StoreError> {
@@ -623,22 +653,30 @@ impl Store {
         Ok(())
     }
 
-    fn file_name(&self, user: &UserName) -> Result<String, StoreError> {
+    fn file_name<'n>(&self, user: &'n UserName) -> Result<Cow<'n, str>, StoreError> {
         names::encode(user).ok_or_else(|| StoreError::Name(user.clone()))
     }
 
     fn record_name(&self, user: &UserName) -> Result<String, StoreError> {
-        self.file_name(user).map(|name| name + RECORD_ENDING)
+        self.file_name(user).map(|name| [&name, RECORD_ENDING].concat())
+    }
+
+    /// For messages.
+    fn state_path(&self, user: &UserName) -> PathBuf {
+        self.state.path.join(&*names::encode(user).unwrap_or_default())
+    }
+
+    /// For messages.
+    fn record_path(&self, user: &UserName) -> PathBuf {
+        self.users.path.join(self.record_name(user).unwrap_or_default())
     }
 
     fn state_error(&self, user: &UserName, what: &'static str) -> StoreError {
-        let name = names::encode(user).unwrap_or_default();
-        StoreError::State { path: self.state.path.join(name), what }
+        StoreError::State { path: self.state_path(user), what }
     }
 
     fn record_error(&self, user: &UserName, what: &'static str) -> StoreError {
-        let name = names::encode(user).unwrap_or_default() + RECORD_ENDING;
-        StoreError::Record { path: self.users.path.join(name), what }
+        StoreError::Record { path: self.record_path(user), what }
     }
 
     /// Where it is.
@@ -740,7 +778,7 @@ fn create(dir: &Dir, name: &str) -> Result<File, Errno> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
+    use std::time::Duration;
 
     use super::super::Wrong;
     use super::*;
@@ -1032,6 +1070,64 @@ mod tests {
     }
 
     #[test]
+    fn a_sound_account_is_read_without_waiting_for_its_lock() {
+        let (_dir, store) = store();
+        store.issue(&fresh(), Replace::No).unwrap();
+        let _lock = store.lock_enabled(&totp().user).unwrap();
+        assert_eq!(store.inspect(&totp().user).unwrap(), Some(fresh()));
+    }
+
+    #[test]
+    fn what_is_not_sound_while_it_is_changed_is_read_when_that_is_done() {
+        let (_dir, store) = store();
+        store.issue(&fresh(), Replace::No).unwrap();
+        let sound = std::fs::read(state_path(&store)).unwrap();
+        let lock = store.lock_enabled(&totp().user).unwrap();
+        std::fs::write(state_path(&store), [0; FILE_BYTES]).unwrap();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| store.inspect(&totp().user));
+            std::thread::sleep(Duration::from_millis(100));
+            std::fs::write(state_path(&store), sound).unwrap();
+            drop(lock);
+            assert_eq!(reader.join().unwrap().unwrap(), Some(fresh()));
+        });
+    }
+
+    #[test]
+    fn whoever_reads_while_others_write_finds_a_sound_account_and_never_an_older_one() {
+        let (_dir, store) = store();
+        let user = totp().user;
+        let issue = |generation: u8| {
+            let generation = Generation([generation; 16]);
+            let record = Record { generation, ..totp() };
+            store.issue(&Account { record, state: State::fresh(generation) }, Replace::Yes)
+        };
+        issue(0).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for generation in 1..=u8::MAX {
+                    issue(generation).unwrap();
+                    for login in 1..=4 {
+                        let last_login = Some(Timestamp(login));
+                        let change = |account: &Account| {
+                            Ok::<_, StoreError>(State { last_login, ..account.state })
+                        };
+                        store.amend(&user, change).unwrap();
+                    }
+                }
+            });
+            let mut before = None;
+            while !writer.is_finished() {
+                let account = store.inspect(&user).unwrap().unwrap();
+                let now = Some((account.record.generation.0, account.state.last_login));
+                assert!(before <= now, "{before:?}, then {now:?}");
+                before = now;
+            }
+            writer.join().unwrap();
+        });
+    }
+
+    #[test]
     fn no_state_is_made_through_a_link() {
         let (dir, store) = store();
         let elsewhere = dir.path().join("elsewhere");
@@ -1045,8 +1141,8 @@ mod tests {
     fn a_lock_on_a_state_that_was_removed_meanwhile_is_none() {
         let (_dir, store) = store();
         store.issue(&fresh(), Replace::No).unwrap();
-        let file = store.open_state(&totp().user, OFlags::RDWR).unwrap().unwrap();
-        let again = file.try_clone().unwrap();
+        let open = || store.open_state(&totp().user, OFlags::RDWR).unwrap().unwrap();
+        let (file, again) = (open(), open());
         assert!(store.lock(file, Lock::Exclusive).unwrap().is_some());
         std::fs::remove_file(state_path(&store)).unwrap();
         assert!(store.lock(again, Lock::Exclusive).unwrap().is_none());

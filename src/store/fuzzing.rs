@@ -1,6 +1,8 @@
 //! Doors for the fuzz targets (`fuzz/`), and only in their build: what is on disk as
 //! bytes, without a disk.
 
+use std::borrow::Cow;
+
 use zeroize::Zeroizing;
 
 use super::slots::{self, Holding, SLOT_BYTES, Slot};
@@ -43,7 +45,7 @@ pub fn write_slot(sequence: u64, state: &State) -> [u8; SLOT_BYTES] {
 /// A user's name as that of a file; `None` if it gets too long.
 #[must_use]
 pub fn file_name(user: &UserName) -> Option<String> {
-    names::encode(user)
+    names::encode(user).map(Cow::into_owned)
 }
 
 /// The user whose file name this is; `None` if it is nobody's.

@@ -1,6 +1,8 @@
 //! User names as file names: percent-encoded, so that no name is a path, a
 //! hidden file or another name's twin.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::account::UserName;
@@ -21,8 +23,8 @@ const ENCODED: AsciiSet = {
 };
 
 /// The file name for `user`; `None` if it gets too long to be one.
-pub(super) fn encode(user: &UserName) -> Option<String> {
-    let encoded = utf8_percent_encode(user.as_str(), &ENCODED).to_string();
+pub(super) fn encode(user: &UserName) -> Option<Cow<'_, str>> {
+    let encoded = Cow::from(utf8_percent_encode(user.as_str(), &ENCODED));
     (encoded.len() <= MAX_BYTES).then_some(encoded)
 }
 

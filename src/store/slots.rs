@@ -113,37 +113,48 @@ pub(super) fn both(beginning: &[u8; BOTH_BYTES]) -> [[u8; SLOT_BYTES]; 2] {
 pub(super) fn encode(sequence: u64, state: &State) -> [u8; SLOT_BYTES] {
     let flag = |time: Option<Timestamp>, bit| if time.is_some() { bit } else { 0 };
     let flags = flag(state.activated_at, ACTIVATED) | flag(state.last_login, LOGGED_IN);
-    let mut bytes = Vec::with_capacity(SLOT_BYTES);
-    bytes.extend(MAGIC);
-    bytes.extend(sequence.to_le_bytes());
-    bytes.extend(state.generation.0);
-    bytes.extend(flags.to_le_bytes());
-    bytes.extend(state.failures.count.to_le_bytes());
+    let mut checked = [0; CHECKED_BYTES];
+    let mut rest = checked.as_mut_slice();
+    put(&mut rest, MAGIC);
+    put(&mut rest, sequence.to_le_bytes());
+    put(&mut rest, state.generation.0);
+    put(&mut rest, flags.to_le_bytes());
+    put(&mut rest, state.failures.count.to_le_bytes());
     for time in [
         state.activated_at.unwrap_or_default(),
         state.last_login.unwrap_or_default(),
         state.failures.since,
         state.failures.locked_until,
     ] {
-        bytes.extend(time.0.to_le_bytes());
+        put(&mut rest, time.0.to_le_bytes());
     }
-    bytes.extend(u64::from(state.failures.lockouts).to_le_bytes());
+    put(&mut rest, u64::from(state.failures.lockouts).to_le_bytes());
     for id in TokenId::all() {
         let TokenState { next, drift, resync } = state.token(id);
-        bytes.extend(next.0.to_le_bytes());
-        bytes.extend(drift.to_le_bytes());
-        bytes.extend([0; TOKEN_SPARE]);
-        bytes.extend(resync.0.to_le_bytes());
+        put(&mut rest, next.0.to_le_bytes());
+        put(&mut rest, drift.to_le_bytes());
+        put(&mut rest, [0; TOKEN_SPARE]);
+        put(&mut rest, resync.0.to_le_bytes());
     }
-    bytes.extend(state.recovery.set.to_le_bytes());
-    bytes.extend(u32::from(state.recovery.bits).to_le_bytes());
+    put(&mut rest, state.recovery.set.to_le_bytes());
+    put(&mut rest, u32::from(state.recovery.bits).to_le_bytes());
     for host in state.hosts {
-        bytes.extend(host.key);
-        bytes.extend(host.until.0.to_le_bytes());
+        put(&mut rest, host.key);
+        put(&mut rest, host.until.0.to_le_bytes());
     }
-    bytes.resize(CHECKED_BYTES, 0);
-    bytes.extend(super::checksum(&bytes).to_le_bytes());
-    bytes.try_into().unwrap_or([0; SLOT_BYTES])
+    let mut slot = [0; SLOT_BYTES];
+    let mut rest = slot.as_mut_slice();
+    put(&mut rest, checked);
+    put(&mut rest, super::checksum(&checked).to_le_bytes());
+    slot
+}
+
+/// Room that is not taken stays zero.
+fn put<const N: usize>(rest: &mut &mut [u8], field: [u8; N]) {
+    if let Some((place, tail)) = std::mem::take(rest).split_first_chunk_mut() {
+        *place = field;
+        *rest = tail;
+    }
 }
 
 /// Sequence number and state of a valid slot: magic and checksum are right,

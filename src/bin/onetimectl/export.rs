@@ -20,7 +20,7 @@ use serde::ser::SerializeSeq;
 use zeroize::Zeroizing;
 
 use crate::cli::{Cli, ExportFormat};
-use crate::context::{Context, User};
+use crate::context::{Context, People};
 use crate::import::formats::pskc;
 use crate::report::{self, Form, Row};
 use crate::select::Selected;
@@ -59,8 +59,11 @@ pub(crate) fn run(
         report::warn("what follows are secrets: whoever sees them can make every code");
     }
     let users = if users.is_empty() { Selected::enabled(&store)?.names } else { users.to_vec() };
-    let rows: Vec<_> =
-        users.into_iter().map(|user| Row { result: export(&store, &user), user }).collect();
+    let people = People::of(users.iter())?;
+    let rows: Vec<_> = users
+        .into_iter()
+        .map(|user| Row { result: export(&store, &people, &user), user })
+        .collect();
     if context.form == Form::Text {
         let told = || rows.iter().filter_map(|row| row.result.as_ref().ok());
         match format {
@@ -87,8 +90,8 @@ pub(crate) fn run(
     report::finish(context.form, rows)
 }
 
-fn export(store: &Store, user: &str) -> anyhow::Result<Told> {
-    let known = User::find(user)?;
+fn export(store: &Store, people: &People, user: &str) -> anyhow::Result<Told> {
+    let known = people.find(user)?;
     let account = store.inspect_as(&known.name, known.person.as_ref().map(|person| person.uid))?;
     let Some(account) = account else { bail!("is not enabled") };
     let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());

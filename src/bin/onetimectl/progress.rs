@@ -12,6 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Progress {
     bar: ProgressBar,
     since: Instant,
+    on_terminal: bool,
 }
 
 impl Progress {
@@ -23,18 +24,14 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("##-"));
         }
-        Self { bar, since: Instant::now() }
+        Self { bar, since: Instant::now(), on_terminal: std::io::stderr().is_terminal() }
     }
 
     /// One more is done.
     pub(crate) fn step(&self) {
         self.bar.inc(1);
         let more = self.bar.length().is_some_and(|length| self.bar.position() < length);
-        if more
-            && self.bar.is_hidden()
-            && self.since.elapsed() >= PATIENCE
-            && std::io::stderr().is_terminal()
-        {
+        if more && self.on_terminal && self.bar.is_hidden() && self.since.elapsed() >= PATIENCE {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }

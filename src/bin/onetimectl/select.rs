@@ -1,15 +1,15 @@
 //! Who is meant: users named one by one, a group's members, all of them, or a
 //! list on standard input.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::BufRead;
 
 use anyhow::{Context as _, bail, ensure};
 use pam_onetime::store::Store;
-use pam_onetime::system::{Local, Passwd, Person, members, ordinary_uids};
+use pam_onetime::system::{Local, Passwd, members, ordinary_uids};
 
 use crate::cli::Whom;
-use crate::context::User;
+use crate::context::{People, User};
 
 /// Whom `--all` means.
 #[derive(Clone, Copy)]
@@ -29,15 +29,12 @@ pub(crate) enum Origin {
     Elsewhere,
 }
 
-/// From so many users on, /etc/passwd is read once instead of for each.
-const MANY: usize = 64;
-
 /// At least one name, none of them twice, in the order in which they were
 /// given or else sorted.
 pub(crate) struct Selected {
     pub(crate) names: Vec<String>,
     pub(crate) origin: Origin,
-    local: HashMap<String, Person>,
+    people: People,
 }
 
 /// Finds out who is meant.
@@ -85,19 +82,8 @@ pub(crate) fn select(whom: &Whom, all: All<'_>) -> anyhow::Result<Selected> {
 
 impl Selected {
     fn new(names: Vec<String>, origin: Origin) -> anyhow::Result<Self> {
-        let mut local = HashMap::new();
-        if names.len() > MANY {
-            let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
-            let passwd = Passwd::read()?;
-            for user in passwd.users().filter(|user| wanted.contains(user.name)) {
-                // The first line holds, and a name that none of ours can be
-                // fails when it is looked up.
-                if let Ok(person) = user.person() {
-                    local.entry(user.name.to_owned()).or_insert(person);
-                }
-            }
-        }
-        Ok(Self { names, origin, local })
+        let people = People::of(names.iter())?;
+        Ok(Self { names, origin, people })
     }
 
     /// All who have a record, sorted; perhaps nobody.
@@ -107,10 +93,7 @@ impl Selected {
 
     /// Looks one of them up.
     pub(crate) fn find(&self, given: &str) -> anyhow::Result<User> {
-        match self.local.get(given) {
-            Some(person) => Ok(User { name: person.name.clone(), person: Some(person.clone()) }),
-            None => User::find(given),
-        }
+        self.people.find(given)
     }
 }
 

@@ -29,7 +29,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::cli::{Format, ImportOptions};
-use crate::context::{Context, User};
+use crate::context::{Context, People, User};
 use crate::progress::Progress;
 use crate::report::{self, Form, Row};
 use formats::{Found, Imported, Malformed, google, oath, otpauth, pskc};
@@ -72,7 +72,8 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
             .with_context(|| format!("{}: nothing was imported", path.display()))?;
     }
     ensure!(!candidates.users.is_empty(), "there is nobody to import in these files");
-    let importer = Importer::new(context, options)?;
+    let people = People::of(candidates.users.iter().map(|(user, _)| user))?;
+    let importer = Importer::new(context, options, people)?;
     let progress = Progress::of(candidates.users.len());
     let mut seen = BTreeSet::new();
     let rows: Vec<_> = candidates
@@ -330,6 +331,7 @@ fn shown(user: String) -> String {
 struct Importer<'a> {
     context: &'a Context,
     options: &'a ImportOptions,
+    people: People,
     /// `None`: there is none yet, and this is a dry run.
     store: Option<Store>,
     issuer: String,
@@ -337,14 +339,18 @@ struct Importer<'a> {
 }
 
 impl<'a> Importer<'a> {
-    fn new(context: &'a Context, options: &'a ImportOptions) -> anyhow::Result<Self> {
+    fn new(
+        context: &'a Context,
+        options: &'a ImportOptions,
+        people: People,
+    ) -> anyhow::Result<Self> {
         let store = match options.dry_run && !context.dir_exists()? {
             true => None,
             false if options.dry_run => Some(context.store()?),
             false => Some(context.open_or_make()?),
         };
         let issuer = context.config.issuer.clone().map_or_else(host_name, Ok)?;
-        Ok(Self { context, options, store, issuer, now: now()? })
+        Ok(Self { context, options, people, store, issuer, now: now()? })
     }
 
     fn import(
@@ -357,7 +363,7 @@ impl<'a> Importer<'a> {
         if let Some(problem) = problem {
             return Err(problem);
         }
-        let known = User::find(user)?;
+        let known = self.people.find(user)?;
         let uid = match &known.person {
             Some(person) => person.uid(),
             None if self.options.force => Uid::Any,
