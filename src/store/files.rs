@@ -1078,6 +1078,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "the reader is to meet what is not sound")]
     fn what_is_not_sound_while_it_is_changed_is_read_when_that_is_done() {
         let (_dir, store) = store();
         store.issue(&fresh(), Replace::No).unwrap();
