@@ -346,6 +346,20 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn what_is_wrong_is_said_with_what_was_expected_in_its_place() {
+        for (text, at, what) in [
+            ("a", 1, "key with no value, expected `=`"),
+            ("[a]]", 3, "unexpected key or value, expected a new line, `#`"),
+            ("= 1", 0, "unquoted keys cannot be empty, expected letters, numbers, `-`, `_`"),
+            ("a = x", 4, "string values must be quoted, expected literal string"),
+            ("a = 1\r", 6, "carriage return must be followed by newline, expected a new line"),
+            ("a = 1\na = 2", 10, "a stands twice"),
+        ] {
+            assert_eq!(ours(text), Err(SyntaxError { at, what: what.to_owned() }), "{text}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
         #[test]
