@@ -255,12 +255,12 @@ impl Store {
     /// Whoever writes at the same time leaves it as it was or as it will be, and mostly
     /// sound: then there is nothing to wait for. If it is not, it is read under the lock.
     fn look(&self, user: &UserName) -> Result<Option<Loaded>, StoreError> {
-        let sound = match self.open_state(user, OFlags::RDONLY) {
-            Ok(Some(file)) => self.read_account(user, &file).ok().flatten(),
-            Ok(None) | Err(_) => None,
-        };
-        if sound.is_some() {
-            return Ok(sound);
+        let read = self.open_state(user, OFlags::RDONLY).and_then(|file| match file {
+            Some(file) => self.read_account(user, &file),
+            None => Ok(None),
+        });
+        if let Some(sound) = unless_damaged(read)?.flatten() {
+            return Ok(Some(sound));
         }
         let locked = self.lock_account(user, Lock::Shared, None)?;
         Ok(locked.map(|locked| locked.loaded.into_owned()))
@@ -1084,11 +1084,11 @@ mod tests {
         store.issue(&fresh(), Replace::No).unwrap();
         let sound = std::fs::read(state_path(&store)).unwrap();
         let lock = store.lock_enabled(&totp().user).unwrap();
-        std::fs::write(state_path(&store), [0; FILE_BYTES]).unwrap();
+        lock.file.file.write_all_at(&[0; FILE_BYTES], 0).unwrap();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| store.inspect(&totp().user));
             std::thread::sleep(Duration::from_millis(100));
-            std::fs::write(state_path(&store), sound).unwrap();
+            lock.file.file.write_all_at(&sound, 0).unwrap();
             drop(lock);
             assert_eq!(reader.join().unwrap().unwrap(), Some(fresh()));
         });
