@@ -256,6 +256,13 @@ mod tests {
         (above, dir)
     }
 
+    #[test]
+    fn a_descriptor_that_is_none_of_the_standard_ones_stays_as_it_is() {
+        let fd = OwnedFd::from(tempfile::tempfile().unwrap());
+        let number = fd.as_raw_fd();
+        assert_eq!(beyond_stdio(fd).unwrap().as_raw_fd(), number);
+    }
+
     /// What is wrong with something, if it is that which keeps it from being used.
     fn wrong<T>(opened: Result<T, StoreError>) -> Option<Wrong> {
         match opened {

@@ -1157,8 +1157,13 @@ mod tests {
         std::fs::write(dir.path().join("file"), "").unwrap();
         assert!(matches!(open("file/in/it"), StoreError::Io { .. }));
         let marker = MARKER_TEXT.replace("format = 1", "format = 2");
-        std::fs::write(store.path().join(MARKER), marker).unwrap();
-        assert!(matches!(open("store"), StoreError::Format(_)));
+        for marker in [marker.as_bytes(), b"format = \xFF"] {
+            std::fs::write(store.path().join(MARKER), marker).unwrap();
+            assert!(matches!(open("store"), StoreError::Format(_)));
+        }
+        let for_all = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(store.path().join(MARKER), for_all).unwrap();
+        assert!(matches!(open("store"), StoreError::Unsafe { what: Wrong::Mode(0o644), .. }));
     }
 
     #[test]

@@ -144,3 +144,26 @@ pub enum Wrong {
     #[error("has {0} bytes")]
     Size(u64),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_done_about_an_error_of_the_system_is_said_with_it() {
+        for (errno, remedy) in [
+            (Errno::NOSPC, "make room"),
+            (Errno::DQUOT, "quota"),
+            (Errno::ROFS, "remount"),
+            (Errno::IO, "dmesg"),
+            (Errno::FBIG, "ulimit -f"),
+            (Errno::MFILE, "ulimit -n"),
+        ] {
+            let error = StoreError::Io { path: "p".into(), what: "write", error: errno.into() };
+            assert!(error.to_string().contains(remedy), "{error}");
+        }
+        let error = io::Error::from(Errno::NOENT);
+        let expected = format!("p: cannot open: {error}");
+        assert_eq!(StoreError::Io { path: "p".into(), what: "open", error }.to_string(), expected);
+    }
+}
