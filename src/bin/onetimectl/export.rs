@@ -20,10 +20,10 @@ use serde::ser::SerializeSeq;
 use zeroize::Zeroizing;
 
 use crate::cli::{Cli, ExportFormat};
-use crate::context::{Context, People};
+use crate::context::Context;
 use crate::import::formats::pskc;
 use crate::report::{self, Form, Row};
-use crate::select::Selected;
+use crate::select::{Origin, Selected};
 
 /// Enough for what is written of one token.
 const ENOUGH: usize = 4096;
@@ -58,12 +58,12 @@ pub(crate) fn run(
     if std::io::stdout().is_terminal() {
         report::warn("what follows are secrets: whoever sees them can make every code");
     }
-    let users = if users.is_empty() { Selected::enabled(&store)?.names } else { users.to_vec() };
-    let people = People::of(users.iter())?;
-    let rows: Vec<_> = users
-        .into_iter()
-        .map(|user| Row { result: export(&store, &people, &user), user })
-        .collect();
+    let selected = match users {
+        [] => Selected::enabled(&store)?,
+        _ => Selected::new(users.to_vec(), Origin::Named)?,
+    };
+    let row = |user: &String| Row { user: user.clone(), result: export(&store, &selected, user) };
+    let rows: Vec<_> = selected.names.iter().map(row).collect();
     if context.form == Form::Text {
         let told = || rows.iter().filter_map(|row| row.result.as_ref().ok());
         match format {
@@ -90,8 +90,8 @@ pub(crate) fn run(
     report::finish(context.form, rows)
 }
 
-fn export(store: &Store, people: &People, user: &str) -> anyhow::Result<Told> {
-    let known = people.find(user)?;
+fn export(store: &Store, selected: &Selected, user: &str) -> anyhow::Result<Told> {
+    let known = selected.find(user)?;
     let account = store.inspect_as(&known.name, known.person.as_ref().map(|person| person.uid))?;
     let Some(account) = account else { bail!("is not enabled") };
     let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());

@@ -81,7 +81,8 @@ pub(crate) fn select(whom: &Whom, all: All<'_>) -> anyhow::Result<Selected> {
 }
 
 impl Selected {
-    fn new(names: Vec<String>, origin: Origin) -> anyhow::Result<Self> {
+    /// These names as they are; one that stands twice is done twice.
+    pub(crate) fn new(names: Vec<String>, origin: Origin) -> anyhow::Result<Self> {
         let people = People::of(names.iter())?;
         Ok(Self { names, origin, people })
     }
