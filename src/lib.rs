@@ -72,7 +72,7 @@ static WIPED: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
     zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
 /// What stands on the module's line in pam.d, for who reads it before libpam does.
-pub use pam::arguments::{ArgumentError, Arguments, PasswordMode};
+pub use config::arguments::{ArgumentError, Arguments, PasswordMode};
 #[cfg(feature = "tool")]
 pub use pam::kernel::{Synchronized, clock_synchronized};
 /// The nested conversation, for the fuzz targets.

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use super::field::{Field, NONE};
 use crate::common::{Finished, finish_within};
-use crate::field::{Field, NONE};
 
 /// Logins of the shorter run: enough for the state to be as it will always be.
 const FEW: u64 = 5;
@@ -77,7 +77,7 @@ fn under(field: &Field, runner: &[&str], service: &str, logins: u64) -> Finished
     let mut command = field.host_under(runner, &["logins", &field.secret, service]);
     let run =
         finish_within(&mut command, &field.steps(logins), std::time::Duration::from_secs(120));
-    let admitted = crate::field::read_logins(&run.stdout);
+    let admitted = super::field::read_logins(&run.stdout);
     assert!(
         admitted.len() as u64 == logins && admitted.iter().all(|login| login.result == 0),
         "{}",

@@ -4,7 +4,7 @@
 #![no_main]
 
 #[allow(dead_code)]
-#[path = "../../src/bin/onetimectl/import/formats/mod.rs"]
+#[path = "../../src/bin/onetimectl/moving/import/formats/mod.rs"]
 mod formats;
 
 use formats::{Found, Imported, Malformed, google, oath, otpauth, pskc};

@@ -10,12 +10,12 @@ use pam::secret::SecretBytes;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
-use super::arguments::{ArgumentError, Arguments, FirstPass, PasswordMode};
 use super::handle::{self, Echo, Tone};
 use super::password::{self, Verified};
 use super::sys::MAX_RESPONSE;
 use crate::account::{Account, Phase, Recovery};
 use crate::audit::{self, Outcome, Subject};
+use crate::config::arguments::{ArgumentError, Arguments, FirstPass, PasswordMode};
 use crate::config::{Config, ConfigError, Missing};
 use crate::enrollment::{self, Enrollment};
 use crate::login::{

@@ -10,7 +10,6 @@
 //! What a login worked with is gone when it ends: the heap is wiped as it is freed
 //! (the allocator in [`crate`]), the stack at once.
 
-pub(crate) mod arguments;
 mod authenticate;
 mod handle;
 #[cfg(feature = "tool")]

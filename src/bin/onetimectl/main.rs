@@ -2,34 +2,26 @@
 //! changes the state of accounts. One file per verb; `cli` has what can be
 //! typed, `context` what every verb works with, `report` how results are told.
 
+mod accounts;
 mod cli;
 mod context;
-mod disable;
 mod doctor;
-mod enable;
-mod export;
-mod handout;
-mod import;
-mod init;
-mod progress;
-mod qr;
-mod recovery;
-mod repair;
-mod report;
-mod resync;
+mod moving;
+mod paper;
+mod say;
 mod select;
-mod status;
-mod token;
-mod unlock;
-mod verify;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 
+use accounts::{disable, enable, init, recovery, repair, resync, status, token, unlock, verify};
 use cli::{Cli, Verb};
 use context::Context;
+use moving::{export, import};
+use paper::{handout, qr};
+use say::report;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

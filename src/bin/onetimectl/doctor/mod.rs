@@ -24,7 +24,7 @@ use pam_onetime::store::read_config;
 use pam_onetime::{clock_synchronized, system};
 
 use crate::cli::Cli;
-use crate::report::{self, Form};
+use crate::say::report::{self, Form};
 pub(crate) use finding::{Finding, Level};
 
 /// Where libpam looks for services, the first before the others.

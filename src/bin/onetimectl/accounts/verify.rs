@@ -12,7 +12,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::context::{Context, User};
-use crate::report;
+use crate::say::report;
 
 #[derive(Serialize)]
 struct Told {

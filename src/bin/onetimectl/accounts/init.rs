@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use pam_onetime::store::Store;
 
 use crate::context::Context;
-use crate::report::{self, Form};
+use crate::say::report::{self, Form};
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let store = Store::init(context.dir(), Store::ROOT)?;

@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use crate::cli::{Filters, Whom};
 use crate::context::Context;
-use crate::progress::{Beside, Progress};
-use crate::report::{self, Form, Row};
+use crate::say::progress::{Beside, Progress};
+use crate::say::report::{self, Form, Row};
 use crate::select::{All, Selected, select};
 
 #[derive(Serialize)]

@@ -17,7 +17,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::context::{Context, User};
-use crate::report;
+use crate::say::report;
 
 /// What an app needs, for a program that hands it out.
 #[derive(Serialize)]

@@ -1,28 +1,14 @@
 //! A login does not become dearer unnoticed. Time depends on machine and hour;
 //! instructions, counted by callgrind, hardly do. `make bench` measures the rest.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    clippy::cast_possible_wrap,
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    unreachable_pub,
-    reason = "a test fails by panicking"
-)]
 #![allow(dead_code, reason = "make bench uses all of field and count")]
 
-mod common;
-#[path = "../benches/side_by_side/count.rs"]
+#[path = "../../benches/side_by_side/count.rs"]
 mod count;
-#[path = "../benches/side_by_side/field.rs"]
+#[path = "../../benches/side_by_side/field.rs"]
 mod field;
 
-use field::{Field, OURS, PERMIT};
+use self::field::{Field, OURS, PERMIT};
 use serde::Deserialize;
 
 /// budget.toml.
@@ -35,7 +21,7 @@ struct Budget {
 
 #[test]
 fn a_login_stays_within_its_budget_of_instructions() {
-    let budget: Budget = toml::from_str(include_str!("budget.toml")).expect("a budget");
+    let budget: Budget = toml::from_str(include_str!("../budget.toml")).expect("a budget");
     let field = Field::new();
     field.populate(1);
     let [ours, permit] = [format!("{OURS}-1:0:1"), format!("{PERMIT}:0:1")]

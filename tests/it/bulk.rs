@@ -1,23 +1,11 @@
 //! Many users at once, and paper: who is meant by `--group`, `--all` and `-`, what
 //! `list` filters, and the sheets of `handout`, in worlds of their own.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    reason = "a test starts programs, and fails by panicking"
-)]
-
-mod common;
-
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
-use common::{
+use crate::common::{
     ALICE_PASSWORD, Finished, PATIENCE, World, activate, assert_ends, current_code, enable, finish,
     installed, rasterise, scan, sealed, secret, wait_within,
 };

@@ -1,18 +1,10 @@
 //! Whole logins through the real Linux-PAM, each in a world of its own: what is
 //! shown, what is asked, who gets in, what is logged.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::string_slice,
-    reason = "a test starts programs and fails by panicking"
-)]
-
-mod common;
-
 use std::process::Stdio;
 use std::time::Instant;
 
-use common::{
+use crate::common::{
     ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, Event, MAXTRIES, MODULE_UNKNOWN,
     PATIENCE, PERM_DENIED, Pamtester, SERVICE_ERR, SUCCESS, TotpOptions, World, activate, code,
     current_code, decode_qr, enable, finish, hasty, installed, secret, state_file,
@@ -151,7 +143,7 @@ fn disable_lifts_the_requirement_and_enable_issues_a_different_secret() {
 
 #[test]
 fn every_kind_of_token_logs_in_with_the_codes_that_oathtool_computes() {
-    use common::Algorithm::{Sha1, Sha256, Sha512};
+    use crate::common::Algorithm::{Sha1, Sha256, Sha512};
     let world = installed();
     for (arguments, algorithm, digits, period) in [
         (vec!["--algorithm", "SHA256", "--digits", "8", "--period", "60"], Sha256, 8, 60),
@@ -182,7 +174,7 @@ fn a_counter_token_logs_in_within_the_look_ahead_window_and_a_failure_does_not_m
     let world = hasty();
     world.onetimectl(&["enable", "alice", "--kind", "hotp"]).ok();
     let secret = secret(&world, "alice");
-    let at = |counter| common::hotp_code(&secret, counter, 6);
+    let at = |counter| crate::common::hotp_code(&secret, counter, 6);
     let login = |prompt, code: &str| {
         world
             .pamtester_script("sshd", "alice", &[(PASSWORD, ALICE_PASSWORD), (prompt, code)])
@@ -574,7 +566,7 @@ fn a_user_name_that_is_no_text_is_refused() {
             .map(std::ffi::OsStr::to_owned)
             .collect();
         client = std::process::Command::new(client.get_program());
-        let run = common::ClientRun::read(finish(client.args(arguments), b"x\nx\n"));
+        let run = crate::common::ClientRun::read(finish(client.args(arguments), b"x\nx\n"));
         assert_eq!(run.result(), AUTH_ERR, "{run:?}");
     }
     logged(&world, "outcome=refused");
@@ -707,7 +699,7 @@ fn spoiled(script: &str, named: &str) {
     let spoil = format!("cd /var/lib/onetime; umask 077; {script}");
     world.run("sh", &["-euc", &spoil]).ok();
     for (user, password, secret) in
-        [("alice", ALICE_PASSWORD, &secrets[0]), ("bob", common::BOB_PASSWORD, &secrets[1])]
+        [("alice", ALICE_PASSWORD, &secrets[0]), ("bob", crate::common::BOB_PASSWORD, &secrets[1])]
     {
         let run = Client::new(&world, "sshd", user)
             .run(&Answers::new(&[password, &current_code(secret, 0)]));
@@ -730,7 +722,8 @@ fn a_store_without_its_marker_is_not_mounted_and_refuses_everybody() {
 fn a_disabled_user_is_refused_too_when_the_store_is_not_there() {
     let world = installed();
     world.remove("/var/lib/onetime");
-    let run = Client::new(&world, "sshd", "carol").run(&Answers::new(&[common::CAROL_PASSWORD]));
+    let run =
+        Client::new(&world, "sshd", "carol").run(&Answers::new(&[crate::common::CAROL_PASSWORD]));
     assert_eq!(run.result(), AUTHINFO_UNAVAIL);
 }
 

@@ -2,24 +2,12 @@
 //! have logged in by the real pam_oath, or whose keys pskctool wrote, log in here with
 //! the token they have; and what is exported is accepted there.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    reason = "a test starts programs, and fails by panicking"
-)]
-
-mod common;
-
 use std::fmt::Write;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{
+use crate::common::{
     ALICE_PASSWORD, BOB_PASSWORD, Finished, TotpOptions, World, activate, code, current_code,
     enable, finish, finish_within, hasty, hotp_code, secret,
 };
@@ -394,7 +382,7 @@ fn store_of(world: &World, user: &str) -> String {
 #[test]
 fn a_file_that_pskctool_has_signed_is_imported_and_the_signature_is_mentioned() {
     let world = hasty();
-    let signed = include_str!("data/pskctool-signed.xml");
+    let signed = include_str!("../data/pskctool-signed.xml");
     assert!(pskctool("--info", signed).contains("Signed: YES"));
     let rows = imported(&world, signed, &["--from", "pskc"]);
     assert_eq!(rows[0]["user"], "bob");

@@ -11,7 +11,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::context::{Context, User};
-use crate::report;
+use crate::say::report;
 
 /// How many are issued at once.
 const COUNT: usize = 8;

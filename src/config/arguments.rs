@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::path::PathBuf;
 
-use crate::config::{Config, ConfigError, DEFAULT_PATH};
+use super::{Config, ConfigError, DEFAULT_PATH};
 
 /// Who verifies the password (argument `password=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum PasswordMode {
 
 /// Where the password comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FirstPass {
+pub enum FirstPass {
     /// From an earlier module, if it left one; else the user is asked.
     Default,
     /// The same, and the user is asked if it is wrong (`try_first_pass`).
@@ -35,8 +35,10 @@ pub struct Arguments {
     pub config: PathBuf,
     /// Who verifies the password (`password=`).
     pub password: PasswordMode,
-    pub(super) first_pass: FirstPass,
-    pub(super) debug: bool,
+    /// Where the password comes from.
+    pub first_pass: FirstPass,
+    /// Whether the log says more (`debug`).
+    pub debug: bool,
     /// Keys of the configuration, to be overridden in this order.
     overrides: Vec<(String, String)>,
 }

@@ -5,6 +5,8 @@
 //! keys and values out of range are errors that name line and key: a policy
 //! that was misspelt must not silently be another one.
 
+pub mod arguments;
+
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -666,7 +668,7 @@ mod tests {
 
     #[test]
     fn the_shipped_file_shows_every_key_with_its_default() {
-        let shipped = include_str!("../conf/onetime.toml");
+        let shipped = include_str!("../../conf/onetime.toml");
         // Keys are shown commented out, as `#key = value`, or set.
         let uncommented: String = shipped
             .lines()

@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 
 use crate::cli::{TokenOptions, TokenVerb};
 use crate::context::{Context, User};
-use crate::qr::{self, Shown};
-use crate::report::{self, Form};
+use crate::paper::qr::{self, Shown};
+use crate::say::report::{self, Form};
 
 pub(crate) fn run(context: &Context, verb: &TokenVerb) -> anyhow::Result<ExitCode> {
     match verb {

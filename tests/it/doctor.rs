@@ -2,23 +2,11 @@
 //! peace, each fault that can be made in a world is named together with its
 //! remedy, and looking changes nothing.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
 use std::fmt::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use common::{World, activate, conf, enable, installed, modules_directory, state_file};
+use crate::common::{World, activate, conf, enable, installed, modules_directory, state_file};
 
 /// A world with everything installed and sshd configured as README.md says.
 fn set_up() -> World {
@@ -116,7 +104,7 @@ fn colour_is_for_terminals_of_who_has_not_declined_it() {
 #[test]
 fn only_root_may_ask() {
     let world = set_up();
-    let run = common::finish(world.command_as("alice", "onetimectl").arg("doctor"), b"");
+    let run = crate::common::finish(world.command_as("alice", "onetimectl").arg("doctor"), b"");
     assert_eq!(run.status.code(), Some(4), "{}", run.text());
 }
 
@@ -246,11 +234,11 @@ fn libpam_agrees_with_what_is_said_of_stacks() {
     for (stack, answers) in [
         (
             "auth sufficient pam_unix.so\nauth required pam_onetime.so\n",
-            &[common::ALICE_PASSWORD][..],
+            &[crate::common::ALICE_PASSWORD][..],
         ),
         (
             "auth [success=1 default=ignore] pam_unix.so\nauth required pam_onetime.so\nauth required pam_permit.so\n",
-            &[common::ALICE_PASSWORD],
+            &[crate::common::ALICE_PASSWORD],
         ),
         ("auth sufficient pam_onetime.so\nauth required pam_permit.so\n", &["wrong", "000000"]),
         (
@@ -278,7 +266,7 @@ fn what_libpam_refuses_is_not_said_to_be_let_in() {
         "auth [success=1 default=ignore] pam_onetime.so\nauth requisite pam_deny.so\nauth required pam_permit.so\n",
     ] {
         world.pam_service("test", &format!("{stack}account required pam_permit.so\n"));
-        let run = world.pamtester("test", "alice", &[common::ALICE_PASSWORD, "000000"]);
+        let run = world.pamtester("test", "alice", &[crate::common::ALICE_PASSWORD, "000000"]);
         assert!(!run.success, "{stack}{}", run.output);
         let (failed, rows) = report(&world);
         assert!(!failed, "{stack}{rows:#?}");

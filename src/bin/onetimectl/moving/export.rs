@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Cli, ExportFormat};
 use crate::context::Context;
-use crate::import::formats::pskc;
-use crate::report::{self, Form, Row};
+use crate::moving::import::formats::pskc;
+use crate::say::report::{self, Form, Row};
 use crate::select::{Origin, Selected};
 
 /// Enough for what is written of one token.

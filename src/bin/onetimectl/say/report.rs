@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer as _};
 use zeroize::Zeroizing;
 
-use crate::progress::{Beside, Progress};
+use crate::say::progress::{Beside, Progress};
 
 use crate::doctor::{Finding, Level};
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Whom;
 use crate::context::Context;
-use crate::report;
+use crate::say::report;
 use crate::select::{All, select};
 
 #[derive(Serialize)]

@@ -1,23 +1,11 @@
 //! `onetimectl` as an admin uses it, in a world of its own: what each verb does to the
 //! store, what it says on a terminal, to a pipe and as JSON, how it ends, what it logs.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::string_slice,
-    reason = "a test starts programs, and fails by panicking"
-)]
-
-mod common;
-
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{
+use crate::common::{
     PATIENCE, World, activate, assert_ends, current_code, decode_qr, enable, finish, finish_within,
     hotp_code, installed, rasterise, scan, secret, state_file, wait_within,
 };

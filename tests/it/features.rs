@@ -2,21 +2,9 @@
 //! onetime.toml and each argument that has one, and what `token`, `recovery` and
 //! `resync` do to a login.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{
+use crate::common::{
     ALICE_PASSWORD, AUTH_ERR, Answers, BOB_PASSWORD, Client, ClientRun, Event, PATIENCE,
     PERM_DENIED, SUCCESS, World, activate, current_code, decode_qr, enable, finish, hotp_code,
     installed, secret,
@@ -59,7 +47,7 @@ fn logged(world: &World, what: &str) {
 }
 
 /// Sends text to a verb's standard input.
-fn onetimectl_with(world: &World, arguments: &[&str], input: &str) -> common::Finished {
+fn onetimectl_with(world: &World, arguments: &[&str], input: &str) -> crate::common::Finished {
     finish(world.command("onetimectl").args(arguments), input.as_bytes())
 }
 
@@ -192,7 +180,7 @@ fn recovery_codes_are_issued_with_the_secret_or_at_activation_and_shown_once() {
     assert_eq!(again.result(), SUCCESS, "{again:?}");
     assert!(!told(&again, codes[0]), "{again:?}");
     // Bob has his: none are issued over them.
-    let bobs = common::secret(&world, "bob");
+    let bobs = crate::common::secret(&world, "bob");
     let run = login(&world, "bob", &[BOB_PASSWORD, &current_code(&bobs, -1)]);
     assert_eq!(run.result(), SUCCESS);
     assert!(!told(&run, "recovery"), "{run:?}");
@@ -435,13 +423,13 @@ fn uniform_shows_a_stranger_the_same_whoever_is_named() {
     assert_eq!(right.events, expected.events);
     // A damaged account does not stand out either.
     world.remove("/var/lib/onetime/state/carol");
-    let damaged = login(&world, "carol", &[common::CAROL_PASSWORD, ""]);
+    let damaged = login(&world, "carol", &[crate::common::CAROL_PASSWORD, ""]);
     assert_eq!(prompts(&damaged), [PASSWORD, CODE], "{damaged:?}");
     assert_ne!(damaged.result(), SUCCESS);
     world.onetimectl(&["enable", "carol", "--new-secret"]).ok();
     // Users who need no code answer what they like, and get in.
     assert_eq!(login(&world, "bob", &[BOB_PASSWORD, ""]).result(), SUCCESS);
-    let pending = world.pamtester("test", "carol", &[common::CAROL_PASSWORD, ""]);
+    let pending = world.pamtester("test", "carol", &[crate::common::CAROL_PASSWORD, ""]);
     assert!(pending.success && pending.output.contains('█'), "{}", pending.output);
 }
 

@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Cli, EnableOptions};
 use crate::context::Context;
-use crate::qr::{self, Shown};
-use crate::report::{self, Form};
+use crate::paper::qr::{self, Shown};
+use crate::say::report::{self, Form};
 use crate::select::{All, Origin, Selected, select};
 use crate::{recovery, token};
 

@@ -1,14 +1,12 @@
 //! Tests of the harness itself, which need no pam_onetime.so: before a test may say
 //! that a login failed because of the module, logins without it must work here.
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{
+use crate::common::{
     ALICE_PASSWORD, BOB_PASSWORD, PATIENCE, Pamtester, Pty, Screen, Sshd, Theme, TotpOptions,
     World, code_at, decode_qr, hotp_code, wait_within,
 };

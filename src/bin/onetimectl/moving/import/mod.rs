@@ -30,8 +30,8 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Format, ImportOptions};
 use crate::context::{Context, People, User};
-use crate::progress::Progress;
-use crate::report::{self, Form, Row};
+use crate::say::progress::Progress;
+use crate::say::report::{self, Form, Row};
 use formats::{Found, Imported, Malformed, google, oath, otpauth, pskc};
 
 /// Where pam_google_authenticator has a user's file in the home directory.

@@ -2,11 +2,7 @@
 //! real one, with the service file that is shipped for it. What the user's terminal
 //! shows is what is judged, with the QR code read from it as a phone would.
 
-#![allow(clippy::string_slice, reason = "a test fails by panicking")]
-
-mod common;
-
-use common::{
+use crate::common::{
     ALICE_PASSWORD, PATIENCE, Pty, ROOT_PASSWORD, Sshd, World, activate, conf, current_code,
     decode_qr, enable, hasty, installed,
 };

@@ -1,0 +1,12 @@
+//! One account after the other: issued, shown, changed, taken away. One file a verb.
+
+pub(crate) mod disable;
+pub(crate) mod enable;
+pub(crate) mod init;
+pub(crate) mod recovery;
+pub(crate) mod repair;
+pub(crate) mod resync;
+pub(crate) mod status;
+pub(crate) mod token;
+pub(crate) mod unlock;
+pub(crate) mod verify;

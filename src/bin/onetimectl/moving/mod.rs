@@ -1,0 +1,4 @@
+//! Tokens from elsewhere, and the way back.
+
+pub(crate) mod export;
+pub(crate) mod import;
