@@ -11,7 +11,7 @@ use pam_onetime::store::{Store, StoreError, read_config};
 use pam_onetime::system::{Passwd, Person};
 
 use crate::cli::Cli;
-use crate::say::report::Form;
+use crate::say::Form;
 
 pub(crate) struct Context {
     pub(crate) config: Config,

@@ -21,13 +21,12 @@ use cli::{Cli, Verb};
 use context::Context;
 use moving::{export, import};
 use paper::{handout, qr};
-use say::report;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
         Ok(code) => code,
-        Err(error) => report::fail(&error),
+        Err(error) => say::fail(&error),
     }
 }
 
@@ -37,7 +36,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if !geteuid().is_root() {
-        return Ok(report::not_permitted());
+        return Ok(say::not_permitted());
     }
     // Secrets pass through: no core dump, no ptrace by others.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;

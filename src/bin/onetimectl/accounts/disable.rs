@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Whom;
 use crate::context::Context;
-use crate::say::report;
+use crate::say::{self, report};
 use crate::select::{All, Origin, Selected, select};
 
 #[derive(Serialize)]
@@ -20,7 +20,7 @@ pub(crate) fn run(context: &Context, whom: &Whom, yes: bool) -> anyhow::Result<E
     let store = context.store()?;
     let selected = select(whom, All::Enabled(&store))?;
     if !yes && std::io::stdin().is_terminal() && !confirmed(&selected)? {
-        report::say("Nothing changed.");
+        say::line("Nothing changed.");
         return Ok(ExitCode::FAILURE);
     }
     report::each(

@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 use crate::cli::{Cli, EnableOptions};
 use crate::context::Context;
 use crate::paper::qr::{self, Shown};
-use crate::say::report::{self, Form};
+use crate::say::Form;
+use crate::say::report;
 use crate::select::{All, Origin, Selected, select};
 use crate::{recovery, token};
 

@@ -29,9 +29,9 @@ struct Told {
 
 pub(crate) fn run(context: &Context, user: &str) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    report::each(
+    report::one(
         context.form,
-        &[user.to_owned()],
+        user,
         |user| {
             let known = User::find(user)?;
             let mut codes = Vec::new();

@@ -9,8 +9,9 @@ use pam_onetime::login::resync;
 use pam_onetime::system::now;
 use serde::Serialize;
 
+use crate::accounts::verify;
 use crate::context::{Context, User};
-use crate::{report, verify};
+use crate::say::report;
 
 #[derive(Serialize)]
 struct Told {
@@ -28,9 +29,9 @@ pub(crate) fn run(context: &Context, user: &str, codes: &[String]) -> anyhow::Re
         _ => anyhow::bail!("two codes in a row are needed"),
     };
     let [one, two] = typed.map(|code| Code::parse(code.trim().as_bytes()));
-    report::each(
+    report::one(
         context.form,
-        &[user.to_owned()],
+        user,
         |_| {
             let both = one.as_ref().zip(two.as_ref()).context("a code has 6 to 8 digits")?;
             let mut drift = Vec::new();

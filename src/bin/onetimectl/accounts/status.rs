@@ -17,7 +17,8 @@ use serde::Serialize;
 use crate::cli::{Filters, Whom};
 use crate::context::Context;
 use crate::say::progress::{Beside, Progress};
-use crate::say::report::{self, Form, Row};
+use crate::say::report::{self, Row};
+use crate::say::{self, Form};
 use crate::select::{All, Selected, select};
 
 #[derive(Serialize)]
@@ -112,7 +113,7 @@ pub(crate) fn list(context: &Context, filters: Filters) -> anyhow::Result<ExitCo
     let store = context.store()?;
     let selected = Selected::enabled(&store)?;
     if selected.names.is_empty() && context.form == Form::Text {
-        report::say("Nobody is enabled.");
+        say::line("Nobody is enabled.");
         return Ok(ExitCode::SUCCESS);
     }
     show(context, &store, &selected, filters)
@@ -145,7 +146,7 @@ fn show(
         })
     })?;
     if context.form == Form::Text && code == ExitCode::SUCCESS && table.header.is_some() {
-        report::say("Nobody is in such a state.");
+        say::line("Nobody is in such a state.");
     }
     Ok(code)
 }

@@ -17,7 +17,8 @@ use zeroize::Zeroizing;
 use crate::cli::{TokenOptions, TokenVerb};
 use crate::context::{Context, User};
 use crate::paper::qr::{self, Shown};
-use crate::say::report::{self, Form};
+use crate::say::Form;
+use crate::say::report;
 
 pub(crate) fn run(context: &Context, verb: &TokenVerb) -> anyhow::Result<ExitCode> {
     match verb {
@@ -65,9 +66,9 @@ fn add(
         std::io::stdin().read_line(&mut line)?;
         token.secret = Secret::from_base32(line.trim())?;
     }
-    report::each(
+    report::one(
         context.form,
-        &[user.to_owned()],
+        user,
         |user| {
             let known = User::find(user)?;
             let mut added = None;
@@ -147,9 +148,9 @@ impl One {
 
 fn list(context: &Context, user: &str) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    report::each(
+    report::one(
         context.form,
-        &[user.to_owned()],
+        user,
         |user| {
             let known = User::find(user)?;
             let account = store.inspect(&known.name)?.context("not enabled")?;
@@ -169,9 +170,9 @@ struct Removed {
 
 fn remove(context: &Context, user: &str, id: u8) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    report::each(
+    report::one(
         context.form,
-        &[user.to_owned()],
+        user,
         |user| {
             let known = User::find(user)?;
             store.amend_record(&known.name, |account| {

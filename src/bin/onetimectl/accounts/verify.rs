@@ -30,9 +30,9 @@ pub(crate) fn run(context: &Context, user: &str, code: Option<&str>) -> anyhow::
         Some(code) => Zeroizing::new(code.to_owned()),
         None => ask("One-time code: ")?,
     };
-    report::each(
+    report::one(
         context.form,
-        &[user.to_owned()],
+        user,
         |_| {
             let answer = match Answer::read(typed.trim().as_bytes()) {
                 code @ Answer::Code(_) => code,

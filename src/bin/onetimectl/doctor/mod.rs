@@ -11,6 +11,7 @@ mod services;
 mod sshd;
 mod stack;
 mod store;
+mod table;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -24,8 +25,8 @@ use pam_onetime::store::read_config;
 use pam_onetime::{clock_synchronized, system};
 
 use crate::cli::Cli;
-use crate::say::report::{self, Form};
-pub(crate) use finding::{Finding, Level};
+use crate::say::Form;
+use finding::{Finding, Level};
 
 /// Where libpam looks for services, the first before the others.
 const SERVICE_DIRS: [&str; 3] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d"];
@@ -85,7 +86,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }));
     findings.extend(selinux(dir.as_deref()));
 
-    report::findings(if cli.json { Form::Json } else { Form::Text }, &findings)?;
+    table::print(if cli.json { Form::Json } else { Form::Text }, &findings)?;
     let failed = findings.iter().any(|finding| finding.level == Level::Fail);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

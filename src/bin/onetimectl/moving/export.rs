@@ -22,7 +22,8 @@ use zeroize::Zeroizing;
 use crate::cli::{Cli, ExportFormat};
 use crate::context::Context;
 use crate::moving::import::formats::pskc;
-use crate::say::report::{self, Form, Row};
+use crate::say::report::{self, Row};
+use crate::say::{self, Form};
 use crate::select::{Origin, Selected};
 
 /// Enough for what is written of one token.
@@ -56,7 +57,7 @@ pub(crate) fn run(
     }
     let store = context.store()?;
     if std::io::stdout().is_terminal() {
-        report::warn("what follows are secrets: whoever sees them can make every code");
+        say::warn("what follows are secrets: whoever sees them can make every code");
     }
     let selected = match users {
         [] => Selected::enabled(&store)?,
@@ -69,20 +70,20 @@ pub(crate) fn run(
         match format {
             ExportFormat::Otpauth => {
                 for uri in told().flat_map(|told| &told.uris) {
-                    report::write(uri).and_then(|()| report::write("\n"))?;
+                    say::write(uri).and_then(|()| say::write("\n"))?;
                 }
             }
             // A container without keys would be none.
             ExportFormat::Pskc if told().next().is_some() => {
-                report::write(
+                say::write(
                     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<KeyContainer Version=\"1.0\" xmlns=\"",
                 )?;
-                report::write(pskc::NAMESPACE)?;
-                report::write("\">\n")?;
+                say::write(pskc::NAMESPACE)?;
+                say::write("\">\n")?;
                 for package in told().flat_map(|told| &told.packages) {
-                    report::write(package)?;
+                    say::write(package)?;
                 }
-                report::write("</KeyContainer>\n")?;
+                say::write("</KeyContainer>\n")?;
             }
             ExportFormat::Pskc => {}
         }

@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Cli, HandoutOptions};
 use crate::context::{Context, User};
-use crate::{qr, recovery, report};
+use crate::say::report;
+use crate::{qr, recovery};
 
 #[derive(Serialize)]
 struct Told {
@@ -45,9 +46,9 @@ pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result
         Some(_) | None => usage("the file must end in .html, .svg or .png"),
     };
     let store = context.store()?;
-    report::each(
+    report::one(
         context.form,
-        std::slice::from_ref(&options.user),
+        &options.user,
         |user| {
             let known = User::find(user)?;
             let mut told = None;

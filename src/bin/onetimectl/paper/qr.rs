@@ -70,9 +70,9 @@ pub(crate) fn must_be_pending(account: &Account) -> anyhow::Result<()> {
 
 pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    report::each(
+    report::one(
         context.form,
-        &[user.to_owned()],
+        user,
         |user| {
             let person = User::find(user)?;
             let Some(account) = store.inspect(&person.name)? else {

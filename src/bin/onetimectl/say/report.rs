@@ -1,9 +1,7 @@
-//! How results are told: text or JSON on stdout, `onetimectl: what: why` on
-//! stderr, and the exit code. The one place that prints.
+//! A row for each user: as text or JSON on standard output, its error on
+//! standard error; and the exit code that all of them make.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the place for it")]
-
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -13,23 +11,17 @@ use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer as _};
 use zeroize::Zeroizing;
 
+use crate::say::Form;
+use crate::say::print::complain;
 use crate::say::progress::{Beside, Progress};
 
-use crate::doctor::{Finding, Level};
-
-const FAILED: u8 = 1;
+/// Exit codes, as onetimectl(8) lists them.
+pub(super) const FAILED: u8 = 1;
 const SOME_FAILED: u8 = 3;
-const NOT_PERMITTED: u8 = 4;
+pub(super) const NOT_PERMITTED: u8 = 4;
 
 /// Where writing failed.
 const STDOUT: &str = "cannot write to standard output";
-
-/// How results are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    Text,
-    Json,
-}
 
 /// What came of one user.
 pub(crate) struct Row<T> {
@@ -56,8 +48,18 @@ impl<'a, T> JsonRow<'a, T> {
     }
 }
 
+/// [`each`], for one user.
+pub(crate) fn one<T: Serialize>(
+    form: Form,
+    user: &str,
+    work: impl Fn(&str) -> anyhow::Result<T>,
+    text: impl Fn(&T) -> String,
+) -> anyhow::Result<ExitCode> {
+    each(form, &[user.to_owned()], work, text)
+}
+
 /// Does `work` for each user; one that fails does not keep the next from
-/// being done. Tells each result with `text` or as JSON, as it comes.
+/// being done. Prints each result with `text` or as JSON, as it comes.
 pub(crate) fn each<T: Serialize>(
     form: Form,
     users: &[String],
@@ -133,84 +135,6 @@ pub(crate) fn plain<S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
-}
-
-/// In one piece: other processes may write to the same terminal.
-fn complain(what: &str) {
-    let line = format!("onetimectl: {what}\n");
-    eprint!("{line}");
-}
-
-/// Prints what a look at the machine has found, each with its remedy below.
-pub(crate) fn findings(form: Form, findings: &[Finding]) -> anyhow::Result<()> {
-    match form {
-        Form::Json => println!("{}", serde_json::to_string_pretty(findings)?),
-        Form::Text => {
-            let colour = has_colour();
-            let checks = findings.iter().map(|finding| finding.check.len());
-            let width = checks.max().unwrap_or(0).max("CHECK".len());
-            println!("{:width$}  RESULT  WHAT", "CHECK");
-            for Finding { check, level, what, remedy } in findings {
-                let (word, (on, off)) =
-                    (level.word(), if colour { paint(*level) } else { ("", "") });
-                println!("{check:width$}  {on}{word:6}{off}  {what}");
-                if let Some(remedy) = remedy {
-                    println!("{:width$}          -> {remedy}", "");
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-const fn paint(level: Level) -> (&'static str, &'static str) {
-    let on = match level {
-        Level::Ok => "\x1b[32m",
-        Level::Warn => "\x1b[33m",
-        Level::Fail => "\x1b[1;31m",
-    };
-    (on, "\x1b[0m")
-}
-
-/// Colour is for terminals of people who have not declined it
-/// (<https://no-color.org>).
-fn has_colour() -> bool {
-    #[allow(clippy::disallowed_methods, reason = "the admin's own terminal, not a login")]
-    let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !declined && std::io::stdout().is_terminal()
-}
-
-/// Prints what is not about single users.
-pub(crate) fn say(text: &str) {
-    println!("{text}");
-}
-
-/// Says on standard error what does not fail the run.
-pub(crate) fn warn(what: &str) {
-    complain(what);
-}
-
-/// Writes what another program is to read.
-pub(crate) fn write(text: &str) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
-}
-
-/// The whole run failed.
-pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
-    let broken = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
-    // `onetimectl list | head` has seen enough: that is no news.
-    if !error.root_cause().downcast_ref().is_some_and(broken) {
-        complain(&format!("{error:#}"));
-    }
-    ExitCode::from(FAILED)
-}
-
-/// The caller is not root.
-pub(crate) fn not_permitted() -> ExitCode {
-    complain("not permitted: secrets belong to root; run it as root (sudo onetimectl ...)");
-    ExitCode::from(NOT_PERMITTED)
 }
 
 /// Logs what was changed by the admin's hand.

@@ -31,7 +31,8 @@ use zeroize::Zeroizing;
 use crate::cli::{Format, ImportOptions};
 use crate::context::{Context, People, User};
 use crate::say::progress::Progress;
-use crate::say::report::{self, Form, Row};
+use crate::say::report::{self, Row};
+use crate::say::{self, Form};
 use formats::{Found, Imported, Malformed, google, oath, otpauth, pskc};
 
 /// Where pam_google_authenticator has a user's file in the home directory.
@@ -87,7 +88,7 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
         .collect();
     drop(progress);
     if context.form == Form::Text {
-        report::say(&table(&rows));
+        say::line(&table(&rows));
     }
     report::finish(context.form, rows)
 }
