@@ -25,8 +25,31 @@ pub enum SystemError {
     #[error(transparent)]
     UserName(#[from] UserNameError),
     /// The host's name cannot be an issuer.
-    #[error("the host's name cannot be an issuer: set `issuer` in the configuration")]
+    #[error("the host's name cannot be an issuer")]
     HostName,
+}
+
+impl SystemError {
+    /// What an admin can do about it, as an order; `None` where the error alone
+    /// does not say.
+    #[must_use]
+    pub const fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Clock => Some("set the clock"),
+            Self::HostName => Some("set `issuer` in the configuration"),
+            Self::Users(_) | Self::File(..) | Self::UserName(_) => None,
+        }
+    }
+
+    /// Why, and the remedy in parentheses: for where there is one line only, such
+    /// as the log.
+    #[must_use]
+    pub fn with_remedy(&self) -> String {
+        match self.remedy() {
+            Some(remedy) => format!("{self} ({remedy})"),
+            None => self.to_string(),
+        }
+    }
 }
 
 /// The time.
@@ -216,6 +239,16 @@ pub fn members(group: &str, passwd: &Passwd) -> Result<Option<Vec<String>>, Syst
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_remedy_of_a_host_name_that_is_none_is_apart_from_it() {
+        assert!(!SystemError::HostName.to_string().contains("issuer`"));
+        assert!(
+            SystemError::HostName.with_remedy().ends_with(" (set `issuer` in the configuration)")
+        );
+        let unreadable = SystemError::Users(nix::Error::EIO);
+        assert_eq!(unreadable.with_remedy(), unreadable.to_string());
+    }
 
     #[test]
     fn ordinary_users_are_told_from_system_users_by_uid_and_shell() {

@@ -66,11 +66,11 @@ enum Trouble {
     Arguments(#[from] ArgumentError),
     #[error("{path}: {error}")]
     Config { path: String, error: ConfigError },
-    #[error("configuration: {0}")]
+    #[error("configuration: {}", .0.with_remedy())]
     ConfigFile(StoreError),
-    #[error(transparent)]
+    #[error("{}", .0.with_remedy())]
     Store(#[from] StoreError),
-    #[error(transparent)]
+    #[error("{}", .0.with_remedy())]
     System(#[from] SystemError),
     #[error("no randomness for a new secret")]
     Random,

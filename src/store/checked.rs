@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::{StoreError, Wrong};
+use super::{Place, StoreError, Wrong};
 
 /// No record or configuration is nearly as large.
 const MAX_TEXT_BYTES: u64 = 64 * 1024;
@@ -38,6 +38,16 @@ pub(super) enum Privacy {
     Readable,
 }
 
+impl Privacy {
+    /// What a file of it is for.
+    const fn place(self) -> Place {
+        match self {
+            Self::Private => Place::PrivateFile,
+            Self::Readable => Place::Config,
+        }
+    }
+}
+
 /// Opens the private directory `path`; every directory above it must be such
 /// that only the owner or root can replace what is in it.
 pub(super) fn open_top(path: &Path, owner: u32) -> Result<Dir, StoreError> {
@@ -52,18 +62,14 @@ fn judge_ancestors(path: &Path, owner: u32) -> Result<(), StoreError> {
         let stat = rustix::fs::lstat(above).map_err(io_error(above, "examine"))?;
         let sticky = stat.st_mode & STICKY != 0;
         if is(&stat, FileType::Symlink) {
-            return Err(unsafe_path(
-                above,
-                Wrong::Link,
-                "the directory itself: name its real path",
-            ));
+            return Err(unsafe_path(above, Wrong::Link, Place::Above));
         }
         if stat.st_uid != 0 && stat.st_uid != owner {
-            return Err(unsafe_path(above, Wrong::Owner(stat.st_uid), "owned by root"));
+            return Err(unsafe_path(above, Wrong::Owner(stat.st_uid), Place::Above));
         }
         if stat.st_mode & GROUP_OTHER_WRITE != 0 && !sticky {
             let mode = Wrong::Mode(stat.st_mode & 0o7777);
-            return Err(unsafe_path(above, mode, "writable by root only"));
+            return Err(unsafe_path(above, mode, Place::Above));
         }
     }
     Ok(())
@@ -95,7 +101,8 @@ impl Dir {
         let Some((file, stat)) = self.file(name, OFlags::RDONLY, owner)? else {
             return Ok(None);
         };
-        read_text(file, &stat, &|| self.path.join(name)).map(|text| Some(Zeroizing::new(text)))
+        read_text(file, &stat, &|| self.path.join(name), Privacy::Private)
+            .map(|text| Some(Zeroizing::new(text)))
     }
 
     /// Makes what was created, renamed or removed in it durable.
@@ -114,7 +121,7 @@ pub fn read_config(path: &Path) -> Result<String, StoreError> {
     judge_ancestors(path, 0)?;
     let told = || path.to_owned();
     match open_file(CWD, path, &told, OFlags::RDONLY, 0, Privacy::Readable)? {
-        Some((file, stat)) => read_text(file, &stat, &told),
+        Some((file, stat)) => read_text(file, &stat, &told, Privacy::Readable),
         None => Err(StoreError::Io {
             path: path.to_owned(),
             what: "find the configuration",
@@ -125,20 +132,20 @@ pub fn read_config(path: &Path) -> Result<String, StoreError> {
 
 fn open_dir(at: impl AsFd, name: &Path, path: PathBuf, owner: u32) -> Result<Dir, StoreError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let should = "a directory of root's, mode 0700";
+    let place = Place::PrivateDir;
     let fd = match openat(at, name, flags, Mode::empty()) {
         Ok(fd) => fd,
         // Which of the two it is, only for the message.
         Err(Errno::NOTDIR | Errno::LOOP) => {
             let is_link = rustix::fs::lstat(&path).is_ok_and(|stat| is(&stat, FileType::Symlink));
             let what = if is_link { Wrong::Link } else { Wrong::Type };
-            return Err(unsafe_path(&path, what, should));
+            return Err(unsafe_path(&path, what, place));
         }
         Err(error) => return Err(io_error(&path, "open")(error)),
     };
     let fd = beyond_stdio(fd).map_err(io_error(&path, "open"))?;
     let stat = fstat(&fd).map_err(io_error(&path, "examine"))?;
-    judge(&stat, owner, Privacy::Private).map_err(|what| unsafe_path(&path, what, should))?;
+    judge(&stat, owner, Privacy::Private).map_err(|what| unsafe_path(&path, what, place))?;
     Ok(Dir { fd, path })
 }
 
@@ -153,16 +160,13 @@ fn open_file(
 ) -> Result<Option<(File, Stat)>, StoreError> {
     // NONBLOCK: opening a FIFO must not wait for its other end.
     let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let should = match privacy {
-        Privacy::Private => "a regular file of root's, mode 0600",
-        Privacy::Readable => "a regular file of root's that only root can write",
-    };
+    let place = privacy.place();
     let fd = match openat(at, name, flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP) => return Err(unsafe_path(&path(), Wrong::Link, should)),
+        Err(Errno::LOOP) => return Err(unsafe_path(&path(), Wrong::Link, place)),
         // A directory opened for writing, a socket, a device without a driver.
-        Err(Errno::ISDIR | Errno::NXIO) => return Err(unsafe_path(&path(), Wrong::Type, should)),
+        Err(Errno::ISDIR | Errno::NXIO) => return Err(unsafe_path(&path(), Wrong::Type, place)),
         Err(error) => return Err(io_error(&path(), "open")(error)),
     };
     let fd = beyond_stdio(fd).map_err(|error| io_error(&path(), "open")(error))?;
@@ -177,7 +181,7 @@ fn open_file(
     } else {
         Err(Wrong::Type)
     };
-    wrong.map_err(|what| unsafe_path(&path(), what, should))?;
+    wrong.map_err(|what| unsafe_path(&path(), what, place))?;
     Ok(Some((File::from(fd), stat)))
 }
 
@@ -205,10 +209,15 @@ fn judge(stat: &Stat, owner: u32, privacy: Privacy) -> Result<(), Wrong> {
     }
 }
 
-fn read_text(file: File, stat: &Stat, path: &dyn Fn() -> PathBuf) -> Result<String, StoreError> {
+fn read_text(
+    file: File,
+    stat: &Stat,
+    path: &dyn Fn() -> PathBuf,
+    privacy: Privacy,
+) -> Result<String, StoreError> {
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     if size > MAX_TEXT_BYTES {
-        return Err(unsafe_path(&path(), Wrong::Size(size), "at most 65536 bytes"));
+        return Err(unsafe_path(&path(), Wrong::Size(size), privacy.place()));
     }
     // Reserved at once: a string that grows leaves copies of a secret behind.
     let room = usize::try_from(size).unwrap_or(0).saturating_add(1);
@@ -227,8 +236,8 @@ pub(super) fn io_error<E: Into<io::Error>>(
     move |error| StoreError::Io { path: path.to_owned(), what, error: error.into() }
 }
 
-fn unsafe_path(path: &Path, what: Wrong, should: &'static str) -> StoreError {
-    StoreError::Unsafe { path: path.to_owned(), what, should }
+fn unsafe_path(path: &Path, what: Wrong, place: Place) -> StoreError {
+    StoreError::Unsafe { path: path.to_owned(), what, place }
 }
 
 #[cfg(test)]

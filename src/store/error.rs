@@ -8,29 +8,27 @@ use rustix::io::Errno;
 use crate::account::{Uid, UserName};
 
 /// Why the store, or an account in it, cannot be used. Every one of them
-/// refuses the login.
+/// refuses the login. The text says why; [`StoreError::remedy`] says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The marker is not there: never made, or not mounted.
-    #[error("no store in {0}: store.toml is missing (not mounted? otherwise: onetimectl init)")]
+    #[error("no store in {0}: store.toml is missing")]
     NoStore(PathBuf),
     /// The marker names another format.
     #[error("{0}: not a store of format 1")]
     Format(PathBuf),
     /// A file or directory that others could have written, or can read.
-    #[error("{path}: {what} (should be: {should})")]
+    #[error("{path}: {what}")]
     Unsafe {
         /// Which.
         path: PathBuf,
         /// What is wrong with it.
         what: Wrong,
-        /// What it should be.
-        should: &'static str,
+        /// What it is for, and so what it must be.
+        place: Place,
     },
     /// A record that is not one. Its text is never part of the message.
-    #[error(
-        "{path}: damaged record: {what} (restore it from a backup, or: onetimectl enable --new-secret)"
-    )]
+    #[error("{path}: damaged record: {what}")]
     Record {
         /// Which.
         path: PathBuf,
@@ -38,9 +36,7 @@ pub enum StoreError {
         what: &'static str,
     },
     /// A record that belongs to another user.
-    #[error(
-        "{path}: the record is for uid {recorded}, but {user} has uid {actual} (the user was re-created? then: onetimectl disable, and enable)"
-    )]
+    #[error("{path}: the record is for uid {recorded}, but {user} has uid {actual}")]
     Uid {
         /// Which.
         path: PathBuf,
@@ -52,7 +48,7 @@ pub enum StoreError {
         actual: u32,
     },
     /// A record without a state, or with one that is not its own.
-    #[error("{path}: {what} (onetimectl repair mends it)")]
+    #[error("{path}: {what}")]
     State {
         /// Which.
         path: PathBuf,
@@ -60,21 +56,19 @@ pub enum StoreError {
         what: &'static str,
     },
     /// There is no record.
-    #[error("{0} is not enabled (onetimectl enable issues a secret)")]
+    #[error("{0} is not enabled")]
     NotEnabled(UserName),
     /// A hotp token's counter cannot be guessed.
-    #[error(
-        "{0}: the counter of a hotp token was lost with the state (onetimectl enable --new-secret issues a different one)"
-    )]
+    #[error("{0}: the counter of a hotp token was lost with the state")]
     CounterLost(UserName),
     /// Others kept making and removing it.
-    #[error("{0}: the account is being changed all the time: try again")]
+    #[error("{0}: the account is being changed all the time")]
     Busy(UserName),
     /// The name is too long to be a file's.
     #[error("{0}: the name is too long for a file name")]
     Name(UserName),
     /// The system's own error.
-    #[error("{path}: cannot {what}: {error}{}", remedy(error))]
+    #[error("{path}: cannot {what}: {error}")]
     Io {
         /// Which.
         path: PathBuf,
@@ -85,16 +79,92 @@ pub enum StoreError {
     },
 }
 
-/// What to do about it, where the system's error tells.
-fn remedy(error: &io::Error) -> &'static str {
+impl StoreError {
+    /// What an admin can do about it, as an order; `None` where the error alone
+    /// does not say.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoStore(_) => {
+                "mount its file system; if there never was a store: onetimectl init"
+            }
+            Self::Format(_) => "restore it from a backup",
+            Self::Unsafe { what, place, .. } => place.remedy(*what),
+            Self::Record { .. } => "restore it from a backup, or: onetimectl enable --new-secret",
+            Self::Uid { .. } => {
+                "if the user was created anew: onetimectl disable, then onetimectl enable"
+            }
+            Self::State { .. } => "rebuild it: onetimectl repair",
+            Self::NotEnabled(_) => "issue a secret: onetimectl enable",
+            Self::CounterLost(_) => "issue a different secret: onetimectl enable --new-secret",
+            Self::Busy(_) => "try again",
+            Self::Name(_) => return None,
+            Self::Io { error, .. } => return remedy_of_system(error),
+        })
+    }
+
+    /// Why, and the remedy in parentheses: for where there is one line only, such
+    /// as the log.
+    #[must_use]
+    pub fn with_remedy(&self) -> String {
+        match self.remedy() {
+            Some(remedy) => format!("{self} ({remedy})"),
+            None => self.to_string(),
+        }
+    }
+}
+
+/// What to do about an error of the system, where it says enough.
+fn remedy_of_system(error: &io::Error) -> Option<&'static str> {
     match Errno::from_io_error(error) {
-        Some(Errno::NOSPC) => " (make room on its file system)",
-        Some(Errno::DQUOT) => " (raise root's quota on its file system)",
-        Some(Errno::ROFS) => " (remount its file system read-write; dmesg may say why it is not)",
-        Some(Errno::IO) => " (look at the disk: dmesg)",
-        Some(Errno::FBIG) => " (the process may not write such files: ulimit -f)",
-        Some(Errno::MFILE) => " (the process may not open more files: ulimit -n)",
-        Some(_) | None => "",
+        Some(Errno::NOSPC) => Some("make room on its file system"),
+        Some(Errno::DQUOT) => Some("raise root's quota on its file system"),
+        Some(Errno::ROFS) => {
+            Some("remount its file system read-write; dmesg may say why it is not")
+        }
+        Some(Errno::IO) => Some("look at the disk: dmesg"),
+        Some(Errno::FBIG) => Some("let the process write larger files: ulimit -f"),
+        Some(Errno::MFILE) => Some("let the process open more files: ulimit -n"),
+        Some(_) | None => None,
+    }
+}
+
+/// What a file or directory is for, which decides who may read and write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A directory above the store or the configuration: nobody but root may
+    /// replace what is in it.
+    Above,
+    /// A directory of the store: root's, mode 0700.
+    PrivateDir,
+    /// A file of the store: root's, mode 0600, one name.
+    PrivateFile,
+    /// The configuration: root's, and only root may write it.
+    Config,
+}
+
+impl Place {
+    const fn remedy(self, what: Wrong) -> &'static str {
+        match (self, what) {
+            (Self::Above, Wrong::Link) => "configure the real path, without the link",
+            (Self::Above, Wrong::Owner(_)) => "chown root it",
+            (Self::Above, _) => "let only root write it: chmod go-w",
+            (Self::PrivateDir, Wrong::Owner(_) | Wrong::Mode(_)) => {
+                "chown root:root and chmod 700 it; if others could read it, the secrets are known"
+            }
+            (Self::PrivateDir, _) => {
+                "find out who put it there; put a directory of root's with mode 0700 in its place"
+            }
+            (Self::PrivateFile, Wrong::Owner(_) | Wrong::Mode(_)) => {
+                "chown root:root and chmod 600 it; \
+                 if others could read a record: onetimectl enable --new-secret"
+            }
+            (Self::PrivateFile, _) => "find out who put it there; restore it from a backup",
+            (Self::Config, Wrong::Owner(_) | Wrong::Mode(_)) => {
+                "chown root it, and chmod go-w: only root may write it"
+            }
+            (Self::Config, _) => "put a regular file of at most 64 KiB in its place",
+        }
     }
 }
 
@@ -126,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_done_about_an_error_of_the_system_is_said_with_it() {
+    fn the_remedy_of_an_error_of_the_system_is_apart_from_it() {
         for (errno, remedy) in [
             (Errno::NOSPC, "make room"),
             (Errno::DQUOT, "quota"),
@@ -136,10 +206,51 @@ mod tests {
             (Errno::MFILE, "ulimit -n"),
         ] {
             let error = StoreError::Io { path: "p".into(), what: "write", error: errno.into() };
-            assert!(error.to_string().contains(remedy), "{error}");
+            assert!(error.remedy().is_some_and(|it| it.contains(remedy)), "{error}");
+            let why = format!("p: cannot write: {}", io::Error::from(errno));
+            assert_eq!(error.to_string(), why);
+            assert!(error.with_remedy().starts_with(&format!("{why} (")));
         }
         let error = io::Error::from(Errno::NOENT);
-        let expected = format!("p: cannot open: {error}");
-        assert_eq!(StoreError::Io { path: "p".into(), what: "open", error }.to_string(), expected);
+        let why = format!("p: cannot open: {error}");
+        let error = StoreError::Io { path: "p".into(), what: "open", error };
+        assert_eq!(error.remedy(), None);
+        assert_eq!(error.with_remedy(), why);
+    }
+
+    #[test]
+    fn what_can_be_fixed_has_a_remedy_that_its_text_does_not_repeat() {
+        let user = || UserName::new("alice").unwrap();
+        let path = || PathBuf::from("p");
+        let unsafe_ = |what, place| StoreError::Unsafe { path: path(), what, place };
+        for (error, remedy) in [
+            (StoreError::NoStore(path()), "onetimectl init"),
+            (StoreError::Format(path()), "backup"),
+            (StoreError::Record { path: path(), what: "w" }, "onetimectl enable --new-secret"),
+            (
+                StoreError::Uid { path: path(), user: user(), recorded: Uid::Any, actual: 1 },
+                "onetimectl disable",
+            ),
+            (StoreError::State { path: path(), what: "w" }, "onetimectl repair"),
+            (StoreError::NotEnabled(user()), "onetimectl enable"),
+            (StoreError::CounterLost(user()), "onetimectl enable --new-secret"),
+            (StoreError::Busy(user()), "try again"),
+            (unsafe_(Wrong::Link, Place::Above), "real path"),
+            (unsafe_(Wrong::Owner(7), Place::Above), "chown root"),
+            (unsafe_(Wrong::Mode(0o777), Place::Above), "chmod go-w"),
+            (unsafe_(Wrong::Mode(0o755), Place::PrivateDir), "chmod 700"),
+            (unsafe_(Wrong::Type, Place::PrivateDir), "find out who"),
+            (unsafe_(Wrong::Owner(7), Place::PrivateFile), "chown root:root"),
+            (unsafe_(Wrong::Links(2), Place::PrivateFile), "find out who"),
+            (unsafe_(Wrong::Mode(0o666), Place::Config), "chmod go-w"),
+            (unsafe_(Wrong::Size(1 << 20), Place::Config), "64 KiB"),
+        ] {
+            let why = error.to_string();
+            let said = error.remedy().unwrap_or_default();
+            assert!(said.contains(remedy), "{why}: {said}");
+            assert!(!why.contains("onetimectl"), "{why}");
+            assert_eq!(error.with_remedy(), format!("{why} ({said})"));
+        }
+        assert_eq!(StoreError::Name(user()).remedy(), None);
     }
 }

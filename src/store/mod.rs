@@ -16,7 +16,7 @@ mod record;
 mod slots;
 
 pub use checked::read_config;
-pub use error::{StoreError, Wrong};
+pub use error::{Place, StoreError, Wrong};
 pub use files::{Issued, Loaded, Removed, Repaired, Replace, Store};
 
 use crc::{CRC_32_ISO_HDLC, Crc};

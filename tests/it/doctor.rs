@@ -379,7 +379,7 @@ fn faults_of_the_store_are_named() {
     named(&world, "warn", "users/README", "remove");
 
     set_mode(&world, "/var/lib", 0o777);
-    named(&world, "fail", "/var/lib: has mode 0777", "writable by root only");
+    named(&world, "fail", "/var/lib: has mode 0777", "chmod go-w");
     set_mode(&world, "/var/lib", 0o755);
     world.remove("/var/lib/onetime/store.toml");
     named(&world, "fail", "no store in /var/lib/onetime", "onetimectl init");

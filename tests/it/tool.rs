@@ -301,7 +301,8 @@ fn enable_makes_a_store_where_none_is_but_not_in_a_directory_that_may_be_a_mount
 
     in_store(&world, "rm -r store.toml users state");
     let run = world.onetimectl(&["enable", "alice"]);
-    assert_ends(&run, 1, "store.toml is missing (not mounted?");
+    assert_ends(&run, 1, "store.toml is missing");
+    assert_ends(&run, 1, "mount its file system; if there never was a store: onetimectl init");
     assert_eq!(world.list("/var/lib/onetime"), [""; 0]);
 }
 
@@ -552,7 +553,7 @@ fn repair_leaves_a_sound_account_alone_and_rebuilds_a_lost_state_as_active_never
     ] {
         world.onetimectl(&["enable", "alice", "--new-secret"]).ok();
         in_store(&world, spoil);
-        assert_ends(&world.onetimectl(&["status", "alice"]), 1, "(onetimectl repair mends it)");
+        assert_ends(&world.onetimectl(&["status", "alice"]), 1, "onetimectl repair");
         let record = world.read(&record_file("alice"));
         assert_ends(&world.onetimectl(&["repair", "alice"]), 0, "alice: repaired: it is active");
         assert_eq!(status(&world, "alice")["activated"], true, "{spoil}");

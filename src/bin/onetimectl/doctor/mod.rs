@@ -173,7 +173,7 @@ fn selinux(store: Option<&Path>) -> Vec<Finding> {
 
 /// The configuration in `path`, or what is wrong with it.
 fn config_of(path: &Path) -> Result<Config, String> {
-    let text = read_config(path).map_err(|error| error.to_string())?;
+    let text = read_config(path).map_err(|error| error.with_remedy())?;
     Config::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn judge(dir: &Path, now: Option<Timestamp>) -> Vec<Finding> {
         Err(error) => {
             // Owners and modes have been told already, unless of what is above.
             if faults.0.is_empty() {
-                let (what, remedy) = told(&error, dir);
+                let (what, remedy) = explain(&error, dir);
                 return vec![Finding::fail(CHECK, what, remedy)];
             }
             return faults.findings();
@@ -342,34 +342,16 @@ impl Faults {
 }
 
 /// Why the store cannot be opened, and the remedy.
-fn told(error: &StoreError, dir: &Path) -> (String, String) {
-    let dir = dir.display();
-    match error {
-        StoreError::NoStore(_) => (
-            format!("no store in {dir}: every login that could need a code is refused"),
-            "if its file system is not mounted, mount it; else: onetimectl init".to_owned(),
-        ),
-        StoreError::Format(path) => (
-            format!("{}: not a store of this version", path.display()),
-            "restore it from a backup".to_owned(),
-        ),
-        StoreError::Unsafe { path, what, should } => (
-            format!("{}: {what}: every login is refused", path.display()),
-            format!("make it what it should be: {should}"),
-        ),
-        StoreError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => (
-            format!("the store in {dir} is not whole"),
-            "restore it from a backup, or: onetimectl init".to_owned(),
-        ),
-        StoreError::Record { .. }
-        | StoreError::Uid { .. }
-        | StoreError::State { .. }
-        | StoreError::NotEnabled(_)
-        | StoreError::CounterLost(_)
-        | StoreError::Busy(_)
-        | StoreError::Name(_)
-        | StoreError::Io { .. } => (error.to_string(), "look at the disk (dmesg)".to_owned()),
+fn explain(error: &StoreError, dir: &Path) -> (String, &'static str) {
+    // A directory of the store, whose marker is there.
+    if let StoreError::Io { error, .. } = error
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        let what = format!("the store in {} is not whole", dir.display());
+        return (what, "restore it from a backup, or: onetimectl init");
     }
+    let what = format!("{error}: every login that could need a code is refused");
+    (what, error.remedy().unwrap_or("look at the disk (dmesg)"))
 }
 
 /// Without the attribute, btrfs allocates when a state is written in place.

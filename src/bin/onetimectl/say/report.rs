@@ -12,6 +12,7 @@ use serde::ser::{SerializeSeq, Serializer as _};
 use zeroize::Zeroizing;
 
 use crate::say::Form;
+use crate::say::failure::with_remedy;
 use crate::say::print::complain;
 use crate::say::progress::{Beside, Progress};
 
@@ -42,7 +43,7 @@ impl<'a, T> JsonRow<'a, T> {
     fn of(row: &'a Row<T>) -> Self {
         let (told, error) = match &row.result {
             Ok(told) => (Some(told), None),
-            Err(error) => (None, Some(format!("{error:#}"))),
+            Err(error) => (None, Some(with_remedy(error))),
         };
         Self { user: &row.user, told, error }
     }
@@ -91,7 +92,7 @@ pub(crate) fn tell<T: Serialize, W: Write>(
         Ok(_) => told = told.saturating_add(1),
         Err(error) => {
             failed = failed.saturating_add(1);
-            progress.beside(|| complain(&format!("{}: {error:#}", row.user)));
+            progress.beside(|| complain(&format!("{}: {}", row.user, with_remedy(error))));
         }
     };
     match form {
