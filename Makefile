@@ -15,7 +15,8 @@ TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 BUILD_PACKAGES = gcc libc6-dev libpam0g-dev
 TEST_PACKAGES  = pamtester oathtool zbar-tools openssh-server openssh-client \
                  sudo login util-linux bsdutils mount strace mandoc binutils \
-                 libpam-google-authenticator libpam-oath pskctool valgrind g++ e2fsprogs
+                 libpam-google-authenticator libpam-oath pskctool valgrind g++ e2fsprogs \
+                 python3
 
 # What cargo installs, and in which version it is known to work.
 CARGO_TOOLS    = cargo-deny@0.20.2 cargo-fuzz@0.13.2 cargo-mutants@27.1.0
@@ -23,7 +24,7 @@ CARGO_TOOLS    = cargo-deny@0.20.2 cargo-fuzz@0.13.2 cargo-mutants@27.1.0
 # Tests log in as several users and mount file systems: they run as root.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER='sudo -E')
 
-.PHONY: all module tool help deps test-deps cargo-tools test lint reliability bench demo demo-interactive install uninstall clean
+.PHONY: all module tool help deps test-deps cargo-tools test lint reliability bench drawings demo demo-interactive install uninstall clean
 
 all: module tool ## build the module and the tool
 
@@ -61,6 +62,9 @@ reliability: test-deps cargo-tools ## run the long campaigns, and write docs/REL
 
 bench: test-deps ## measure beside pam_google_authenticator and pam_oath, and write BENCHMARKS.md (PART=login: a part; QUICK=1: a look)
 	$(AS_ROOT) $(CARGO) bench --locked --bench side_by_side -- $(PART) $(if $(QUICK),quick)
+
+drawings: ## make the drawings of docs/ARCHITECTURE.md anew
+	python3 docs/drawings/draw.py
 
 demo: test-deps ## see the whole story, told in a world of its own
 	$(AS_ROOT) $(CARGO) test --locked --test story -- --tell

@@ -209,6 +209,12 @@ fn every_verb_and_option_of_the_tool_stands_in_its_manual_page_and_back() {
 }
 
 #[test]
+fn the_drawings_are_what_their_script_makes() {
+    let script = root().join("docs/drawings/draw.py");
+    finish(Command::new("python3").arg(script).arg("--check"), b"").ok();
+}
+
+#[test]
 fn no_test_is_ignored() {
     for path in sources("tests").into_iter().chain(sources("src")) {
         let ignored = format!("#[{}", "ignore");
