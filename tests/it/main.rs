@@ -25,6 +25,7 @@ mod budget;
 mod bulk;
 mod doctor;
 mod features;
+mod files;
 mod harness;
 mod house;
 mod moving;

@@ -78,9 +78,12 @@ fn enable(
     let file = options.qr.as_deref().map(|path| qr::write(&invitation, path)).transpose()?;
     let replace = if options.new_secret { Replace::Yes } else { Replace::No };
     match store.issue(&account, replace) {
-        Ok(Issued::New) => {}
+        Ok(Issued::New) => {
+            if let Some(file) = file {
+                file.keep();
+            }
+        }
         Ok(Issued::AlreadyThere) => {
-            qr::discard(file);
             let text = "already enabled, nothing changed (--new-secret issues a different secret)";
             let text = Zeroizing::new(text.to_owned());
             return Ok(Told {
@@ -90,10 +93,7 @@ fn enable(
                 text,
             });
         }
-        Err(error) => {
-            qr::discard(file);
-            return Err(error.into());
-        }
+        Err(error) => return Err(error.into()),
     }
     report::log(&record.user, "enabled: a new secret was issued");
     let on_screen = !options.no_qr

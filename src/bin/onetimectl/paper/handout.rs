@@ -2,7 +2,6 @@
 //! as HTML or SVG; or the QR code alone, as PNG.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -17,10 +16,12 @@ use pam_onetime::messages::Sheet;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::accounts::recovery;
 use crate::cli::{Cli, HandoutOptions};
 use crate::context::{Context, User};
+use crate::paper::file::NewFile;
+use crate::paper::qr;
 use crate::say::report;
-use crate::{qr, recovery};
 
 #[derive(Serialize)]
 struct Told {
@@ -62,15 +63,16 @@ pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result
                     told = Some(codes.len());
                     Ok::<_, anyhow::Error>(account)
                 });
-                if stored.is_err() {
-                    qr::discard(made);
-                }
+                // Without it the file goes: nobody could use its codes.
                 stored?;
+                if let Some(file) = made {
+                    file.keep();
+                }
                 report::log(&known.name, "new recovery codes were issued");
             } else {
                 let account = store.inspect(&known.name)?;
                 let account = account.context("not enabled (onetimectl enable issues a secret)")?;
-                write(context, options, kind, &account, &[])?;
+                write(context, options, kind, &account, &[])?.keep();
             }
             let file = options.output.display().to_string();
             Ok(Told { file, recovery_codes: told.unwrap_or(0) })
@@ -90,13 +92,15 @@ fn write(
     kind: Kind,
     account: &Account,
     codes: &[RecoveryCode],
-) -> anyhow::Result<PathBuf> {
+) -> anyhow::Result<NewFile> {
     qr::must_be_pending(account)?;
     let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
     let language = context.config.login.language;
     match kind {
-        Kind::Html => qr::create(&options.output, html(&invitation, codes, language)?.as_bytes()),
-        Kind::Svg => qr::create(&options.output, svg(&invitation, codes, language)?.as_bytes()),
+        Kind::Html => {
+            NewFile::write(&options.output, html(&invitation, codes, language)?.as_bytes())
+        }
+        Kind::Svg => NewFile::write(&options.output, svg(&invitation, codes, language)?.as_bytes()),
         Kind::Png => qr::write(&invitation, &options.output),
     }
 }

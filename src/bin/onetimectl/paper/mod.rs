@@ -1,4 +1,5 @@
-//! What is handed to a person: QR codes and sheets.
+//! What is handed to a person: QR codes and sheets, and how their files are made.
 
+pub(crate) mod file;
 pub(crate) mod handout;
 pub(crate) mod qr;

@@ -1,10 +1,7 @@
 //! `onetimectl qr`, and how `enable` shows a secret: on the terminal, in a
 //! file, as JSON.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -17,6 +14,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::context::{Context, User};
+use crate::paper::file::NewFile;
 use crate::say::report;
 
 /// What an app needs, for a program that hands it out.
@@ -80,9 +78,9 @@ pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow:
             };
             must_be_pending(&account)?;
             let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
-            let written = file.map(|path| write(&invitation, path)).transpose()?;
-            let text = match written {
-                Some(path) => Zeroizing::new(format!("written to {}", path.display())),
+            let file = file.map(|path| write(&invitation, path)).transpose()?;
+            let text = match file {
+                Some(file) => Zeroizing::new(format!("written to {}", file.keep().display())),
                 None => text(&invitation, &context.config),
             };
             Ok(Told { shown: Shown::of(&invitation), text })
@@ -111,8 +109,9 @@ pub(crate) fn text_of(
     text
 }
 
-/// Writes the QR code to a new file that only root can read.
-pub(crate) fn write(invitation: &Invitation<'_>, path: &Path) -> anyhow::Result<PathBuf> {
+/// Writes the first token's QR code to a new file: PNG or SVG, by the ending of
+/// its name.
+pub(crate) fn write(invitation: &Invitation<'_>, path: &Path) -> anyhow::Result<NewFile> {
     let first = Enrollment::of(invitation).next().context("there is no token")?;
     let picture = match path.extension().and_then(|ending| ending.to_str()) {
         Some("png") => first.qr_png(),
@@ -120,25 +119,5 @@ pub(crate) fn write(invitation: &Invitation<'_>, path: &Path) -> anyhow::Result<
         Some(_) | None => bail!("{}: must end in .png or .svg", path.display()),
     };
     let picture = picture.context("the issuer or the user's name is too long for a QR code")?;
-    create(path, &picture)
-}
-
-/// Writes a new file that only root can read.
-pub(crate) fn create(path: &Path, bytes: &[u8]) -> anyhow::Result<PathBuf> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
-    if let Err(error) = file.write_all(bytes) {
-        // A part of a secret is of no use to anybody who may have it.
-        discard(Some(path.to_owned()));
-        return Err(error).with_context(|| format!("cannot write {}", path.display()));
-    }
-    Ok(path.to_owned())
-}
-
-/// Removes a file whose secret was not issued after all.
-pub(crate) fn discard(file: Option<PathBuf>) {
-    if let Some(path) = file {
-        // It was made a moment ago; if it is gone, so much the better.
-        let _gone = std::fs::remove_file(path).is_err();
-    }
+    NewFile::write(path, &picture)
 }
