@@ -11,20 +11,25 @@ CARGO   ?= cargo
 INSTALL ?= install
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 
-# What Debian and Ubuntu call what is needed.
-BUILD_PACKAGES = gcc libc6-dev libpam0g-dev
-TEST_PACKAGES  = pamtester oathtool zbar-tools openssh-server openssh-client \
-                 sudo login util-linux bsdutils mount strace mandoc binutils \
-                 libpam-google-authenticator libpam-oath pskctool valgrind g++ e2fsprogs \
-                 python3
+# What Debian and Ubuntu call what is needed. `rust` stands for a toolchain that is new
+# enough (packaging/install-packages).
+BUILD_PACKAGES    = rust gcc libc6-dev libpam0g-dev
+TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client \
+                    sudo login util-linux bsdutils mount strace mandoc binutils \
+                    libpam-google-authenticator libpam-oath pskctool e2fsprogs python3
+CAMPAIGN_PACKAGES = valgrind g++
 
-# What cargo installs, and in which version it is known to work.
-CARGO_TOOLS    = cargo-deny@0.20.2 cargo-fuzz@0.13.2 cargo-mutants@27.1.0
+# What cargo installs for the campaigns, and in which version it is known to work.
+CARGO_TOOLS = cargo-deny@0.20.2 cargo-fuzz@0.13.2 cargo-mutants@27.1.0
+
+# The tests without the campaigns.
+TESTS = --lib --bins --test it --test story
 
 # Tests log in as several users and mount file systems: they run as root.
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER='sudo -E')
 
-.PHONY: all module tool help deps test-deps cargo-tools test lint reliability bench drawings demo demo-interactive install uninstall clean
+.PHONY: all module tool help deps test-deps campaign-deps cargo-tools fetch prebuild test lint \
+	campaigns lint-fuzz promises reliability bench drawings demo demo-interactive install uninstall clean
 
 all: module tool ## build the module and the tool
 
@@ -38,29 +43,51 @@ tool: ## build onetimectl
 	$(CARGO) build --locked --release --bin onetimectl
 
 deps: ## install what building needs (Debian, Ubuntu)
-	@sh packaging/install-packages $(BUILD_PACKAGES)
+	@CARGO=$(CARGO) sh packaging/install-packages $(BUILD_PACKAGES)
 
 test-deps: ## install what demo and tests need (Debian, Ubuntu)
-	@sh packaging/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@CARGO=$(CARGO) sh packaging/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
-cargo-tools: ## install what tests and campaigns need of cargo's
+campaign-deps: ## install what the campaigns need (Debian, Ubuntu)
+	@CARGO=$(CARGO) sh packaging/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(CAMPAIGN_PACKAGES)
+
+cargo-tools: campaign-deps ## install what the campaigns need of cargo's
 	@CARGO=$(CARGO) sh packaging/install-cargo-tools $(CARGO_TOOLS)
 
-test: test-deps cargo-tools lint ## run every test and every lint
-	$(AS_ROOT) $(CARGO) test --locked --no-fail-fast
+# The crates of every platform: what reads a whole lock file offline wants them all.
+fetch: test-deps ## download the crates, of the package and of the fuzz targets
+	$(CARGO) fetch --locked
+	$(CARGO) fetch --locked --manifest-path fuzz/Cargo.toml
 
-lint: ## rustfmt, clippy, man pages
-	$(CARGO) fmt --check
-	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --lib --no-default-features -- -D warnings
-	RUSTFLAGS='--cfg fuzzing' $(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)/fuzz -- -D warnings
+# What the tests start is built before them, so that no test waits for a compiler.
+prebuild: test-deps
+	$(CARGO) module --locked
+	$(CARGO) build --locked --examples
+
+test: lint prebuild ## run every test but the campaigns, and every lint
+	$(AS_ROOT) $(CARGO) test --locked --no-fail-fast $(TESTS)
+
+# Where cargo has no rustfmt or no clippy, the tests still run: packaging/lint says so.
+lint: test-deps ## rustfmt, clippy, man pages
+	@CARGO=$(CARGO) sh packaging/lint fmt --check
+	@CARGO=$(CARGO) sh packaging/lint fmt --check --manifest-path fuzz/Cargo.toml
+	@CARGO=$(CARGO) sh packaging/lint clippy --locked --all-targets -- -D warnings
+	@CARGO=$(CARGO) sh packaging/lint clippy --locked --lib --no-default-features -- -D warnings
 	mandoc -T lint -W warning docs/*.[58]
 
-reliability: test-deps cargo-tools ## run the long campaigns, and write docs/RELIABILITY.md (CAMPAIGN=killed: one of them)
+campaigns: campaign-deps cargo-tools fetch prebuild lint-fuzz ## run each campaign against adversity in its short form (CAMPAIGN=killed: one of them)
+	$(AS_ROOT) $(CARGO) test --locked --no-fail-fast --test adversity -- $(CAMPAIGN)
+
+lint-fuzz: campaign-deps fetch
+	@CARGO=$(CARGO) RUSTFLAGS='--cfg fuzzing' sh packaging/lint clippy --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)/fuzz -- -D warnings
+
+promises: deps ## check the documentation, the oldest Rust, aarch64 and, by Miri, the core
+	@CARGO=$(CARGO) TARGET=$(TARGET) sh packaging/check-promises
+
+reliability: campaign-deps cargo-tools fetch prebuild ## run the long campaigns, and write docs/RELIABILITY.md (CAMPAIGN=killed: one of them)
 	ONETIME_CAMPAIGN=long $(AS_ROOT) $(CARGO) test --locked --test adversity -- --test-threads=1 --nocapture $(CAMPAIGN)
 
-bench: test-deps ## measure beside pam_google_authenticator and pam_oath, and write BENCHMARKS.md (PART=login: a part; QUICK=1: a look)
+bench: campaign-deps ## measure beside pam_google_authenticator and pam_oath, and write BENCHMARKS.md (PART=login: a part; QUICK=1: a look)
 	$(AS_ROOT) $(CARGO) bench --locked --bench side_by_side -- $(PART) $(if $(QUICK),quick)
 
 drawings: ## make the drawings of docs/ARCHITECTURE.md anew

@@ -1,8 +1,8 @@
 //! Nothing is lost, nobody gets in: what SECURITY.md promises, held against adversity,
 //! on real files, real processes and real stacks. One file a kind of adversity.
 //!
-//! `cargo test --test adversity` runs the short form, `make reliability` the long one,
-//! which writes its figures into docs/RELIABILITY.md.
+//! `make campaigns` runs the short form, `make reliability` the long one, which writes its
+//! figures into docs/RELIABILITY.md. Both install what the campaigns need.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -17,6 +17,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod budget;
 mod disk_faults;
 mod environment;
 mod fuzzed;

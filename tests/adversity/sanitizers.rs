@@ -4,7 +4,7 @@
 
 use crate::common::{
     ALICE_PASSWORD, BOB_PASSWORD, CAROL_PASSWORD, Figures, Host, PATIENCE, Phone, World, enable,
-    example, hasty, since_epoch,
+    example, hasty, need, since_epoch,
 };
 
 /// What Valgrind ends with if it has found something.
@@ -12,6 +12,7 @@ const FOUND: &str = "--error-exitcode=99";
 
 /// A program of `examples/` under Valgrind.
 fn checked(world: &World, name: &str) -> Host {
+    need("valgrind", "valgrind");
     let program = example(world, name);
     let inside = program.get_args().last().expect("the program").to_owned();
     let mut valgrind = world.command("valgrind");

@@ -86,7 +86,6 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("google-authenticator", "libpam-google-authenticator"),
     ("pskctool", "pskctool"),
     ("strace", "strace"),
-    ("valgrind", "valgrind"),
     ("zbarimg", "zbar-tools"),
     ("mkfs.ext4", "e2fsprogs"),
 ];
@@ -102,13 +101,24 @@ pub fn preflight() {
     }
 }
 
+/// Stops a campaign that cannot run here without this program.
+pub fn need(program: &str, package: &str) {
+    assert!(
+        is_here(program),
+        "missing: {program}; apt-get install {package}; or run 'make campaigns', which brings it"
+    );
+}
+
+fn is_here(program: &str) -> bool {
+    PATH.split(':').any(|dir| Path::new(dir).join(program).exists())
+}
+
 fn what_is_missing() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("these tests log in as several users and mount file systems: run them as root, in a container or a virtual machine".into());
     }
-    let found = |program: &str| PATH.split(':').any(|dir| Path::new(dir).join(program).exists());
     let (programs, packages): (Vec<&str>, Vec<&str>) =
-        PROGRAMS.iter().copied().filter(|(program, _)| !found(program)).unzip();
+        PROGRAMS.iter().copied().filter(|(program, _)| !is_here(program)).unzip();
     (!programs.is_empty())
         .then(|| format!("missing: {}; apt-get install {}", programs.join(" "), packages.join(" ")))
 }

@@ -21,7 +21,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod budget;
 mod bulk;
 mod doctor;
 mod features;

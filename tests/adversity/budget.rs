@@ -1,15 +1,28 @@
 //! A login does not become dearer unnoticed. Time depends on machine and hour;
 //! instructions, counted by callgrind, hardly do. `make bench` measures the rest.
 
-#![allow(dead_code, reason = "make bench uses all of field and count")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "field and count are written for make bench, which uses all of them"
+)]
 
 #[path = "../../benches/side_by_side/count.rs"]
 mod count;
 #[path = "../../benches/side_by_side/field.rs"]
 mod field;
 
-use self::field::{Field, OURS, PERMIT};
 use serde::Deserialize;
+
+use self::field::{Field, OURS, PERMIT};
+use crate::common::need;
 
 /// budget.toml.
 #[derive(Deserialize)]
@@ -22,6 +35,7 @@ struct Budget {
 #[test]
 fn a_login_stays_within_its_budget_of_instructions() {
     let budget: Budget = toml::from_str(include_str!("../budget.toml")).expect("a budget");
+    need("valgrind", "valgrind");
     let field = Field::new();
     field.populate(1);
     let [ours, permit] = [format!("{OURS}-1:0:1"), format!("{PERMIT}:0:1")]
