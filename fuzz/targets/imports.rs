@@ -1,5 +1,5 @@
 //! Files of other programs, as onetimectl import reads them. A token that is accepted
-//! fits a record, and as an otpauth URI is the same token again; what is refused is told
+//! fits a record, and as an otpauth URI is the same token again; what is refused is reported
 //! in one line with its number, and quotes nothing that could be a secret.
 #![no_main]
 
@@ -7,7 +7,7 @@
 #[path = "../../src/bin/onetimectl/moving/import/formats/mod.rs"]
 mod formats;
 
-use formats::{Found, Imported, Malformed, google, oath, otpauth, pskc};
+use formats::{Entry, FORMATS, ForeignToken, FormatError, by_name};
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
 use pam_onetime::account::UserName;
@@ -19,16 +19,16 @@ use pam_onetime::store::fuzzing::{read_record, write_record};
 use pam_onetime_fuzz::record;
 
 fuzz_target!(|text: &str| {
-    let one = google::parse(text).map(|found| vec![Imported { user: None, found: Ok(found) }]);
-    for all in [one, oath::parse(text, &TimeZone::UTC), otpauth::parse(text), pskc::parse(text)] {
-        match all {
-            Ok(all) => all.into_iter().for_each(|imported| accepted(imported, text)),
+    for format in FORMATS {
+        let _looks_like_it = format.sniff(text);
+        match format.parse(text, &TimeZone::UTC) {
+            Ok(all) => all.into_iter().for_each(|entry| accepted(entry, text)),
             Err(error) => refused(&error, text),
         }
     }
 });
 
-fn refused(Malformed { line, what }: &Malformed, text: &str) {
+fn refused(FormatError { line, what }: &FormatError, text: &str) {
     assert!((1..=text.lines().count() + 1).contains(line), "line {line}");
     assert!(what.len() < 160 && !what.contains(|c: char| c.is_control()), "{what}");
     for word in what.split(|c: char| !c.is_ascii_alphanumeric()) {
@@ -36,12 +36,12 @@ fn refused(Malformed { line, what }: &Malformed, text: &str) {
     }
 }
 
-fn accepted(Imported { user, found }: Imported, text: &str) {
-    let Found { token, state, issuer, left, warnings } = match found {
-        Ok(found) => found,
+fn accepted(Entry { user, token }: Entry, text: &str) {
+    let ForeignToken { token, state, issuer, not_carried_over, warnings } = match token {
+        Ok(token) => token,
         Err(error) => return refused(&error, text),
     };
-    for note in left.iter().chain(&warnings) {
+    for note in not_carried_over.iter().chain(&warnings) {
         assert!(!note.contains(|c: char| c.is_control()), "{note}");
     }
     let mut record = record([token.clone()]);
@@ -56,8 +56,9 @@ fn accepted(Imported { user, found }: Imported, text: &str) {
 
     let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
     let uri = Enrollment::of(&invitation).next().expect("one token").uri_from(state.next);
-    let again = otpauth::parse(&uri).expect("our own URI").pop().expect("one");
-    let again = again.found.expect("our own token");
+    let otpauth = by_name("otpauth").expect("a format");
+    let again = otpauth.parse(&uri, &TimeZone::UTC).expect("our own URI").pop().expect("one");
+    let again = again.token.expect("our own token");
     assert_eq!(again.token, token);
     if token.kind == Kind::Hotp {
         assert_eq!(again.state.next, state.next);

@@ -7,6 +7,9 @@ use clap_complete::Shell;
 use pam_onetime::code::{Algorithm, Digits, Period};
 use pam_onetime::config::{DEFAULT_PATH, KindName, Span};
 
+use crate::moving::import::format_parser;
+use crate::moving::import::formats::Format;
+
 /// Switch one-time codes on and off for the users of this machine.
 ///
 /// After `onetimectl enable alice`, alice is shown a QR code at each login
@@ -214,19 +217,6 @@ pub(crate) struct EnableOptions {
     pub(crate) force: bool,
 }
 
-/// Whose files can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// pam_google_authenticator's
-    Google,
-    /// pam_oath's
-    Oath,
-    /// URIs, one a line
-    Otpauth,
-    /// RFC 6030
-    Pskc,
-}
-
 /// What can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
@@ -242,8 +232,8 @@ pub(crate) struct ImportOptions {
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true, value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
     /// Of which format the files are [default: as name and content have it]
-    #[arg(long, value_name = "google|oath|otpauth|pskc", hide_possible_values = true)]
-    pub(crate) from: Option<Format>,
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    pub(crate) from: Option<&'static dyn Format>,
     /// Whose the tokens are (oath: whose lines to take)
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Username)]
     pub(crate) user: Option<String>,

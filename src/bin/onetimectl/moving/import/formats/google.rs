@@ -2,13 +2,50 @@
 //! FILEFORMAT and its source have it: the secret, options in lines that begin
 //! with a quotation mark, scratch codes.
 
+use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
 use pam_onetime::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
 use zeroize::Zeroizing;
 
-use super::{Found, Malformed, lines, word};
+use super::{Entry, ForeignToken, Format, FormatError, Users, lines, word};
 
-/// Options that hold a number: the first of each counts, as it does there.
+/// The format.
+#[derive(Debug)]
+pub(super) struct Google;
+
+impl Format for Google {
+    fn name(&self) -> &'static str {
+        "google"
+    }
+
+    fn summary(&self) -> &'static str {
+        "a user's .google_authenticator, of pam_google_authenticator"
+    }
+
+    fn users(&self) -> Users {
+        Users::One { file_name: ".google_authenticator" }
+    }
+
+    fn bound(&self) -> u64 {
+        64 * 1024
+    }
+
+    fn sniff(&self, text: &str) -> bool {
+        text.contains("\n\" ")
+    }
+
+    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<Entry>, FormatError> {
+        Ok(vec![Entry { user: None, token: Ok(parse(text)?) }])
+    }
+
+    #[cfg(test)]
+    fn sample(&self) -> &'static str {
+        "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n\" TOTP_AUTH\n12345678\n"
+    }
+}
+
+/// The options of a file. Those that hold a number have it with its line; the
+/// first of each counts, as it does there.
 #[derive(Default)]
 struct Options<'a> {
     totp: bool,
@@ -19,17 +56,17 @@ struct Options<'a> {
     newest_used: Option<u64>,
     scratch_codes: usize,
     hosts: usize,
-    left: Vec<String>,
+    not_carried_over: Vec<String>,
 }
 
-/// Reads a file: it is one user's, whose name does not stand in it.
+/// Reads a file: it is one user's, whose name is not in it.
 ///
 /// # Errors
-/// [`Malformed`], also where the token is not one that can be had here.
-pub(crate) fn parse(text: &str) -> Result<Found, Malformed> {
+/// [`FormatError`], also where the token is of a kind that is not supported here.
+fn parse(text: &str) -> Result<ForeignToken, FormatError> {
     let mut lines = lines(text);
     let (number, first) = lines.next().unwrap_or(Ok((1, "")))?;
-    let secret = secret(first).map_err(|error| Malformed::new(number, error))?;
+    let secret = secret(first).map_err(|error| FormatError::new(number, error))?;
     let mut options = Options::default();
     for line in lines {
         let (number, line) = line?;
@@ -40,14 +77,14 @@ pub(crate) fn parse(text: &str) -> Result<Found, Malformed> {
                 options.scratch_codes = options.scratch_codes.saturating_add(1);
             }
             None => {
-                return Err(Malformed::new(
+                return Err(FormatError::new(
                     number,
                     "neither an option (\" NAME ...) nor a scratch code of 8 digits",
                 ));
             }
         }
     }
-    options.into_found(secret)
+    options.into_token(secret)
 }
 
 /// Letters that are easily mistaken are read as that module reads them.
@@ -67,7 +104,7 @@ fn is_scratch_code(line: &str) -> bool {
 }
 
 impl<'a> Options<'a> {
-    fn read(&mut self, line: usize, option: &'a str) -> Result<(), Malformed> {
+    fn read(&mut self, line: usize, option: &'a str) -> Result<(), FormatError> {
         let (name, value) = option.split_once([' ', '\t']).unwrap_or((option.trim_end(), ""));
         let value = value.trim();
         match name {
@@ -81,76 +118,101 @@ impl<'a> Options<'a> {
                     self.newest_used = self.newest_used.max(Some(number(line, step)?));
                 }
             }
-            "RATE_LIMIT" => self.left.push(
+            "RATE_LIMIT" => self.not_carried_over.push(
                 "RATE_LIMIT: here wrong codes lock an account; [limits] in onetime.toml says how"
                     .to_owned(),
             ),
-            "RESETTING_TIME_SKEW" => self.left.push(
+            "RESETTING_TIME_SKEW" => self.not_carried_over.push(
                 "RESETTING_TIME_SKEW: a resynchronization under way (onetimectl resync does it)"
                     .to_owned(),
             ),
             _ if is_host(name) => self.hosts = self.hosts.saturating_add(1),
-            _ => self.left.push(format!("the unknown option {}", word(name))),
+            _ => self.not_carried_over.push(format!("the unknown option {}", word(name))),
         }
         Ok(())
     }
 
-    fn into_found(mut self, secret: Secret) -> Result<Found, Malformed> {
-        let mut state = TokenState::default();
-        let kind = if let Some((line, counter)) = self.counter {
-            // That module accepts none below 1.
-            state.next = match number(line, counter)? {
-                0 => return Err(Malformed::new(line, "HOTP_COUNTER must be 1 or more")),
-                counter => Step(counter),
-            };
-            if self.skew.is_some() {
-                self.left.push("TIME_SKEW: a counter token has no clock".to_owned());
+    fn into_token(mut self, secret: Secret) -> Result<ForeignToken, FormatError> {
+        let (kind, state) = match (self.counter, self.totp) {
+            // A counter goes before time, as it does there.
+            (Some(counter), _) => self.by_counter(counter)?,
+            (None, true) => self.by_time()?,
+            (None, false) => {
+                let what = "neither TOTP_AUTH nor HOTP_COUNTER: no kind of token";
+                return Err(FormatError::new(1, what));
             }
-            Kind::Hotp
-        } else if self.totp {
-            let period = match self.period {
-                Some((line, seconds)) => Period::try_from(number(line, seconds)?)
-                    .map_err(|error| Malformed::new(line, error))?,
-                None => Period::default(),
-            };
-            state.next = self.newest_used.map_or(Step(0), |step| Step(step).plus(1));
-            if let Some((line, steps)) = self.skew {
-                state.drift = steps
-                    .parse()
-                    .map_err(|_| Malformed::new(line, "TIME_SKEW is not a number of steps"))?;
-            }
-            Kind::Totp { period }
-        } else {
-            return Err(Malformed::new(1, "neither TOTP_AUTH nor HOTP_COUNTER: no kind of token"));
         };
-        if let Some((line, size)) = self.window {
-            let size = number(line, size)?;
-            // At a size of 3: one step before, one after.
-            let key = match kind {
-                Kind::Totp { .. } => format!("window = {}", (size / 2).min(10)),
-                Kind::Hotp => format!("look_ahead = {}", size.saturating_sub(1).clamp(1, 100)),
-            };
-            self.left.push(format!(
-                "WINDOW_SIZE {size}: here it is the same for all ({key} in [code] of onetime.toml)"
-            ));
+        self.leave_window(kind)?;
+        self.leave_others();
+        let token = Token { secret, algorithm: Algorithm::Sha1, digits: Digits::default(), kind };
+        let mut found = ForeignToken::new(token, state);
+        found.not_carried_over = self.not_carried_over;
+        Ok(found)
+    }
+
+    fn by_counter(
+        &mut self,
+        (line, counter): (usize, &str),
+    ) -> Result<(Kind, TokenState), FormatError> {
+        // That module accepts none below 1.
+        let next = match number(line, counter)? {
+            0 => return Err(FormatError::new(line, "HOTP_COUNTER must be 1 or more")),
+            counter => Step(counter),
+        };
+        if self.skew.is_some() {
+            self.not_carried_over.push("TIME_SKEW: a counter token has no clock".to_owned());
         }
+        Ok((Kind::Hotp, TokenState { next, ..TokenState::default() }))
+    }
+
+    fn by_time(&self) -> Result<(Kind, TokenState), FormatError> {
+        let period = match self.period {
+            Some((line, seconds)) => Period::try_from(number(line, seconds)?)
+                .map_err(|error| FormatError::new(line, error))?,
+            None => Period::default(),
+        };
+        let next = self.newest_used.map_or(Step(0), |step| Step(step).plus(1));
+        let mut state = TokenState { next, ..TokenState::default() };
+        if let Some((line, steps)) = self.skew {
+            state.drift = steps
+                .parse()
+                .map_err(|_| FormatError::new(line, "TIME_SKEW is not a number of steps"))?;
+        }
+        Ok((Kind::Totp { period }, state))
+    }
+
+    /// Notes the window, which is not each user's own here.
+    fn leave_window(&mut self, kind: Kind) -> Result<(), FormatError> {
+        let Some((line, size)) = self.window else {
+            return Ok(());
+        };
+        let size = number(line, size)?;
+        // At a size of 3: one step before, one after.
+        let key = match kind {
+            Kind::Totp { .. } => format!("window = {}", (size / 2).min(10)),
+            Kind::Hotp => format!("look_ahead = {}", size.saturating_sub(1).clamp(1, 100)),
+        };
+        self.not_carried_over.push(format!(
+            "WINDOW_SIZE {size}: here it is the same for all ({key} in [code] of onetime.toml)"
+        ));
+        Ok(())
+    }
+
+    /// Notes hosts and scratch codes.
+    fn leave_others(&mut self) {
         if self.hosts > 0 {
             let hosts = self.hosts;
-            self.left.push(format!(
+            self.not_carried_over.push(format!(
                 "the grace period of {hosts} hosts: `remember` in [login] of onetime.toml learns them anew"
             ));
         }
         if self.scratch_codes > 0 {
             let codes = self.scratch_codes;
-            self.left.push(format!(
+            self.not_carried_over.push(format!(
                 "{codes} scratch codes: they have 8 digits, recovery codes here 12 symbols \
                  (onetimectl recovery USER issues new ones)"
             ));
         }
-        let token = Token { secret, algorithm: Algorithm::Sha1, digits: Digits::default(), kind };
-        let mut found = Found::new(token, state);
-        found.left = self.left;
-        Ok(found)
     }
 }
 
@@ -159,8 +221,8 @@ fn is_host(name: &str) -> bool {
     name.strip_prefix("LAST").is_some_and(|rest| rest.len() == 1 && rest.parse::<u8>().is_ok())
 }
 
-fn number(line: usize, text: &str) -> Result<u64, Malformed> {
-    text.parse().map_err(|_| Malformed::new(line, "the option's value is not a number"))
+fn number(line: usize, text: &str) -> Result<u64, FormatError> {
+    text.parse().map_err(|_| FormatError::new(line, "the option's value is not a number"))
 }
 
 #[cfg(test)]
@@ -169,12 +231,12 @@ mod tests {
 
     const SECRET: &str = "JBSWY3DPEHPK3PXPJBSWY3DPEH";
 
-    fn found(rest: &str) -> Found {
+    fn found(rest: &str) -> ForeignToken {
         parse(&format!("{SECRET}\n{rest}")).unwrap()
     }
 
     #[test]
-    fn a_whole_time_based_file_is_mapped_and_what_is_left_is_named() {
+    fn a_whole_time_based_file_is_mapped_and_what_is_not_carried_over_is_named() {
         let found = found(
             "\" RATE_LIMIT 3 30 1700000000\n\" WINDOW_SIZE 17\n\" STEP_SIZE 60\n\
              \" DISALLOW_REUSE 28333332 28333334 28333333\n\" TIME_SKEW -3\n\
@@ -186,7 +248,7 @@ mod tests {
         assert_eq!(found.token.kind, Kind::Totp { period });
         assert_eq!(found.token.secret.bits(), 128);
         assert_eq!(found.state, TokenState { next: Step(28_333_335), drift: -3, resync: Step(0) });
-        let left = found.left.join("\n");
+        let left = found.not_carried_over.join("\n");
         for what in
             ["RATE_LIMIT", "WINDOW_SIZE 17", "window = 8", "RESETTING", "2 hosts", "FANCY_NEW"]
         {
@@ -201,7 +263,11 @@ mod tests {
         let found = found("\" HOTP_COUNTER 57\n\" TOTP_AUTH\n\" WINDOW_SIZE 17\n\" TIME_SKEW 2\n");
         assert_eq!(found.token.kind, Kind::Hotp);
         assert_eq!(found.state, TokenState { next: Step(57), ..TokenState::default() });
-        assert!(found.left.join("\n").contains("look_ahead = 16"), "{:?}", found.left);
+        assert!(
+            found.not_carried_over.join("\n").contains("look_ahead = 16"),
+            "{:?}",
+            found.not_carried_over
+        );
     }
 
     #[test]

@@ -1,70 +1,157 @@
-//! What the files of other programs say: pure, text in, [`Imported`] out. The parsers
-//! use nothing of the tool, so that they can also be tried alone (`fuzz/`).
+//! What the files of other programs say: pure, text in, [`Entry`]s out. [`FORMATS`]
+//! is the list of all formats. The command line, the completions, the tests, the
+//! fuzz target and the test of the manual page walk it; a new format is a file here
+//! and a line there. Nothing of the tool is used, so that the parsers can also be
+//! tried alone (`fuzz/`).
 
-pub(crate) mod google;
-pub(crate) mod oath;
-pub(crate) mod otpauth;
+mod google;
+mod oath;
+mod otpauth;
 pub(crate) mod pskc;
 
+use std::ffi::OsStr;
 use std::fmt;
 
+use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
 use pam_onetime::code::Token;
 
-/// No line of a file that people edit is longer.
+/// Every format there is. Where a text looks like several, the first has it.
+pub(crate) static FORMATS: &[&dyn Format] =
+    &[&pskc::Pskc, &otpauth::Otpauth, &oath::Oath, &google::Google];
+
+/// Bytes; 100,000 keys in PSKC, the most verbose format, have half of that.
+const BOUND_OF_MANY: u64 = 256 * 1024 * 1024;
+/// Bytes; no line of a file that people edit is longer.
 const MAX_LINE: usize = 8192;
+
+/// A format: what it is called, how it is recognized and how it is read.
+pub(crate) trait Format: fmt::Debug + Sync {
+    /// The word for it on the command line and in the manual page.
+    fn name(&self) -> &'static str;
+
+    /// What it is: one line for `--help` and completions.
+    fn summary(&self) -> &'static str;
+
+    /// Whose tokens such a file has.
+    fn users(&self) -> Users;
+
+    /// The size of the largest file that is accepted, in bytes.
+    fn bound(&self) -> u64;
+
+    /// Whether a text looks like this format.
+    fn sniff(&self, text: &str) -> bool;
+
+    /// Reads a whole file. Times without a zone are in `zone`. A token that is
+    /// no good fails its user alone.
+    ///
+    /// # Errors
+    /// [`FormatError`] where nobody knows whose token is missing then.
+    fn parse(&self, text: &str, zone: &TimeZone) -> Result<Vec<Entry>, FormatError>;
+
+    /// A small file that is in order.
+    #[cfg(test)]
+    fn sample(&self) -> &'static str;
+}
+
+/// Whose tokens a file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Users {
+    /// One user's, whom the file does not name. It is the user's own, and in
+    /// their home directory it has this name.
+    One {
+        /// Without directories.
+        file_name: &'static str,
+    },
+    /// Many users', by their names on the system.
+    ManyByName,
+    /// Many users', by labels that may be other names: of an account elsewhere.
+    ManyByLabel,
+}
 
 /// One token of a file.
 #[derive(Debug)]
-pub(crate) struct Imported {
+pub(crate) struct Entry {
     /// Whose it is, as far as the file says.
     pub(crate) user: Option<String>,
-    pub(crate) found: Result<Found, Malformed>,
+    pub(crate) token: Result<ForeignToken, FormatError>,
 }
 
-/// A token, where it stands, and what else there was to be said.
+/// A token from elsewhere.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct ForeignToken {
     pub(crate) token: Token,
+    /// Which of its codes are spent, and how its clock is off.
     pub(crate) state: TokenState,
     pub(crate) issuer: Option<String>,
     /// What the file says that has no place here, and what to do about it.
-    pub(crate) left: Vec<String>,
+    pub(crate) not_carried_over: Vec<String>,
     pub(crate) warnings: Vec<String>,
 }
 
-impl Found {
+impl ForeignToken {
     fn new(token: Token, state: TokenState) -> Self {
-        Self { token, state, issuer: None, left: Vec::new(), warnings: Vec::new() }
+        Self { token, state, issuer: None, not_carried_over: Vec::new(), warnings: Vec::new() }
     }
 }
 
 /// What is wrong in which line. The line is never quoted: it holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Malformed {
+pub(crate) struct FormatError {
+    /// From 1 on.
     pub(crate) line: usize,
     pub(crate) what: String,
 }
 
-impl Malformed {
+impl FormatError {
     pub(crate) fn new(line: usize, what: impl fmt::Display) -> Self {
         Self { line, what: what.to_string() }
     }
 }
 
-impl fmt::Display for Malformed {
+impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.line, self.what)
     }
 }
 
-impl std::error::Error for Malformed {}
+impl std::error::Error for FormatError {}
+
+/// The format of this name.
+pub(crate) fn by_name(name: &str) -> Option<&'static dyn Format> {
+    FORMATS.iter().copied().find(|format| format.name() == name)
+}
+
+/// The format of the file that users have under this name in their home
+/// directories.
+pub(crate) fn by_file_name(name: &OsStr) -> Option<&'static dyn Format> {
+    FORMATS.iter().copied().find(|format| match format.users() {
+        Users::One { file_name } => name == file_name,
+        Users::ManyByName | Users::ManyByLabel => false,
+    })
+}
+
+/// The format that a text looks like.
+pub(crate) fn by_content(text: &str) -> Option<&'static dyn Format> {
+    FORMATS.iter().copied().find(|format| format.sniff(text))
+}
+
+/// Bytes; no format accepts a larger file.
+pub(crate) fn largest_bound() -> u64 {
+    FORMATS.iter().map(|format| format.bound()).max().unwrap_or(0)
+}
+
+/// The first line with something on it that is no comment.
+fn first_line(text: &str) -> &str {
+    let mut lines = text.lines().map(str::trim);
+    lines.find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or("")
+}
 
 /// The lines of a file, by number; one that is far too long is an error.
-fn lines(text: &str) -> impl Iterator<Item = Result<(usize, &str), Malformed>> {
+fn lines(text: &str) -> impl Iterator<Item = Result<(usize, &str), FormatError>> {
     text.lines().zip(1..).map(|(line, number)| match line.len() {
         0..=MAX_LINE => Ok((number, line)),
-        _ => Err(Malformed::new(number, format!("longer than {MAX_LINE} bytes"))),
+        _ => Err(FormatError::new(number, format!("longer than {MAX_LINE} bytes"))),
     })
 }
 
@@ -77,10 +164,63 @@ fn word(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jiff::tz::TimeZone;
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn each_format_recognizes_its_sample_and_no_other_and_reads_it() {
+        for format in FORMATS {
+            for other in FORMATS {
+                let recognized = other.sniff(format.sample());
+                assert_eq!(recognized, other.name() == format.name(), "{other:?}: {format:?}");
+            }
+            let all = format.parse(format.sample(), &TimeZone::UTC).unwrap();
+            assert_eq!(all.len(), 1, "{format:?}");
+            for Entry { user, token } in all {
+                let named = match format.users() {
+                    Users::One { .. } => None,
+                    Users::ManyByName | Users::ManyByLabel => Some("alice"),
+                };
+                assert_eq!(user.as_deref(), named, "{format:?}");
+                assert_eq!(token.unwrap().token.secret.bits(), 160, "{format:?}");
+            }
+        }
+        assert!(by_content("").is_none() && by_content("hello\n").is_none());
+    }
+
+    #[test]
+    fn each_format_has_a_name_and_a_file_name_of_its_own_and_a_line_about_it() {
+        let names: BTreeSet<_> = FORMATS.iter().map(|format| format.name()).collect();
+        assert_eq!(names.len(), FORMATS.len());
+        for format in FORMATS {
+            assert!(by_name(format.name()).is_some_and(|found| found.name() == format.name()));
+            assert!((1..=64).contains(&format.summary().len()), "{format:?}");
+            assert!((1..=BOUND_OF_MANY).contains(&format.bound()), "{format:?}");
+            if let Users::One { file_name } = format.users() {
+                let found = by_file_name(OsStr::new(file_name));
+                assert!(found.is_some_and(|found| found.name() == format.name()), "{format:?}");
+            }
+        }
+        assert!(by_name("").is_none() && by_file_name(OsStr::new("users.oath")).is_none());
+    }
+
+    #[test]
+    fn the_manual_page_has_each_format_in_its_synopsis_and_in_a_paragraph_of_its_own() {
+        let page = include_str!("../../../../../../docs/onetimectl.8");
+        let (_, list) = page.split_once("These are the formats:\n").expect("the list of formats");
+        let (list, _) = list.split_once(".El\n").expect("its end");
+        let documented: BTreeSet<_> =
+            list.lines().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
+        assert_eq!(documented, FORMATS.iter().map(|format| format.name()).collect());
+        for start in [".Op Fl -from Cm ", ".It Fl -from Cm "] {
+            let line = page.lines().find_map(|line| line.strip_prefix(start)).expect(start);
+            let words: BTreeSet<_> = line.split(" Ns | Ns Cm ").collect();
+            assert_eq!(words, documented, "{start}");
+        }
+    }
 
     /// Any text, and texts that look like such a file for longer.
     fn texts() -> impl Strategy<Value = String> {
@@ -124,15 +264,11 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
         #[test]
         fn no_parser_panics_or_quotes_a_secret(text in texts()) {
-            let zone = TimeZone::UTC;
-            let errors = [
-                google::parse(&text).err(),
-                oath::parse(&text, &zone).err(),
-                otpauth::parse(&text).err(),
-                pskc::parse(&text).err(),
-            ];
-            for error in errors.into_iter().flatten() {
-                prop_assert!(!error.to_string().contains("GEZDGNBV"));
+            for format in FORMATS {
+                let _recognized = format.sniff(&text);
+                if let Err(error) = format.parse(&text, &TimeZone::UTC) {
+                    prop_assert!(!error.to_string().contains("GEZDGNBV"), "{error}");
+                }
             }
         }
     }

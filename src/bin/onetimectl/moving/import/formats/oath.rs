@@ -8,7 +8,44 @@ use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
 use pam_onetime::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
 
-use super::{Found, Imported, Malformed, lines};
+use super::{BOUND_OF_MANY, Entry, ForeignToken, Format, FormatError, Users, first_line, lines};
+
+/// The format.
+#[derive(Debug)]
+pub(super) struct Oath;
+
+impl Format for Oath {
+    fn name(&self) -> &'static str {
+        "oath"
+    }
+
+    fn summary(&self) -> &'static str {
+        "the users file of pam_oath, users.oath"
+    }
+
+    fn users(&self) -> Users {
+        Users::ManyByName
+    }
+
+    fn bound(&self) -> u64 {
+        BOUND_OF_MANY
+    }
+
+    /// Secrets in base32 may begin so too, but do not end there.
+    fn sniff(&self, text: &str) -> bool {
+        let word = first_line(text).split_whitespace().next();
+        word.is_some_and(|word| word == "HOTP" || word.starts_with("HOTP/"))
+    }
+
+    fn parse(&self, text: &str, zone: &TimeZone) -> Result<Vec<Entry>, FormatError> {
+        parse(text, zone)
+    }
+
+    #[cfg(test)]
+    fn sample(&self) -> &'static str {
+        "# users\nHOTP/T30/6 alice - 3132333435363738393031323334353637383930\n"
+    }
+}
 
 /// How liboath writes a time: local, with an L.
 const TIME: &str = "%Y-%m-%dT%H:%M:%SL";
@@ -17,9 +54,9 @@ const TIME: &str = "%Y-%m-%dT%H:%M:%SL";
 /// but whose token is no good fails that user alone.
 ///
 /// # Errors
-/// [`Malformed`] where a line names no user: nobody knows whose token is
+/// [`FormatError`] where a line names no user: nobody knows whose token is
 /// missing then.
-pub(crate) fn parse(text: &str, zone: &TimeZone) -> Result<Vec<Imported>, Malformed> {
+fn parse(text: &str, zone: &TimeZone) -> Result<Vec<Entry>, FormatError> {
     let mut all = Vec::new();
     for line in lines(text) {
         let (number, line) = line?;
@@ -27,10 +64,10 @@ pub(crate) fn parse(text: &str, zone: &TimeZone) -> Result<Vec<Imported>, Malfor
         let Some(kind) = fields.next().filter(|field| !field.starts_with('#')) else {
             continue;
         };
-        let user = fields.next().ok_or_else(|| Malformed::new(number, "it names no user"))?;
-        all.push(Imported {
+        let user = fields.next().ok_or_else(|| FormatError::new(number, "it names no user"))?;
+        all.push(Entry {
             user: Some(user.to_owned()),
-            found: token(kind, &mut fields, zone).map_err(|error| Malformed::new(number, error)),
+            token: token(kind, &mut fields, zone).map_err(|error| FormatError::new(number, error)),
         });
     }
     Ok(all)
@@ -40,7 +77,7 @@ fn token<'a>(
     kind: &str,
     fields: &mut impl Iterator<Item = &'a str>,
     zone: &TimeZone,
-) -> Result<Found, String> {
+) -> Result<ForeignToken, String> {
     let (kind, digits) = kind_and_digits(kind)?;
     let password = fields.next().ok_or("the password is missing ('-' where there is none)")?;
     let secret = fields.next().ok_or("the secret is missing")?;
@@ -53,9 +90,10 @@ fn token<'a>(
         return Err("there are more than 7 fields".to_owned());
     }
     let state = state(kind, log, zone)?;
-    let mut found = Found::new(Token { secret, algorithm: Algorithm::Sha1, digits, kind }, state);
+    let mut found =
+        ForeignToken::new(Token { secret, algorithm: Algorithm::Sha1, digits, kind }, state);
     if !matches!(password, "-" | "+") {
-        found.left.push(
+        found.not_carried_over.push(
             "the password of the users file: here the system's password is asked for".to_owned(),
         );
     }
@@ -90,7 +128,7 @@ fn kind_and_digits(text: &str) -> Result<(Kind, Digits), String> {
 }
 
 /// Where the last login left the token. The position of a counter token is
-/// the counter of its last code, if that code stands there, else the one to
+/// the counter of its last code, if the line has that code, else the one to
 /// begin with; that of a time token is how far its clock was ahead.
 fn state(
     kind: Kind,
@@ -130,12 +168,12 @@ mod tests {
 
     const SECRET: &str = "3132333435363738393031323334353637383930";
 
-    fn one(line: &str) -> Result<Found, Malformed> {
+    fn one(line: &str) -> Result<ForeignToken, FormatError> {
         let mut all = parse(line, &TimeZone::UTC).unwrap();
         assert_eq!(all.len(), 1);
         let only = all.pop().unwrap();
         assert_eq!(only.user.as_deref(), Some("alice"));
-        only.found
+        only.token
     }
 
     #[test]
@@ -175,7 +213,7 @@ mod tests {
         assert_eq!(found.state, TokenState { next: Step(119), drift: -2, resync: Step(0) });
         let zone = TimeZone::fixed(jiff::tz::offset(1));
         let line = format!("HOTP/T30 alice - {SECRET} 0 000000 1970-01-01T01:00:00L");
-        let there = parse(&line, &zone).unwrap().pop().unwrap().found.unwrap();
+        let there = parse(&line, &zone).unwrap().pop().unwrap().token.unwrap();
         assert_eq!(there.state.next, Step(1), "the time is local");
     }
 
@@ -183,8 +221,8 @@ mod tests {
     fn passwords_are_reported_and_not_quoted() {
         for (password, reported) in [("-", false), ("+", false), ("hunter2", true)] {
             let found = one(&format!("HOTP alice {password} {SECRET}")).unwrap();
-            assert_eq!(!found.left.is_empty(), reported, "{password}");
-            assert!(!found.left.join(" ").contains("hunter2"));
+            assert_eq!(!found.not_carried_over.is_empty(), reported, "{password}");
+            assert!(!found.not_carried_over.join(" ").contains("hunter2"));
         }
     }
 
@@ -193,7 +231,7 @@ mod tests {
         let text = format!("# users\n\n  \nHOTP alice - {SECRET}\r\nHOTP/T5 bob - {SECRET}\n");
         let all = parse(&text, &TimeZone::UTC).unwrap();
         assert_eq!(all.len(), 2);
-        let error = all[1].found.as_ref().unwrap_err().to_string();
+        let error = all[1].token.as_ref().unwrap_err().to_string();
         assert!(error.starts_with("line 5: a period of 5 s"), "{error}");
     }
 

@@ -3,21 +3,59 @@
 
 use std::borrow::Cow;
 
+use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
 use pam_onetime::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use super::{Found, Imported, Malformed, lines, word};
+use super::{
+    BOUND_OF_MANY, Entry, ForeignToken, Format, FormatError, Users, first_line, lines, word,
+};
 
 const SCHEME: &str = "otpauth://";
+
+/// The format.
+#[derive(Debug)]
+pub(super) struct Otpauth;
+
+impl Format for Otpauth {
+    fn name(&self) -> &'static str {
+        "otpauth"
+    }
+
+    fn summary(&self) -> &'static str {
+        "otpauth URIs, one a line"
+    }
+
+    fn users(&self) -> Users {
+        Users::ManyByLabel
+    }
+
+    fn bound(&self) -> u64 {
+        BOUND_OF_MANY
+    }
+
+    fn sniff(&self, text: &str) -> bool {
+        after_scheme(first_line(text)).is_some()
+    }
+
+    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<Entry>, FormatError> {
+        parse(text)
+    }
+
+    #[cfg(test)]
+    fn sample(&self) -> &'static str {
+        "otpauth://totp/host:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=host\n"
+    }
+}
 
 /// Reads a file. A URI that names an account but no good token fails that
 /// account alone.
 ///
 /// # Errors
-/// [`Malformed`] where a line names no account.
-pub(crate) fn parse(text: &str) -> Result<Vec<Imported>, Malformed> {
+/// [`FormatError`] where a line names no account.
+fn parse(text: &str) -> Result<Vec<Entry>, FormatError> {
     let mut all = Vec::new();
     for line in lines(text) {
         let (number, line) = line?;
@@ -30,13 +68,15 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Imported>, Malformed> {
     Ok(all)
 }
 
-fn uri(line: &str, number: usize) -> Result<Imported, Malformed> {
-    let malformed = |what: &str| Malformed::new(number, what);
-    let rest = line
-        .split_at_checked(SCHEME.len())
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME))
-        .map(|(_, rest)| rest)
-        .ok_or_else(|| malformed("not an otpauth URI"))?;
+/// What follows the scheme, if it is that of otpauth.
+fn after_scheme(line: &str) -> Option<&str> {
+    let (scheme, rest) = line.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then_some(rest)
+}
+
+fn uri(line: &str, number: usize) -> Result<Entry, FormatError> {
+    let malformed = |what: &str| FormatError::new(number, what);
+    let rest = after_scheme(line).ok_or_else(|| malformed("not an otpauth URI"))?;
     let (path, query) = rest.split_once('?').ok_or_else(|| malformed("it has no parameters"))?;
     let (kind, label) = path.split_once('/').ok_or_else(|| malformed("it has no label"))?;
     let label = decoded(label).map_err(malformed)?;
@@ -44,9 +84,9 @@ fn uri(line: &str, number: usize) -> Result<Imported, Malformed> {
         Some((issuer, account)) => (Some(issuer.trim()), account.trim()),
         None => (None, label.trim()),
     };
-    Ok(Imported {
+    Ok(Entry {
         user: (!account.is_empty()).then(|| account.to_owned()),
-        found: token(kind, issuer, query).map_err(|error| Malformed::new(number, error)),
+        token: token(kind, issuer, query).map_err(|error| FormatError::new(number, error)),
     })
 }
 
@@ -58,7 +98,7 @@ struct Parameters<'a> {
     period: Option<Cow<'a, str>>,
     counter: Option<Cow<'a, str>>,
     issuer: Option<Cow<'a, str>>,
-    left: Vec<String>,
+    not_carried_over: Vec<String>,
 }
 
 impl<'a> Parameters<'a> {
@@ -69,7 +109,7 @@ impl<'a> Parameters<'a> {
             let place = match name {
                 "secret" => {
                     if all.secret.is_some() {
-                        return Err("`secret` stands twice".to_owned());
+                        return Err("`secret` is there twice".to_owned());
                     }
                     all.secret = Some(Zeroizing::new(decoded(value)?.into_owned()));
                     continue;
@@ -80,12 +120,12 @@ impl<'a> Parameters<'a> {
                 "counter" => &mut all.counter,
                 "issuer" => &mut all.issuer,
                 other => {
-                    all.left.push(format!("the unknown parameter {}", word(other)));
+                    all.not_carried_over.push(format!("the unknown parameter {}", word(other)));
                     continue;
                 }
             };
             if place.is_some() {
-                return Err(format!("`{name}` stands twice"));
+                return Err(format!("`{name}` is there twice"));
             }
             *place = Some(decoded(value)?);
         }
@@ -93,9 +133,16 @@ impl<'a> Parameters<'a> {
     }
 }
 
-fn token(kind: &str, issuer: Option<&str>, query: &str) -> Result<Found, String> {
-    let Parameters { secret, algorithm, digits, period, counter, issuer: parameter, left } =
-        Parameters::read(query)?;
+fn token(kind: &str, issuer: Option<&str>, query: &str) -> Result<ForeignToken, String> {
+    let Parameters {
+        secret,
+        algorithm,
+        digits,
+        period,
+        counter,
+        issuer: parameter,
+        not_carried_over,
+    } = Parameters::read(query)?;
     let secret = secret.ok_or("it has no secret")?;
     let secret = Secret::from_base32(&secret).map_err(|error| error.to_string())?;
     let algorithm = match algorithm {
@@ -125,10 +172,10 @@ fn token(kind: &str, issuer: Option<&str>, query: &str) -> Result<Found, String>
     } else {
         return Err("unknown kind of token: totp and hotp are known".to_owned());
     };
-    let mut found = Found::new(Token { secret, algorithm, digits, kind }, state);
-    // Where both stand they should be equal; the parameter is the newer usage.
+    let mut found = ForeignToken::new(Token { secret, algorithm, digits, kind }, state);
+    // Where both are there they should be equal; the parameter is the newer usage.
     found.issuer = parameter.as_deref().or(issuer).map(str::to_owned);
-    found.left = left;
+    found.not_carried_over = not_carried_over;
     found.warnings = warnings;
     Ok(found)
 }
@@ -143,7 +190,7 @@ mod tests {
 
     const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
-    fn one(line: &str) -> Imported {
+    fn one(line: &str) -> Entry {
         let mut all = parse(line).unwrap();
         assert_eq!(all.len(), 1, "{line}");
         all.pop().unwrap()
@@ -156,25 +203,25 @@ mod tests {
              &algorithm=sha256&digits=8&period=60&image=https%3A%2F%2Fexample.com%2Fx.png"
         ));
         assert_eq!(read.user.as_deref(), Some("alice"));
-        let found = read.found.unwrap();
+        let found = read.token.unwrap();
         assert_eq!(found.issuer.as_deref(), Some("Big Corp"));
         assert_eq!(found.token.algorithm, Algorithm::Sha256);
         assert_eq!(u64::from(found.token.digits), 8);
         assert_eq!(found.token.kind, Kind::Totp { period: Period::try_from(60).unwrap() });
-        assert_eq!(found.left, ["the unknown parameter image"]);
+        assert_eq!(found.not_carried_over, ["the unknown parameter image"]);
     }
 
     #[test]
     fn the_defaults_are_those_of_the_apps_and_a_counter_is_kept() {
-        let found = one(&format!("OTPAUTH://TOTP/alice?secret={SECRET}")).found.unwrap();
+        let found = one(&format!("OTPAUTH://TOTP/alice?secret={SECRET}")).token.unwrap();
         assert_eq!(found.token.kind, Kind::Totp { period: Period::default() });
         assert_eq!((found.token.digits, found.issuer), (Digits::default(), None));
         let read = one(&format!("otpauth://hotp/Corp:bob?secret={SECRET}&counter=57"));
         assert_eq!(read.user.as_deref(), Some("bob"));
-        let found = read.found.unwrap();
+        let found = read.token.unwrap();
         assert_eq!((found.token.kind, found.state.next), (Kind::Hotp, Step(57)));
         assert_eq!(found.issuer.as_deref(), Some("Corp"));
-        let found = one(&format!("otpauth://hotp/bob?secret={SECRET}")).found.unwrap();
+        let found = one(&format!("otpauth://hotp/bob?secret={SECRET}")).token.unwrap();
         assert!(found.warnings[0].contains("no counter"), "{:?}", found.warnings);
     }
 
@@ -192,14 +239,14 @@ mod tests {
         ] {
             let read = one(&line);
             assert_eq!(read.user.as_deref(), Some("alice"));
-            let error = read.found.unwrap_err().to_string();
+            let error = read.token.unwrap_err().to_string();
             assert!(error.starts_with("line 1: ") && error.contains(what), "{line}: {error}");
             assert!(!error.contains("GEZD"), "{error}");
         }
     }
 
     #[test]
-    fn what_is_no_uri_is_told_by_its_line() {
+    fn what_is_no_uri_is_named_by_its_line() {
         for line in ["https://example.com", "otpauth://totp", "otpauth://totp/x", "ä"] {
             let error = parse(&format!("# comment\n\n{line}\n")).unwrap_err().to_string();
             assert!(error.starts_with("line 3: "), "{error}");

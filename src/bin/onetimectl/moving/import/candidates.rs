@@ -1,0 +1,167 @@
+//! What the files say, by user. What is wrong with one user's part is kept for
+//! the row of that user.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+use jiff::tz::TimeZone;
+use pam_onetime::account::MAX_TOKENS;
+
+use super::formats::{self, Entry, ForeignToken, Users};
+use super::source::Source;
+use crate::cli::ImportOptions;
+
+/// What the files say of one user.
+#[derive(Default)]
+pub(super) struct Candidate {
+    pub(super) tokens: Vec<ForeignToken>,
+    /// Why nothing can be issued, whatever else there is.
+    pub(super) problem: Option<anyhow::Error>,
+}
+
+/// All that the files say, by user, in the order in which they come up.
+#[derive(Default)]
+pub(super) struct Candidates {
+    users: Vec<(String, Candidate)>,
+    /// Of each user in `users`.
+    places: HashMap<String, usize>,
+}
+
+impl Candidates {
+    pub(super) fn into_users(self) -> Vec<(String, Candidate)> {
+        self.users
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// What is wrong with it and cannot be said of one user: it fails the run,
+    /// before anything is changed.
+    pub(super) fn read(&mut self, path: &Path, options: &ImportOptions) -> anyhow::Result<()> {
+        let by_name = || path.file_name().and_then(formats::by_file_name);
+        let named = options.from.or_else(by_name);
+        if let Some(format) = named
+            && let Users::One { .. } = format.users()
+        {
+            let user = owner(path, options)?;
+            // A file of the user's own: what is wrong with it is the user's alone.
+            let token = Source::open(path, named).and_then(|source| source.own(format, &user));
+            self.add(user, token);
+            return Ok(());
+        }
+        let source = Source::open(path, named)?;
+        let format = match named {
+            Some(format) => format,
+            None => source.recognize()?,
+        };
+        let entries = || Ok::<_, anyhow::Error>(format.parse(source.text()?, &TimeZone::system())?);
+        match (format.users(), &options.user) {
+            (Users::One { .. }, _) => {
+                let user = owner(path, options)?;
+                let token = source.own(format, &user);
+                self.add(user, token);
+                Ok(())
+            }
+            (Users::ManyByName | Users::ManyByLabel, None) => self.add_all(entries()?),
+            (Users::ManyByName, Some(user)) => {
+                let mut entries = entries()?;
+                entries.retain(|entry| entry.user.as_ref() == Some(user));
+                self.add_all(entries)
+            }
+            (Users::ManyByLabel, Some(user)) => self.add_all(owned_by(entries()?, user)?),
+        }
+    }
+
+    fn add_all(&mut self, entries: Vec<Entry>) -> anyhow::Result<()> {
+        for Entry { user, token } in entries {
+            let user = match (user, token.as_ref().err()) {
+                (Some(user), _) => user,
+                (None, Some(error)) => bail!("{error}"),
+                (None, None) => bail!("a token in it names no user (--user does)"),
+            };
+            self.add(user, token.map_err(anyhow::Error::from));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, user: String, token: anyhow::Result<ForeignToken>) {
+        let Some(candidate) = self.of(user) else { return };
+        match token {
+            // One more than can be, so that it is an error; no user fills the memory.
+            Ok(token) if candidate.tokens.len() <= MAX_TOKENS => candidate.tokens.push(token),
+            Ok(_) => {}
+            Err(error) => _ = candidate.problem.get_or_insert(error),
+        }
+    }
+
+    fn of(&mut self, user: String) -> Option<&mut Candidate> {
+        let next = self.users.len();
+        let place = *self.places.entry(user.clone()).or_insert(next);
+        if place == next {
+            self.users.push((user, Candidate::default()));
+        }
+        self.users.get_mut(place).map(|(_, candidate)| candidate)
+    }
+}
+
+/// All of a file's tokens as one user's, whatever their labels say; not where
+/// they are several people's.
+fn owned_by(all: Vec<Entry>, user: &str) -> anyhow::Result<Vec<Entry>> {
+    let named: BTreeSet<_> = all.iter().filter_map(|entry| entry.user.as_deref()).collect();
+    ensure!(
+        named.len() <= 1,
+        "it has the tokens of {} users: with --user one would get those of all",
+        named.len()
+    );
+    let given = |entry| Entry { user: Some(user.to_owned()), ..entry };
+    Ok(all.into_iter().map(given).collect())
+}
+
+/// Whose a file is that names nobody.
+fn owner(path: &Path, options: &ImportOptions) -> anyhow::Result<String> {
+    options.user.clone().or_else(|| owner_by_path(path)).context(
+        "whose file is this? --user says it, or a path like /home/NAME/.google_authenticator",
+    )
+}
+
+/// `/home/NAME/.google_authenticator`, or `NAME` in a directory of such files.
+fn owner_by_path(path: &Path) -> Option<String> {
+    let name = path.file_name()?;
+    let name = match formats::by_file_name(name) {
+        Some(_) => path.parent()?.file_name()?,
+        None if name == "-" => return None,
+        None => name,
+    };
+    name.to_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_a_google_file_is_can_be_read_from_its_path() {
+        for (path, user) in [
+            ("/home/alice/.google_authenticator", Some("alice")),
+            ("/root/.google_authenticator", Some("root")),
+            ("/var/lib/google/bob", Some("bob")),
+            (".google_authenticator", None),
+            ("/.google_authenticator", None),
+            ("-", None),
+        ] {
+            assert_eq!(owner_by_path(Path::new(path)).as_deref(), user, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_tokens_of_several_are_not_given_to_one() {
+        let all = |text| formats::by_name("otpauth").unwrap().parse(text, &TimeZone::UTC).unwrap();
+        let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+        let one = format!("otpauth://totp/a%40b?secret={secret}\notpauth://hotp/?secret={secret}");
+        let owned = owned_by(all(&one), "alice").unwrap();
+        assert!(owned.iter().all(|one| one.user.as_deref() == Some("alice")));
+        let two = format!("otpauth://totp/a?secret={secret}\notpauth://totp/b?secret={secret}");
+        assert!(owned_by(all(&two), "alice").is_err());
+    }
+}

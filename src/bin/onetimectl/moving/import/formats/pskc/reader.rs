@@ -1,0 +1,242 @@
+//! Walks the XML of a PSKC file. Nothing outside of the file is read, no entity
+//! is expanded but the five of XML itself, and depth and lengths are bounded.
+
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::name::{Namespace, ResolveResult};
+use quick_xml::reader::NsReader;
+use zeroize::Zeroizing;
+
+use super::package::Package;
+use super::{FormatError, NAMESPACE};
+
+/// Elements within each other; nothing in PSKC lies so deep.
+const MAX_DEPTH: usize = 24;
+/// Bytes; no value of a key is so long.
+const MAX_VALUE: usize = 4096;
+
+/// Reads the KeyPackages of a file.
+///
+/// # Errors
+/// [`FormatError`] where it is not such a file from beginning to end.
+pub(super) fn read(text: &str) -> Result<Vec<Package>, FormatError> {
+    let mut xml = NsReader::from_str(text);
+    xml.config_mut().expand_empty_elements = true;
+    let reader = Reader {
+        xml,
+        position: Position { text, at: 0, line: 1 },
+        path: Vec::new(),
+        value: Zeroizing::new(String::with_capacity(MAX_VALUE)),
+        package: Package::default(),
+        packages: Vec::new(),
+        root: Root::Awaited,
+        signature: Signature::None,
+    };
+    reader.read()
+}
+
+/// Whether the root element has begun: there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Root {
+    Awaited,
+    Begun,
+}
+
+/// Whether the file is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signature {
+    None,
+    Unchecked,
+}
+
+/// Which line the reader has come to.
+struct Position<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+}
+
+impl Position<'_> {
+    fn line(&mut self, offset: u64) -> usize {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(self.text.len());
+        let passed = self.text.as_bytes().get(self.at..offset).unwrap_or_default();
+        self.line = self.line.saturating_add(passed.iter().filter(|byte| **byte == b'\n').count());
+        self.at = self.at.max(offset);
+        self.line
+    }
+}
+
+struct Reader<'a> {
+    xml: NsReader<&'a [u8]>,
+    position: Position<'a>,
+    /// The elements that are open, from the root on. Of elements in other
+    /// namespaces, and of those that do not matter, the name is left empty.
+    path: Vec<&'static str>,
+    /// The text in the innermost of them.
+    value: Zeroizing<String>,
+    /// The KeyPackage that is open.
+    package: Package,
+    packages: Vec<Package>,
+    root: Root,
+    signature: Signature,
+}
+
+impl Reader<'_> {
+    fn read(mut self) -> Result<Vec<Package>, FormatError> {
+        loop {
+            let (name, event) = match self.xml.read_resolved_event() {
+                Ok((space, event)) => (name(&space, &event), event),
+                // Its own words could quote the file.
+                Err(_) => return Err(self.error("not well-formed XML")),
+            };
+            match event {
+                Event::Start(start) => self.start(name, &start)?,
+                Event::Text(text) => self.append(&text.xml10_content())?,
+                Event::CData(text) => self.append(&text.xml10_content())?,
+                Event::GeneralRef(reference) => self.reference(&reference)?,
+                Event::End(_) => self.end(),
+                Event::DocType(_) => {
+                    return Err(self.error("a document type declaration is not accepted"));
+                }
+                Event::Eof if self.path.is_empty() && self.root == Root::Begun => {
+                    return Ok(self.finish());
+                }
+                Event::Eof => return Err(self.error("it ends before the XML does")),
+                Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+            }
+        }
+    }
+
+    /// An element begins.
+    fn start(&mut self, name: &'static str, start: &BytesStart<'_>) -> Result<(), FormatError> {
+        if self.path.is_empty() && (name != "KeyContainer" || self.root == Root::Begun) {
+            return Err(self.error("no PSKC file: the root must be KeyContainer"));
+        }
+        if self.path.len() >= MAX_DEPTH {
+            return Err(self.error("elements are nested too deeply"));
+        }
+        self.root = Root::Begun;
+        if self.path.len() == 1 && start.local_name().as_ref() == "Signature" {
+            self.signature = Signature::Unchecked;
+        }
+        self.path.push(name);
+        self.value.clear();
+        let line = self.line();
+        if self.path == ["KeyContainer", "KeyPackage"] {
+            self.package = Package::at(line);
+        }
+        let begun = self.package.begin(&self.path, start);
+        begun.map_err(|what| FormatError::new(line, what))
+    }
+
+    /// A reference to a character or an entity.
+    fn reference(&mut self, reference: &BytesRef<'_>) -> Result<(), FormatError> {
+        let character = match reference.resolve_char_ref() {
+            Ok(Some(character)) => Some(character),
+            Ok(None) => resolve_predefined_entity(&reference.xml10_content())
+                .and_then(|text| text.chars().next()),
+            Err(_) => None,
+        };
+        match character {
+            Some(character) => self.append(character.encode_utf8(&mut [0; 4])),
+            None => Err(self.error("an entity that is not XML's own: none is expanded here")),
+        }
+    }
+
+    /// Adds to the value of the element that is open, if it is one of a key's.
+    fn append(&mut self, text: &str) -> Result<(), FormatError> {
+        if self.path.is_empty() {
+            return match text.trim() {
+                "" => Ok(()),
+                _ => Err(self.error("no PSKC file: there is text outside of the XML")),
+            };
+        }
+        if self.path.last().is_some_and(|name| name.is_empty()) {
+            return Ok(());
+        }
+        // It never grows beyond what was reserved: no copies are left behind.
+        if self.value.len().saturating_add(text.len()) > MAX_VALUE {
+            return Err(self.error(&format!("a value is longer than {MAX_VALUE} bytes")));
+        }
+        self.value.push_str(text);
+        Ok(())
+    }
+
+    /// The innermost element ends.
+    fn end(&mut self) {
+        if self.path == ["KeyContainer", "KeyPackage"] {
+            self.packages.push(std::mem::take(&mut self.package));
+        } else {
+            self.package.end(&self.path, self.value.trim());
+        }
+        self.path.pop();
+        self.value.clear();
+    }
+
+    fn finish(mut self) -> Vec<Package> {
+        match self.signature {
+            Signature::None => {}
+            Signature::Unchecked => {
+                for package in &mut self.packages {
+                    package.leave(
+                        "the file's signature, which was not checked (pskctool --verify does)",
+                    );
+                }
+            }
+        }
+        self.packages
+    }
+
+    fn line(&mut self) -> usize {
+        self.position.line(self.xml.buffer_position())
+    }
+
+    fn error(&mut self, what: &str) -> FormatError {
+        FormatError::new(self.line(), what)
+    }
+}
+
+/// The name of an element that begins, if it is one of PSKC's that matter.
+fn name(space: &ResolveResult<'_>, event: &Event<'_>) -> &'static str {
+    match (space, event) {
+        (ResolveResult::Bound(Namespace(NAMESPACE)), Event::Start(start)) => {
+            known(start.local_name().as_ref())
+        }
+        (_, _) => "",
+    }
+}
+
+/// The names that matter.
+fn known(name: &str) -> &'static str {
+    const NAMES: [&str; 28] = [
+        "KeyContainer",
+        "KeyPackage",
+        "DeviceInfo",
+        "Key",
+        "Issuer",
+        "UserId",
+        "AlgorithmParameters",
+        "Suite",
+        "ChallengeFormat",
+        "ResponseFormat",
+        "Data",
+        "Secret",
+        "Counter",
+        "Time",
+        "TimeInterval",
+        "TimeDrift",
+        "PlainValue",
+        "EncryptedValue",
+        "ValueMAC",
+        "Policy",
+        "StartDate",
+        "ExpiryDate",
+        "PINPolicy",
+        "KeyUsage",
+        "NumberOfTransactions",
+        "KeyReference",
+        "KeyProfileId",
+        "Extensions",
+    ];
+    NAMES.into_iter().find(|known| *known == name).unwrap_or("")
+}

@@ -1,0 +1,209 @@
+//! Makes an account of what the files say of a user, whole or not at all.
+
+use std::collections::BTreeSet;
+
+use anyhow::{bail, ensure};
+use pam_onetime::account::{
+    Account, Generation, MAX_TOKENS, Record, State, Timestamp, TokenId, TokenState, Uid, UserName,
+};
+use pam_onetime::code::{Kind, Token};
+use pam_onetime::config::is_issuer;
+use pam_onetime::store::{Issued, Replace, Store};
+use pam_onetime::system::{host_name, now};
+use rand::rngs::SysRng;
+
+use super::candidates::Candidate;
+use super::formats::ForeignToken;
+use super::report::{Completion, ImportReport};
+use crate::cli::ImportOptions;
+use crate::context::{Context, People};
+use crate::say;
+
+/// Bits; RFC 4226 section 4 (R6).
+const WEAK_BELOW_BITS: usize = 128;
+/// So many steps a token may have been ahead of its server's window: half an
+/// hour, which is less than time zones differ by.
+const AHEAD: u64 = 60;
+
+/// Turns what the files say of a user into an account.
+pub(super) struct Importer<'a> {
+    context: &'a Context,
+    options: &'a ImportOptions,
+    people: People,
+    /// `None`: there is none yet, and this is a dry run.
+    store: Option<Store>,
+    issuer: String,
+    now: Timestamp,
+}
+
+impl<'a> Importer<'a> {
+    pub(super) fn new(
+        context: &'a Context,
+        options: &'a ImportOptions,
+        people: People,
+    ) -> anyhow::Result<Self> {
+        let store = match options.dry_run && !context.dir_exists()? {
+            true => None,
+            false if options.dry_run => Some(context.store()?),
+            false => Some(context.open_or_make()?),
+        };
+        let issuer = context.config.issuer.clone().map_or_else(host_name, Ok)?;
+        Ok(Self { context, options, people, store, issuer, now: now()? })
+    }
+
+    /// Issues the account of one user. `seen` has those who were issued.
+    ///
+    /// # Errors
+    /// Why nothing was issued for this user.
+    pub(super) fn import(
+        &self,
+        user: &str,
+        candidate: Candidate,
+        seen: &mut BTreeSet<UserName>,
+    ) -> anyhow::Result<ImportReport> {
+        let Candidate { tokens, problem } = candidate;
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        let known = self.people.find(user)?;
+        let uid = match &known.person {
+            Some(person) => person.uid(),
+            None if self.options.force => Uid::Any,
+            None => bail!("this system knows no such user (--force imports all the same)"),
+        };
+        ensure!(
+            !seen.contains(&known.name),
+            "is another name of {}, who was imported already",
+            known.name
+        );
+        let mut report = ImportReport {
+            result: match self.options.dry_run {
+                true => Completion::WouldBeImported,
+                false => Completion::Imported,
+            },
+            tokens: tokens.len(),
+            activated: !self.options.pending,
+            not_carried_over: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let account = self.account(known.name, uid, tokens, &mut report)?;
+        self.issue(&account)?;
+        seen.insert(account.record.user);
+        Ok(report)
+    }
+
+    fn account(
+        &self,
+        user: UserName,
+        uid: Uid,
+        foreign: Vec<ForeignToken>,
+        report: &mut ImportReport,
+    ) -> anyhow::Result<Account> {
+        ensure!(foreign.len() <= MAX_TOKENS, "has more than {MAX_TOKENS} tokens");
+        let generation = Generation::generate(&mut SysRng)?;
+        let mut state = State::fresh(generation);
+        state.activated_at = (!self.options.pending).then_some(self.now);
+        let mut tokens: Vec<(TokenId, Token)> = Vec::new();
+        let mut issuer = None;
+        for (id, foreign) in TokenId::all().zip(foreign) {
+            let ForeignToken { token, state: at, issuer: named, not_carried_over, warnings } =
+                foreign;
+            // A code that one has spent would be good with the other.
+            ensure!(
+                tokens.iter().all(|(_, other)| other.secret != token.secret),
+                "two of the tokens have the same secret"
+            );
+            self.check(&token, at, &mut report.warnings)?;
+            report.warnings.extend(warnings);
+            report.not_carried_over.extend(not_carried_over);
+            state = state.with_token(id, at);
+            tokens.push((id, token));
+            match (&issuer, named) {
+                (None, Some(named)) if is_issuer(&named) => issuer = Some(named),
+                (_, None) => {}
+                (Some(kept), Some(named)) if *kept == named => {}
+                (_, Some(_)) => report.not_carried_over.push(
+                    "an issuer: an account has one, of 1 to 64 characters without ':'".to_owned(),
+                ),
+            }
+        }
+        let deadline = self.context.config.enrollment.deadline.seconds();
+        let record = Record {
+            user,
+            uid,
+            generation,
+            issuer: issuer.unwrap_or_else(|| self.issuer.clone()),
+            issued_at: self.now,
+            deadline: deadline.filter(|_| self.options.pending).map(|time| self.now.plus(time)),
+            tokens,
+            recovery: None,
+        };
+        Ok(Account { record, state })
+    }
+
+    /// Adds what an admin should know of a token.
+    ///
+    /// # Errors
+    /// Codes of it could not log in.
+    fn check(
+        &self,
+        token: &Token,
+        at: TokenState,
+        warnings: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
+        let bits = token.secret.bits();
+        if bits < WEAK_BELOW_BITS {
+            warnings.push(format!(
+                "the secret has {bits} bits; RFC 4226 asks for {WEAK_BELOW_BITS} or more \
+                 (onetimectl enable --new-secret issues one of 160)"
+            ));
+        }
+        match token.kind {
+            Kind::Hotp if self.options.pending && at.next.0 > 0 => warnings.push(
+                "the QR code shown at logins begins at counter 0, but the token has moved on: \
+                 the user must go on with the device they have"
+                    .to_owned(),
+            ),
+            Kind::Hotp => {}
+            Kind::Totp { period } => {
+                let present = self.now.0.checked_div(u64::from(period.get())).unwrap_or(0);
+                let present = present.saturating_add_signed(i64::from(at.drift));
+                ensure!(
+                    at.next.0 <= present.saturating_add(AHEAD),
+                    "its last code was used in the future: is the clock wrong, or was the file \
+                     written in another time zone (then: TZ=Area/City onetimectl import)"
+                );
+                let most = self.context.config.code.max_drift.get();
+                if u64::from(at.drift.unsigned_abs()) > most {
+                    warnings.push(format!(
+                        "the token's clock is {} steps off, but max_drift in [code] of \
+                         onetime.toml follows {most} only: its codes are not accepted until it \
+                         is raised",
+                        at.drift
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn issue(&self, account: &Account) -> anyhow::Result<()> {
+        const ENABLED: &str = "is enabled already (--replace puts this in its place)";
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        let user = &account.record.user;
+        let replace = if self.options.replace { Replace::Yes } else { Replace::No };
+        if self.options.dry_run {
+            let there = replace == Replace::No && store.inspect(user)?.is_some();
+            ensure!(!there, ENABLED);
+            return Ok(());
+        }
+        match store.issue(account, replace)? {
+            Issued::New => {}
+            Issued::AlreadyThere => bail!(ENABLED),
+        }
+        say::report::log(user, "imported: a secret from elsewhere was issued");
+        Ok(())
+    }
+}
