@@ -1,6 +1,9 @@
-//! Opens a file or directory, then judges the descriptor, not the path: type,
+//! Opens a file or directory, then checks the descriptor, not the path: type,
 //! owner, mode, links, size. Nothing here follows a link in the last
 //! component, blocks on a FIFO, or hands a descriptor to a child.
+//!
+//! What is wrong with something is decided by [`problems`] alone. A login stops
+//! at the first problem, [`super::examine`] reports them all.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,7 +14,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::{Place, StoreError, Wrong};
+use super::{Purpose, StoreError, Wrong};
 
 /// No record or configuration is nearly as large.
 const MAX_TEXT_BYTES: u64 = 64 * 1024;
@@ -21,31 +24,12 @@ const GROUP_OTHER: u32 = 0o077;
 const GROUP_OTHER_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// A directory whose owner and mode have been judged, with its path for
+/// A directory whose owner and mode have been checked, with its path for
 /// messages.
 #[derive(Debug)]
 pub(super) struct Dir {
     pub(super) fd: OwnedFd,
     pub(super) path: PathBuf,
-}
-
-/// What may be known to others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Privacy {
-    /// Owner only: 0700 and 0600.
-    Private,
-    /// Everybody may read it, but only the owner may write it.
-    Readable,
-}
-
-impl Privacy {
-    /// What a file of it is for.
-    const fn place(self) -> Place {
-        match self {
-            Self::Private => Place::PrivateFile,
-            Self::Readable => Place::Config,
-        }
-    }
 }
 
 /// Opens the private directory `path`; every directory above it must be such
@@ -60,17 +44,8 @@ pub(super) fn open_top(path: &Path, owner: u32) -> Result<Dir, StoreError> {
 fn judge_ancestors(path: &Path, owner: u32) -> Result<(), StoreError> {
     for above in path.ancestors().skip(1) {
         let stat = rustix::fs::lstat(above).map_err(io_error(above, "examine"))?;
-        let sticky = stat.st_mode & STICKY != 0;
-        if is(&stat, FileType::Symlink) {
-            return Err(unsafe_path(above, Wrong::Link, Place::Above));
-        }
-        if stat.st_uid != 0 && stat.st_uid != owner {
-            return Err(unsafe_path(above, Wrong::Owner(stat.st_uid), Place::Above));
-        }
-        if stat.st_mode & GROUP_OTHER_WRITE != 0 && !sticky {
-            let mode = Wrong::Mode(stat.st_mode & 0o7777);
-            return Err(unsafe_path(above, mode, Place::Above));
-        }
+        first_problem(&stat, Purpose::Above, owner)
+            .map_err(|what| unsafe_path(above, what, Purpose::Above))?;
     }
     Ok(())
 }
@@ -89,7 +64,7 @@ impl Dir {
         owner: u32,
     ) -> Result<Option<(File, Stat)>, StoreError> {
         let path = || self.path.join(name);
-        open_file(&self.fd, Path::new(name), &path, access, owner, Privacy::Private)
+        open_file(&self.fd, Path::new(name), &path, access, owner, Purpose::PrivateFile)
     }
 
     /// The text of the private file `name`; `None` if there is none.
@@ -101,7 +76,7 @@ impl Dir {
         let Some((file, stat)) = self.file(name, OFlags::RDONLY, owner)? else {
             return Ok(None);
         };
-        read_text(file, &stat, &|| self.path.join(name), Privacy::Private)
+        read_text(file, &stat, &|| self.path.join(name), Purpose::PrivateFile)
             .map(|text| Some(Zeroizing::new(text)))
     }
 
@@ -119,9 +94,9 @@ impl Dir {
 /// not known.
 pub fn read_config(path: &Path) -> Result<String, StoreError> {
     judge_ancestors(path, 0)?;
-    let told = || path.to_owned();
-    match open_file(CWD, path, &told, OFlags::RDONLY, 0, Privacy::Readable)? {
-        Some((file, stat)) => read_text(file, &stat, &told, Privacy::Readable),
+    let shown = || path.to_owned();
+    match open_file(CWD, path, &shown, OFlags::RDONLY, 0, Purpose::Config)? {
+        Some((file, stat)) => read_text(file, &stat, &shown, Purpose::Config),
         None => Err(StoreError::Io {
             path: path.to_owned(),
             what: "find the configuration",
@@ -132,20 +107,20 @@ pub fn read_config(path: &Path) -> Result<String, StoreError> {
 
 fn open_dir(at: impl AsFd, name: &Path, path: PathBuf, owner: u32) -> Result<Dir, StoreError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let place = Place::PrivateDir;
+    let purpose = Purpose::PrivateDir;
     let fd = match openat(at, name, flags, Mode::empty()) {
         Ok(fd) => fd,
         // Which of the two it is, only for the message.
         Err(Errno::NOTDIR | Errno::LOOP) => {
             let is_link = rustix::fs::lstat(&path).is_ok_and(|stat| is(&stat, FileType::Symlink));
             let what = if is_link { Wrong::Link } else { Wrong::Type };
-            return Err(unsafe_path(&path, what, place));
+            return Err(unsafe_path(&path, what, purpose));
         }
         Err(error) => return Err(io_error(&path, "open")(error)),
     };
     let fd = beyond_stdio(fd).map_err(io_error(&path, "open"))?;
     let stat = fstat(&fd).map_err(io_error(&path, "examine"))?;
-    judge(&stat, owner, Privacy::Private).map_err(|what| unsafe_path(&path, what, place))?;
+    first_problem(&stat, purpose, owner).map_err(|what| unsafe_path(&path, what, purpose))?;
     Ok(Dir { fd, path })
 }
 
@@ -156,32 +131,21 @@ fn open_file(
     path: &dyn Fn() -> PathBuf,
     access: OFlags,
     owner: u32,
-    privacy: Privacy,
+    purpose: Purpose,
 ) -> Result<Option<(File, Stat)>, StoreError> {
     // NONBLOCK: opening a FIFO must not wait for its other end.
     let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let place = privacy.place();
     let fd = match openat(at, name, flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP) => return Err(unsafe_path(&path(), Wrong::Link, place)),
+        Err(Errno::LOOP) => return Err(unsafe_path(&path(), Wrong::Link, purpose)),
         // A directory opened for writing, a socket, a device without a driver.
-        Err(Errno::ISDIR | Errno::NXIO) => return Err(unsafe_path(&path(), Wrong::Type, place)),
+        Err(Errno::ISDIR | Errno::NXIO) => return Err(unsafe_path(&path(), Wrong::Type, purpose)),
         Err(error) => return Err(io_error(&path(), "open")(error)),
     };
     let fd = beyond_stdio(fd).map_err(|error| io_error(&path(), "open")(error))?;
     let stat = fstat(&fd).map_err(|error| io_error(&path(), "examine")(error))?;
-    let wrong = if is(&stat, FileType::RegularFile) {
-        match judge(&stat, owner, privacy) {
-            Ok(()) if privacy == Privacy::Private && stat.st_nlink > 1 => {
-                Err(Wrong::Links(stat.st_nlink))
-            }
-            judged => judged,
-        }
-    } else {
-        Err(Wrong::Type)
-    };
-    wrong.map_err(|what| unsafe_path(&path(), what, place))?;
+    first_problem(&stat, purpose, owner).map_err(|what| unsafe_path(&path(), what, purpose))?;
     Ok(Some((File::from(fd), stat)))
 }
 
@@ -195,29 +159,46 @@ fn is(stat: &Stat, file_type: FileType) -> bool {
     FileType::from_raw_mode(stat.st_mode) == file_type
 }
 
-fn judge(stat: &Stat, owner: u32, privacy: Privacy) -> Result<(), Wrong> {
-    let forbidden = match privacy {
-        Privacy::Private => GROUP_OTHER,
-        Privacy::Readable => GROUP_OTHER_WRITE,
+/// All that keeps a login from using what `stat` describes, the worst first. What
+/// is of the wrong type has no other problem.
+pub(super) fn problems(stat: &Stat, purpose: Purpose, owner: u32) -> impl Iterator<Item = Wrong> {
+    let file_type = FileType::from_raw_mode(stat.st_mode);
+    let of_type = match (file_type, purpose) {
+        (FileType::Symlink, _) => Some(Wrong::Link),
+        (FileType::Directory, Purpose::Above | Purpose::PrivateDir)
+        | (FileType::RegularFile, Purpose::PrivateFile | Purpose::Config) => None,
+        _ => Some(Wrong::Type),
     };
-    if stat.st_uid != owner {
-        Err(Wrong::Owner(stat.st_uid))
-    } else if stat.st_mode & forbidden != 0 {
-        Err(Wrong::Mode(stat.st_mode & 0o7777))
-    } else {
-        Ok(())
-    }
+    let owned = stat.st_uid == owner || (purpose == Purpose::Above && stat.st_uid == 0);
+    let forbidden = match purpose {
+        Purpose::Above if stat.st_mode & STICKY != 0 => 0,
+        Purpose::Above | Purpose::Config => GROUP_OTHER_WRITE,
+        Purpose::PrivateDir | Purpose::PrivateFile => GROUP_OTHER,
+    };
+    let exposed = stat.st_mode & forbidden != 0;
+    let linked = purpose == Purpose::PrivateFile && stat.st_nlink > 1;
+    let others = [
+        (!owned).then_some(Wrong::Owner(stat.st_uid)),
+        exposed.then_some(Wrong::Mode(stat.st_mode & 0o7777)),
+        linked.then_some(Wrong::Links(stat.st_nlink)),
+    ];
+    let others = if of_type.is_some() { [None; 3] } else { others };
+    of_type.into_iter().chain(others.into_iter().flatten())
+}
+
+fn first_problem(stat: &Stat, purpose: Purpose, owner: u32) -> Result<(), Wrong> {
+    problems(stat, purpose, owner).next().map_or(Ok(()), Err)
 }
 
 fn read_text(
     file: File,
     stat: &Stat,
     path: &dyn Fn() -> PathBuf,
-    privacy: Privacy,
+    purpose: Purpose,
 ) -> Result<String, StoreError> {
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     if size > MAX_TEXT_BYTES {
-        return Err(unsafe_path(&path(), Wrong::Size(size), privacy.place()));
+        return Err(unsafe_path(&path(), Wrong::Size(size), purpose));
     }
     // Reserved at once: a string that grows leaves copies of a secret behind.
     let room = usize::try_from(size).unwrap_or(0).saturating_add(1);
@@ -236,8 +217,8 @@ pub(super) fn io_error<E: Into<io::Error>>(
     move |error| StoreError::Io { path: path.to_owned(), what, error: error.into() }
 }
 
-fn unsafe_path(path: &Path, what: Wrong, place: Place) -> StoreError {
-    StoreError::Unsafe { path: path.to_owned(), what, place }
+fn unsafe_path(path: &Path, what: Wrong, purpose: Purpose) -> StoreError {
+    StoreError::Unsafe { path: path.to_owned(), what, purpose }
 }
 
 #[cfg(test)]
@@ -376,7 +357,7 @@ mod tests {
         {
             set_mode(&path, mode);
             let opened =
-                open_file(CWD, &path, &|| path.clone(), OFlags::RDONLY, me(), Privacy::Readable);
+                open_file(CWD, &path, &|| path.clone(), OFlags::RDONLY, me(), Purpose::Config);
             assert_eq!(wrong(opened), expected, "{mode:o}");
         }
     }
@@ -387,5 +368,26 @@ mod tests {
         let passwd = Path::new("/etc/passwd");
         assert_eq!(read_config(passwd).unwrap(), fs::read_to_string(passwd).unwrap());
         assert!(matches!(read_config(Path::new("/etc/no-such")), Err(StoreError::Io { .. })));
+    }
+
+    #[test]
+    fn every_problem_is_seen_and_the_worst_first() {
+        let (_above, dir) = private();
+        let path = dir.path.join("it");
+        fs::write(&path, "").unwrap();
+        set_mode(&path, 0o644);
+        fs::hard_link(&path, dir.path.join("twin")).unwrap();
+        symlink(&path, dir.path.join("link")).unwrap();
+        let all = |name: &str, purpose, owner| -> Vec<_> {
+            let stat = rustix::fs::lstat(dir.path.join(name)).unwrap();
+            problems(&stat, purpose, owner).collect()
+        };
+        let (mode, links) = (Wrong::Mode(0o644), Wrong::Links(2));
+        assert_eq!(all("it", Purpose::PrivateFile, me()), [mode, links]);
+        let owner = Wrong::Owner(me());
+        assert_eq!(all("it", Purpose::PrivateFile, me() + 1), [owner, mode, links]);
+        assert_eq!(all("it", Purpose::Config, me()), []);
+        assert_eq!(all("it", Purpose::PrivateDir, me() + 1), [Wrong::Type]);
+        assert_eq!(all("link", Purpose::PrivateFile, me() + 1), [Wrong::Link]);
     }
 }

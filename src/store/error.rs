@@ -25,7 +25,7 @@ pub enum StoreError {
         /// What is wrong with it.
         what: Wrong,
         /// What it is for, and so what it must be.
-        place: Place,
+        purpose: Purpose,
     },
     /// A record that is not one. Its text is never part of the message.
     #[error("{path}: damaged record: {what}")]
@@ -89,7 +89,7 @@ impl StoreError {
                 "mount its file system; if there never was a store: onetimectl init"
             }
             Self::Format(_) => "restore it from a backup",
-            Self::Unsafe { what, place, .. } => place.remedy(*what),
+            Self::Unsafe { what, purpose, .. } => purpose.remedy(*what),
             Self::Record { .. } => "restore it from a backup, or: onetimectl enable --new-secret",
             Self::Uid { .. } => {
                 "if the user was created anew: onetimectl disable, then onetimectl enable"
@@ -131,7 +131,7 @@ fn remedy_of_system(error: &io::Error) -> Option<&'static str> {
 
 /// What a file or directory is for, which decides who may read and write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Purpose {
     /// A directory above the store or the configuration: nobody but root may
     /// replace what is in it.
     Above,
@@ -143,7 +143,7 @@ pub enum Place {
     Config,
 }
 
-impl Place {
+impl Purpose {
     const fn remedy(self, what: Wrong) -> &'static str {
         match (self, what) {
             (Self::Above, Wrong::Link) => "configure the real path, without the link",
@@ -222,7 +222,7 @@ mod tests {
     fn what_can_be_fixed_has_a_remedy_that_its_text_does_not_repeat() {
         let user = || UserName::new("alice").unwrap();
         let path = || PathBuf::from("p");
-        let unsafe_ = |what, place| StoreError::Unsafe { path: path(), what, place };
+        let unsafe_ = |what, purpose| StoreError::Unsafe { path: path(), what, purpose };
         for (error, remedy) in [
             (StoreError::NoStore(path()), "onetimectl init"),
             (StoreError::Format(path()), "backup"),
@@ -235,15 +235,15 @@ mod tests {
             (StoreError::NotEnabled(user()), "onetimectl enable"),
             (StoreError::CounterLost(user()), "onetimectl enable --new-secret"),
             (StoreError::Busy(user()), "try again"),
-            (unsafe_(Wrong::Link, Place::Above), "real path"),
-            (unsafe_(Wrong::Owner(7), Place::Above), "chown root"),
-            (unsafe_(Wrong::Mode(0o777), Place::Above), "chmod go-w"),
-            (unsafe_(Wrong::Mode(0o755), Place::PrivateDir), "chmod 700"),
-            (unsafe_(Wrong::Type, Place::PrivateDir), "find out who"),
-            (unsafe_(Wrong::Owner(7), Place::PrivateFile), "chown root:root"),
-            (unsafe_(Wrong::Links(2), Place::PrivateFile), "find out who"),
-            (unsafe_(Wrong::Mode(0o666), Place::Config), "chmod go-w"),
-            (unsafe_(Wrong::Size(1 << 20), Place::Config), "64 KiB"),
+            (unsafe_(Wrong::Link, Purpose::Above), "real path"),
+            (unsafe_(Wrong::Owner(7), Purpose::Above), "chown root"),
+            (unsafe_(Wrong::Mode(0o777), Purpose::Above), "chmod go-w"),
+            (unsafe_(Wrong::Mode(0o755), Purpose::PrivateDir), "chmod 700"),
+            (unsafe_(Wrong::Type, Purpose::PrivateDir), "find out who"),
+            (unsafe_(Wrong::Owner(7), Purpose::PrivateFile), "chown root:root"),
+            (unsafe_(Wrong::Links(2), Purpose::PrivateFile), "find out who"),
+            (unsafe_(Wrong::Mode(0o666), Purpose::Config), "chmod go-w"),
+            (unsafe_(Wrong::Size(1 << 20), Purpose::Config), "64 KiB"),
         ] {
             let why = error.to_string();
             let said = error.remedy().unwrap_or_default();

@@ -22,16 +22,16 @@ use crate::account::{Account, Record, State, Timestamp, TokenState, UserName};
 use crate::code::{Kind, Step};
 use crate::login::{Judgement, Verdict};
 
-const MARKER: &str = "store.toml";
+pub(super) const MARKER: &str = "store.toml";
 const MARKER_TEXT: &str = "# The store of pam_onetime.so. Without this file no login that could need a\n\
                            # code is admitted: it tells \"nobody is enrolled\" from \"not mounted\".\n\
                            format = 1\n";
-const USERS: &str = "users";
-const STATE: &str = "state";
+pub(super) const USERS: &str = "users";
+pub(super) const STATE: &str = "state";
 /// What a record's file name ends in.
-const RECORD_ENDING: &str = ".toml";
+pub(super) const RECORD_ENDING: &str = ".toml";
 /// What the name of a file begins with that is not in force yet.
-const TEMPORARY: &str = ".new-";
+pub(super) const TEMPORARY: &str = ".new-";
 
 /// A store directory that was checked when it was opened.
 #[derive(Debug)]

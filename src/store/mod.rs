@@ -8,6 +8,7 @@
 
 mod checked;
 mod error;
+mod examine;
 mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -16,7 +17,8 @@ mod record;
 mod slots;
 
 pub use checked::read_config;
-pub use error::{Place, StoreError, Wrong};
+pub use error::{Purpose, StoreError, Wrong};
+pub use examine::{Problem, examine};
 pub use files::{Issued, Loaded, Removed, Repaired, Replace, Store};
 
 use crc::{CRC_32_ISO_HDLC, Crc};

@@ -18,36 +18,48 @@ fn set_up() -> World {
 const SSHD_CONFIG: &str =
     "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n";
 
-/// The report: check, result, what, remedy of each line.
-fn report(world: &World) -> (bool, Vec<[String; 4]>) {
+/// A line of the report.
+#[derive(Debug)]
+struct Row {
+    id: String,
+    result: String,
+    what: String,
+    remedy: String,
+}
+
+/// Whether something failed, and the report.
+fn report(world: &World) -> (bool, Vec<Row>) {
     let run = world.onetimectl(&["doctor", "--json"]);
     let rows: serde_json::Value = run.json();
     let rows = rows.as_array().expect("an array").iter();
     let rows: Vec<_> = rows
         .map(|row| {
-            assert_eq!(row.as_object().expect("of objects").len(), 4, "{row}");
-            ["check", "result", "what", "remedy"].map(|key| match &row[key] {
-                serde_json::Value::Null => String::new(),
-                text => text.as_str().expect("a string or null").to_owned(),
-            })
+            assert_eq!(row.as_object().expect("of objects").len(), 5, "{row}");
+            let [id, check, result, what, remedy] = ["id", "check", "result", "what", "remedy"]
+                .map(|key| match &row[key] {
+                    serde_json::Value::Null => String::new(),
+                    text => text.as_str().expect("a string or null").to_owned(),
+                });
+            assert!(!id.is_empty() && !check.is_empty() && !what.is_empty(), "{row}");
+            assert!(["ok", "warn", "fail"].contains(&result.as_str()), "{row}");
+            assert_eq!(remedy.is_empty(), result == "ok", "{row}");
+            Row { id, result, what, remedy }
         })
         .collect();
-    for [check, result, what, remedy] in &rows {
-        assert!(["ok", "warn", "fail"].contains(&result.as_str()), "{result}");
-        assert_eq!(remedy.is_empty(), result == "ok", "{check}: {what}: {remedy}");
-    }
-    let failed = rows.iter().any(|[_, result, ..]| result == "fail");
+    let failed = rows.iter().any(|row| row.result == "fail");
     assert_eq!(run.status.code(), Some(i32::from(failed)), "{}", run.text());
     (failed, rows)
 }
 
-/// A fault is named so, with this in its remedy.
+/// There is this finding, about this file, line, user or key, and its remedy names
+/// this command or key.
 #[track_caller]
-fn named(world: &World, result: &str, what: &str, remedy: &str) {
+fn named(world: &World, id: &str, what: &str, remedy: &str) {
     let (_, rows) = report(world);
-    let found =
-        rows.iter().any(|[_, r, w, m]| r == result && w.contains(what) && m.contains(remedy));
-    assert!(found, "{result}: {what}: {remedy}\n{rows:#?}");
+    let found = rows
+        .iter()
+        .any(|row| row.id == id && row.what.contains(what) && row.remedy.contains(remedy));
+    assert!(found, "{id}: {what}: {remedy}\n{rows:#?}");
 }
 
 fn set_mode(world: &World, path: &str, mode: u32) {
@@ -62,16 +74,21 @@ fn a_machine_set_up_as_shipped_has_no_fault() {
     enable(&world, "bob");
     let (failed, rows) = report(&world);
     assert!(!failed, "{rows:#?}");
-    let ok = |check: &str, what: &str| {
-        rows.iter().any(|[c, result, w, _]| c == check && result == "ok" && w.contains(what))
+    let ok = |id: &str, what: &str| {
+        rows.iter().any(|row| row.id == id && row.result == "ok" && row.what.contains(what))
     };
-    assert!(ok("pam.d", "sshd") && ok("sshd", "asks for codes"), "{rows:#?}");
-    assert!(
-        ok("password service", "onetime-password") && ok("module", "pam_onetime.so"),
-        "{rows:#?}"
-    );
-    assert!(ok("configuration", "onetime.toml") && ok("store", "/var/lib/onetime"), "{rows:#?}");
-    assert!(ok("accounts", "2 without fault") && ok("syslog", "/dev/log"), "{rows:#?}");
+    for (id, what) in [
+        ("pam-sound", "sshd"),
+        ("sshd-sound", ""),
+        ("password-service-sound", "onetime-password"),
+        ("module-sound", "pam_onetime.so"),
+        ("configuration-sound", "onetime.toml"),
+        ("store-sound", "/var/lib/onetime"),
+        ("accounts-sound", "2 without fault"),
+        ("syslog-listens", "/dev/log"),
+    ] {
+        assert!(ok(id, what), "{id}: {rows:#?}");
+    }
 }
 
 #[test]
@@ -84,7 +101,7 @@ fn the_table_has_a_column_for_each_and_the_remedy_below() {
         run.stdout.lines().next().unwrap_or_default().split_whitespace().collect();
     assert_eq!(heading, ["CHECK", "RESULT", "WHAT"]);
     let lines: Vec<_> = run.stdout.lines().collect();
-    let at = lines.iter().position(|line| line.contains("onetime-password is not there"));
+    let at = lines.iter().position(|line| line.contains("[password-service-missing]"));
     let at = at.unwrap_or_else(|| panic!("{}", run.stdout));
     assert!(lines[at].contains("fail") && lines[at + 1].contains("-> make it"), "{}", run.stdout);
     assert!(!run.stdout.contains('\u{1b}'), "colour without a terminal: {}", run.stdout);
@@ -154,72 +171,78 @@ fn faults_of_stacks_are_named_wherever_the_line_stands() {
         b"auth [success=1 default=ignore] pam_unix.so nullok\nauth requisite pam_deny.so\nauth required pam_permit.so\n",
         0o644,
     );
-    for (stack, result, what, remedy) in [
+    for (stack, id, what, remedy) in [
         (
             "auth required pam_onetime.so qr=png\n",
-            "fail",
-            "test: test:1 argument qr: must be",
-            "mend",
+            "pam-arguments-refused",
+            "test:1 argument qr",
+            "",
         ),
-        ("auth required pam_onetime.so config=/etc/x\n", "fail", "/etc/x", "mend"),
+        ("auth required pam_onetime.so config=/etc/x\n", "pam-arguments-refused", "/etc/x", ""),
         (
             "auth required pam_onetime.so\nauth required pam_onetime.so\n",
-            "fail",
-            "listed twice",
+            "pam-listed-twice",
+            "test",
             "take one",
         ),
         (
             "auth sufficient pam_unix.so\nauth required pam_onetime.so\n",
-            "fail",
-            "test:1 pam_unix.so skips it",
+            "pam-code-skipped",
+            "test:1 pam_unix.so",
             "in its place",
         ),
-        ("auth sufficient pam_onetime.so\n", "warn", "it is sufficient", "required"),
+        (
+            "auth sufficient pam_u2f.so\nauth required pam_onetime.so\n",
+            "pam-factor-instead",
+            "test:1 pam_u2f.so",
+            "before it",
+        ),
+        ("auth sufficient pam_onetime.so\n", "pam-sufficient", "test:1", "required"),
         (
             "auth sufficient pam_onetime.so\nauth required pam_permit.so\n",
-            "fail",
-            "overruled",
+            "pam-code-overruled",
+            "test:1",
             "required",
         ),
         (
             "auth required pam_onetime.so password=stack\n",
-            "fail",
-            "no module before it",
+            "pam-password-unchecked",
+            "test",
             "requisite",
         ),
         (
             "auth required pam_unix.so\nauth required pam_onetime.so password=stack\n",
-            "warn",
-            "strangers",
+            "pam-strangers-lock",
+            "test:1 pam_unix.so",
             "requisite",
         ),
         (
             "auth required pam_onetime.so\n@include common-auth\n",
-            "warn",
-            "common-auth:1 pam_unix.so checks the password again",
+            "pam-password-twice",
+            "common-auth:1 pam_unix.so",
             "take it out",
         ),
         (
             "auth required pam_onetime.so password=none\n",
-            "fail",
-            "users without a record",
+            "pam-others-refused",
+            "test",
             "pam_permit.so",
         ),
         (
             "auth required pam_onetime.so\naccount required pam_onetime.so\n",
-            "fail",
-            "under account",
+            "pam-type-wrong",
+            "test:2",
             "take the line out",
         ),
         (
             "auth required pam_onetime.so\nauth include nowhere\n",
-            "fail",
-            "includes nowhere",
+            "pam-line-broken",
+            "test:2 includes nowhere",
             "correct the line",
         ),
     ] {
         world.pam_service("test", stack);
-        named(&world, result, what, remedy);
+        named(&world, id, what, remedy);
     }
     world
         .pam_service("test", "@include common-auth\nauth required pam_onetime.so password=stack\n");
@@ -250,8 +273,7 @@ fn libpam_agrees_with_what_is_said_of_stacks() {
         let run = world.pamtester("test", "alice", answers);
         assert!(run.success, "{stack}{}", run.output);
         let (_, rows) = report(&world);
-        let failed =
-            rows.iter().any(|[_, result, what, _]| result == "fail" && what.contains("test:"));
+        let failed = rows.iter().any(|row| row.result == "fail" && row.what.contains("test:"));
         assert!(failed, "{stack}{rows:#?}");
     }
 }
@@ -277,49 +299,64 @@ fn what_libpam_refuses_is_not_said_to_be_let_in() {
 #[test]
 fn faults_of_the_password_service_are_named() {
     let world = set_up();
-    for (text, what, remedy) in [
-        ("auth required pam_permit.so\n", "any password is right", "required"),
+    for (text, id, remedy) in [
+        ("auth required pam_permit.so\n", "password-service-accepts-any", "required"),
         (
             "auth required pam_unix.so\nauth required pam_onetime.so\n",
-            "includes pam_onetime.so",
+            "password-service-recursion",
             "alone",
         ),
-        ("@include sshd\n", "includes pam_onetime.so", "alone"),
-        ("auth required pam_deny.so\n", "no module", "pam_unix.so"),
+        ("@include sshd\n", "password-service-recursion", "alone"),
+        ("auth required pam_deny.so\n", "password-service-checks-none", "pam_unix.so"),
     ] {
         world.pam_service("onetime-password", text);
-        named(&world, "fail", what, remedy);
+        named(&world, id, "", remedy);
     }
     world.remove("/etc/pam.d/onetime-password");
-    named(&world, "fail", "/etc/pam.d/onetime-password is not there", "make it");
+    named(&world, "password-service-missing", "/etc/pam.d/onetime-password", "make it");
     world.write("/etc/onetime/onetime.toml", b"[password]\nservice = \"other-password\"\n", 0o644);
-    named(&world, "fail", "/etc/pam.d/other-password is not there", "make it");
+    named(&world, "password-service-missing", "/etc/pam.d/other-password", "make it");
 }
 
 #[test]
 fn faults_of_sshd_are_named() {
     let world = set_up();
     world.remove("/etc/ssh/sshd_config");
-    named(&world, "warn", "sshd_config cannot be read", "UsePAM yes");
-    for (before, result, what, remedy) in [
-        ("UsePAM no", "fail", "UsePAM", "UsePAM yes"),
-        ("KbdInteractiveAuthentication no", "fail", "Kbd", "KbdInteractiveAuthentication yes"),
-        ("PasswordAuthentication yes", "warn", "PasswordAuth", "PasswordAuthentication no"),
+    named(&world, "sshd-config-unreadable", "sshd_config", "UsePAM yes");
+    for (before, id, what, remedy) in [
+        ("UsePAM no", "sshd-without-pam", "UsePAM", "UsePAM yes"),
+        (
+            "KbdInteractiveAuthentication no",
+            "sshd-without-prompts",
+            "Kbd",
+            "KbdInteractiveAuthentication yes",
+        ),
+        (
+            "PasswordAuthentication yes",
+            "sshd-password-method",
+            "PasswordAuth",
+            "PasswordAuthentication no",
+        ),
         (
             "Match User bob\nPasswordAuthentication yes\nMatch all",
-            "warn",
+            "sshd-match-differs",
             "Match User bob",
             "meant to differ",
         ),
-        ("Include sshd_config.d/*.conf", "fail", "UsePAM", "UsePAM yes"),
+        ("Include sshd_config.d/*.conf", "sshd-without-pam", "UsePAM", "UsePAM yes"),
     ] {
         world.write("/etc/ssh/sshd_config.d/x.conf", b"UsePAM no\n", 0o644);
         world.write("/etc/ssh/sshd_config", format!("{before}\n{SSHD_CONFIG}").as_bytes(), 0o644);
-        named(&world, result, what, remedy);
+        named(&world, id, what, remedy);
     }
     world.pam_service("sshd", &conf("pam.d/sshd-key"));
     world.write("/etc/ssh/sshd_config", SSHD_CONFIG.as_bytes(), 0o644);
-    named(&world, "fail", "password=none", "AuthenticationMethods publickey,keyboard-interactive");
+    named(
+        &world,
+        "sshd-code-alone",
+        "password=none",
+        "AuthenticationMethods publickey,keyboard-interactive",
+    );
     let both = format!("{SSHD_CONFIG}AuthenticationMethods publickey,keyboard-interactive\n");
     world.write("/etc/ssh/sshd_config", both.as_bytes(), 0o644);
     assert!(!report(&world).0);
@@ -331,27 +368,27 @@ fn faults_of_the_module_are_named() {
     let dir = modules_directory().canonicalize().expect("the modules' directory is there");
     let module = format!("{}/pam_onetime.so", dir.display());
     set_mode(&world, &module, 0o666);
-    named(&world, "fail", "others can write it", "chmod go-w");
+    named(&world, "module-exposed", "0666", "chmod go-w");
     set_mode(&world, &module, 0o644);
     world.run("chown", &["alice", &module]).ok();
-    named(&world, "fail", "is owned by uid 2001", "chown root:root");
+    named(&world, "module-exposed", "uid 2001", "chown root:root");
     world.write(&module, b"#!/bin/sh\n", 0o644);
-    named(&world, "fail", "is not a shared object", "make install");
+    named(&world, "module-not-loadable", "pam_onetime.so", "make install");
     world.remove(&module);
-    named(&world, "fail", "is not there, beside pam_unix.so", "make install");
+    named(&world, "module-missing", "pam_onetime.so", "make install");
 }
 
 #[test]
 fn faults_of_the_configuration_are_named_and_the_rest_is_looked_at_all_the_same() {
     let world = set_up();
     world.write("/etc/onetime/onetime.toml", b"isuer = \"x\"\n", 0o644);
-    named(&world, "fail", "isuer", "mend it");
+    named(&world, "configuration-refused", "isuer", "correct it");
     world.remove("/etc/onetime/onetime.toml");
-    named(&world, "fail", "cannot find the configuration", "mend it");
+    named(&world, "configuration-refused", "onetime.toml", "correct it");
     let (_, rows) = report(&world);
-    assert!(rows.iter().any(|[check, ..]| check == "clock"), "{rows:#?}");
+    assert!(rows.iter().any(|row| row.id.starts_with("clock-")), "{rows:#?}");
     world.write("/etc/onetime/onetime.toml", conf("onetime.toml").as_bytes(), 0o666);
-    named(&world, "fail", "0666", "mend it");
+    named(&world, "configuration-refused", "0666", "correct it");
 }
 
 #[test]
@@ -359,30 +396,30 @@ fn faults_of_the_store_are_named() {
     let world = set_up();
     enable(&world, "alice");
     set_mode(&world, "/var/lib/onetime/users", 0o755);
-    named(&world, "fail", "/var/lib/onetime/users has mode 0755", "chmod 700");
+    named(&world, "store-dir-exposed", "/var/lib/onetime/users: has mode 0755", "chmod 700");
     set_mode(&world, "/var/lib/onetime/users", 0o700);
     set_mode(&world, "/var/lib/onetime/users/alice.toml", 0o644);
-    named(&world, "fail", "alice.toml has mode 0644", "chmod 600");
-    named(&world, "fail", "refused at logins: alice", "see above");
+    named(&world, "store-file-exposed", "alice.toml: has mode 0644", "chmod 600");
+    named(&world, "account-file-refused", "alice", "chmod 600");
     set_mode(&world, "/var/lib/onetime/users/alice.toml", 0o600);
     world.run("chown", &["bob", &state_file("alice")]).ok();
-    named(&world, "fail", "state/alice is owned by uid 2002", "chown root:root");
+    named(&world, "store-file-exposed", "state/alice: is owned by uid 2002", "chown root:root");
     world.run("chown", &["root", &state_file("alice")]).ok();
     assert!(!report(&world).0);
 
     symlink("alice.toml", world.path("/var/lib/onetime/users/bob.toml")).expect("a link");
-    named(&world, "fail", "bob.toml is a symbolic link", "find out who");
+    named(&world, "store-entry-strange", "bob.toml: is a symbolic link", "find out who");
     world.remove("/var/lib/onetime/users/bob.toml");
     world.write("/var/lib/onetime/users/.new-abc", b"", 0o600);
-    named(&world, "warn", "users/.new-abc", "onetimectl init");
+    named(&world, "store-leftovers", "users/.new-abc", "onetimectl init");
     world.write("/var/lib/onetime/users/README", b"", 0o600);
-    named(&world, "warn", "users/README", "remove");
+    named(&world, "store-foreign-name", "users/README", "remove");
 
     set_mode(&world, "/var/lib", 0o777);
-    named(&world, "fail", "/var/lib: has mode 0777", "chmod go-w");
+    named(&world, "store-path-exposed", "/var/lib: has mode 0777", "chmod go-w");
     set_mode(&world, "/var/lib", 0o755);
     world.remove("/var/lib/onetime/store.toml");
-    named(&world, "fail", "no store in /var/lib/onetime", "onetimectl init");
+    named(&world, "store-missing", "/var/lib/onetime", "onetimectl init");
 }
 
 #[test]
@@ -392,21 +429,16 @@ fn faults_of_accounts_are_named() {
         enable(&world, user);
     }
     world.onetimectl(&["enable", "--force", "gone"]).ok();
-    named(&world, "warn", "knows no such user: gone", "disable");
+    named(&world, "account-user-unknown", ": gone", "onetimectl disable");
     world.remove(&state_file("alice"));
-    named(
-        &world,
-        "fail",
-        "the state is missing or damaged, and the login refused: alice",
-        "repair",
-    );
+    named(&world, "account-state-damaged", ": alice", "onetimectl repair");
     world.write("/var/lib/onetime/users/bob.toml", b"nonsense", 0o600);
-    named(&world, "fail", "the record is damaged, and the login refused: bob", "--new-secret");
+    named(&world, "account-record-damaged", ": bob", "--new-secret");
     world.remove("/var/lib/onetime/users/gone.toml");
-    named(&world, "warn", "a state without a record: gone", "repair");
+    named(&world, "account-state-orphaned", ": gone", "repair");
     let passwd = world.read_text("/etc/passwd").replace("carol:x:2003", "carol:x:2013");
     world.write("/etc/passwd", passwd.as_bytes(), 0o644);
-    named(&world, "fail", "another uid, and the login refused: carol", "disable");
+    named(&world, "account-uid-differs", ": carol", "onetimectl disable");
 }
 
 #[test]
@@ -414,10 +446,9 @@ fn a_deadline_that_has_passed_is_named() {
     let world = set_up();
     world.onetimectl(&["enable", "--deadline", "1s", "alice"]).ok();
     // It comes; looked for until then.
-    let late = |rows: &[[String; 4]]| {
-        rows.iter().any(|[_, r, w, m]| {
-            r == "warn" && w.contains("not activated in time") && m.contains("--new-secret")
-        })
+    let late = |rows: &[Row]| {
+        rows.iter()
+            .any(|row| row.id == "account-deadline-passed" && row.remedy.contains("--new-secret"))
     };
     assert!((0..1000).any(|_| late(&report(&world).1)));
 }
@@ -428,7 +459,7 @@ fn many_accounts_make_a_short_report() {
     for number in 0..2000 {
         world.write(&format!("/var/lib/onetime/users/u{number:04}.toml"), b"nonsense", 0o600);
     }
-    named(&world, "fail", "u0008, u0009 and 1990 more", "");
+    named(&world, "account-record-damaged", "u0008, u0009 and 1990 more", "backup");
     assert!(world.onetimectl(&["doctor"]).stdout.len() < 8000);
 }
 
@@ -436,7 +467,7 @@ fn many_accounts_make_a_short_report() {
 fn a_missing_log_is_named() {
     let world = set_up();
     world.remove("/dev/log");
-    named(&world, "warn", "/dev/log is not there", "syslog");
+    named(&world, "syslog-missing", "/dev/log is not there", "syslog");
     world.write("/dev/log", b"", 0o666);
-    named(&world, "warn", "/dev/log is not a socket", "syslog");
+    named(&world, "syslog-missing", "/dev/log is not a socket", "syslog");
 }

@@ -1,11 +1,13 @@
-//! What a check found.
+//! What a check finds. Each kind of finding has a name, which decides the check
+//! that it is of and how bad it is; onetimectl(8) explains each.
 
 use serde::Serialize;
 
-/// How bad it is.
+/// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
+    /// As it should be.
     Ok,
     /// It works, but an admin should know.
     Warn,
@@ -14,7 +16,7 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// The word for it.
+    /// As in the report.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -24,46 +26,193 @@ impl Level {
     }
 }
 
+/// What was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) enum Check {
+    #[serde(rename = "pam.d")]
+    PamD,
+    #[serde(rename = "password service")]
+    PasswordService,
+    #[serde(rename = "sshd")]
+    Sshd,
+    #[serde(rename = "module")]
+    Module,
+    #[serde(rename = "configuration")]
+    Configuration,
+    #[serde(rename = "store")]
+    Store,
+    #[serde(rename = "accounts")]
+    Accounts,
+    #[serde(rename = "clock")]
+    Clock,
+    #[serde(rename = "syslog")]
+    Syslog,
+    #[serde(rename = "selinux")]
+    Selinux,
+}
+
+impl Check {
+    /// As in the report.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::PamD => "pam.d",
+            Self::PasswordService => "password service",
+            Self::Sshd => "sshd",
+            Self::Module => "module",
+            Self::Configuration => "configuration",
+            Self::Store => "store",
+            Self::Accounts => "accounts",
+            Self::Clock => "clock",
+            Self::Syslog => "syslog",
+            Self::Selinux => "selinux",
+        }
+    }
+}
+
+macro_rules! finding_ids {
+    ($($id:ident = $word:literal, $check:ident, $level:ident;)+) => {
+        /// The name of a finding. Programs rely on it: a name keeps its meaning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+        pub(crate) enum FindingId {
+            $(#[serde(rename = $word)] $id,)+
+        }
+
+        impl FindingId {
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$id),+];
+
+            /// As in the report.
+            pub(crate) const fn word(self) -> &'static str {
+                match self { $(Self::$id => $word,)+ }
+            }
+
+            /// The check that it is of.
+            pub(crate) const fn check(self) -> Check {
+                match self { $(Self::$id => Check::$check,)+ }
+            }
+
+            /// How bad it is.
+            pub(crate) const fn level(self) -> Level {
+                match self { $(Self::$id => Level::$level,)+ }
+            }
+        }
+    };
+}
+
+// In the order in which the findings of one check are reported.
+finding_ids! {
+    PamSound = "pam-sound", PamD, Ok;
+    PamUnused = "pam-unused", PamD, Warn;
+    PamLineBroken = "pam-line-broken", PamD, Fail;
+    PamTypeWrong = "pam-type-wrong", PamD, Fail;
+    PamArgumentsRefused = "pam-arguments-refused", PamD, Fail;
+    PamCodeSkipped = "pam-code-skipped", PamD, Fail;
+    PamFactorInstead = "pam-factor-instead", PamD, Warn;
+    PamNeverReached = "pam-never-reached", PamD, Warn;
+    PamListedTwice = "pam-listed-twice", PamD, Fail;
+    PamCodeOverruled = "pam-code-overruled", PamD, Fail;
+    PamSufficient = "pam-sufficient", PamD, Warn;
+    PamOthersRefused = "pam-others-refused", PamD, Fail;
+    PamPasswordUnchecked = "pam-password-unchecked", PamD, Fail;
+    PamPasswordOverruled = "pam-password-overruled", PamD, Fail;
+    PamStrangersLock = "pam-strangers-lock", PamD, Warn;
+    PamPasswordTwice = "pam-password-twice", PamD, Warn;
+    PamCodeAlone = "pam-code-alone", PamD, Warn;
+
+    PasswordServiceSound = "password-service-sound", PasswordService, Ok;
+    PasswordServiceMissing = "password-service-missing", PasswordService, Fail;
+    PasswordServiceLineBroken = "password-service-line-broken", PasswordService, Fail;
+    PasswordServiceRecursion = "password-service-recursion", PasswordService, Fail;
+    PasswordServiceAcceptsAny = "password-service-accepts-any", PasswordService, Fail;
+    PasswordServiceChecksNone = "password-service-checks-none", PasswordService, Fail;
+    PasswordServiceUnknown = "password-service-unknown", PasswordService, Warn;
+    PasswordServiceRefusesAll = "password-service-refuses-all", PasswordService, Warn;
+
+    SshdSound = "sshd-sound", Sshd, Ok;
+    SshdConfigUnreadable = "sshd-config-unreadable", Sshd, Warn;
+    SshdWithoutPam = "sshd-without-pam", Sshd, Fail;
+    SshdWithoutPrompts = "sshd-without-prompts", Sshd, Fail;
+    SshdPasswordMethod = "sshd-password-method", Sshd, Warn;
+    SshdCodeAlone = "sshd-code-alone", Sshd, Fail;
+    SshdMethodWithoutCode = "sshd-method-without-code", Sshd, Warn;
+    SshdMatchDiffers = "sshd-match-differs", Sshd, Warn;
+
+    ModuleSound = "module-sound", Module, Ok;
+    ModuleMissing = "module-missing", Module, Fail;
+    ModuleDirUnknown = "module-dir-unknown", Module, Warn;
+    ModuleExposed = "module-exposed", Module, Fail;
+    ModuleNotLoadable = "module-not-loadable", Module, Fail;
+
+    ConfigurationSound = "configuration-sound", Configuration, Ok;
+    ConfigurationRefused = "configuration-refused", Configuration, Fail;
+
+    StoreSound = "store-sound", Store, Ok;
+    StoreMissing = "store-missing", Store, Fail;
+    StoreFormat = "store-format", Store, Fail;
+    StoreIncomplete = "store-incomplete", Store, Fail;
+    StoreUnreadable = "store-unreadable", Store, Fail;
+    StorePathExposed = "store-path-exposed", Store, Fail;
+    StoreDirExposed = "store-dir-exposed", Store, Fail;
+    StoreFileExposed = "store-file-exposed", Store, Fail;
+    StoreEntryStrange = "store-entry-strange", Store, Fail;
+    StoreLeftovers = "store-leftovers", Store, Warn;
+    StoreForeignName = "store-foreign-name", Store, Warn;
+    StoreNocowMissing = "store-nocow-missing", Store, Warn;
+
+    AccountsSound = "accounts-sound", Accounts, Ok;
+    AccountUnreadable = "account-unreadable", Accounts, Fail;
+    AccountFileRefused = "account-file-refused", Accounts, Fail;
+    AccountRecordDamaged = "account-record-damaged", Accounts, Fail;
+    AccountStateDamaged = "account-state-damaged", Accounts, Fail;
+    AccountUidDiffers = "account-uid-differs", Accounts, Fail;
+    AccountUserNotLookedUp = "account-user-not-looked-up", Accounts, Fail;
+    AccountUserUnknown = "account-user-unknown", Accounts, Warn;
+    AccountAlias = "account-alias", Accounts, Warn;
+    AccountDeadlinePassed = "account-deadline-passed", Accounts, Warn;
+    AccountStateOrphaned = "account-state-orphaned", Accounts, Warn;
+
+    ClockSynchronized = "clock-synchronized", Clock, Ok;
+    ClockFarOff = "clock-far-off", Clock, Fail;
+    ClockUnsynchronized = "clock-unsynchronized", Clock, Warn;
+    ClockUnknown = "clock-unknown", Clock, Warn;
+
+    SyslogListens = "syslog-listens", Syslog, Ok;
+    SyslogMissing = "syslog-missing", Syslog, Warn;
+
+    SelinuxOff = "selinux-off", Selinux, Ok;
+    SelinuxSound = "selinux-sound", Selinux, Ok;
+    SelinuxUnlabelled = "selinux-unlabelled", Selinux, Warn;
+    SelinuxDenials = "selinux-denials", Selinux, Warn;
+}
+
 /// A line of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
-    pub(crate) check: &'static str,
+    pub(crate) id: FindingId,
+    pub(crate) check: Check,
     #[serde(rename = "result")]
     pub(crate) level: Level,
+    /// Printable, in one line.
     pub(crate) what: String,
-    /// How to mend it.
+    /// Printable, in one line; none if nothing is wrong.
     pub(crate) remedy: Option<String>,
 }
 
 impl Finding {
-    pub(crate) fn ok(check: &'static str, what: impl AsRef<str>) -> Self {
-        Self { check, level: Level::Ok, what: printable(what.as_ref()), remedy: None }
+    /// Something is as it should be.
+    pub(crate) fn sound(id: FindingId, what: impl AsRef<str>) -> Self {
+        Self {
+            id,
+            check: id.check(),
+            level: id.level(),
+            what: printable(what.as_ref()),
+            remedy: None,
+        }
     }
 
-    pub(crate) fn new(
-        check: &'static str,
-        level: Level,
-        what: impl AsRef<str>,
-        remedy: impl AsRef<str>,
-    ) -> Self {
-        let (what, remedy) = (printable(what.as_ref()), printable(remedy.as_ref()));
-        Self { check, level, what, remedy: Some(remedy) }
-    }
-
-    pub(crate) fn warn(
-        check: &'static str,
-        what: impl AsRef<str>,
-        remedy: impl AsRef<str>,
-    ) -> Self {
-        Self::new(check, Level::Warn, what, remedy)
-    }
-
-    pub(crate) fn fail(
-        check: &'static str,
-        what: impl AsRef<str>,
-        remedy: impl AsRef<str>,
-    ) -> Self {
-        Self::new(check, Level::Fail, what, remedy)
+    /// Something is not as it should be.
+    pub(crate) fn new(id: FindingId, what: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
+        Self { remedy: Some(printable(remedy.as_ref())), ..Self::sound(id, what) }
     }
 }
 
@@ -72,21 +221,21 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// Names, as many of them as fit a line, and how many there are.
+/// The first names in their order, as many as fit a line, and how many there are.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct NameList {
     first: std::collections::BTreeSet<String>,
     count: usize,
 }
 
-/// How many names are told.
-const TOLD: usize = 10;
+/// How many names are shown.
+const SHOWN: usize = 10;
 
-impl Names {
+impl NameList {
     pub(crate) fn add(&mut self, name: impl Into<String>) {
         self.count = self.count.saturating_add(1);
         self.first.insert(name.into());
-        if self.first.len() > TOLD {
+        if self.first.len() > SHOWN {
             self.first.pop_last();
         }
     }
@@ -96,11 +245,11 @@ impl Names {
     }
 }
 
-impl std::fmt::Display for Names {
+impl std::fmt::Display for NameList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let told: Vec<&str> = self.first.iter().map(String::as_str).collect();
-        f.write_str(&told.join(", "))?;
-        match self.count.saturating_sub(told.len()) {
+        let shown: Vec<&str> = self.first.iter().map(String::as_str).collect();
+        f.write_str(&shown.join(", "))?;
+        match self.count.saturating_sub(shown.len()) {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }
@@ -109,11 +258,41 @@ impl std::fmt::Display for Names {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
+    const PAGE: &str = include_str!("../../../../docs/onetimectl.8");
+
     #[test]
-    fn ten_names_are_told_in_order_and_the_rest_is_a_number() {
-        let mut names = Names::default();
+    fn every_finding_is_explained_in_the_manual_page_and_back() {
+        let section = PAGE.split_once("\n.Sh FINDINGS\n").expect("a section FINDINGS").1;
+        let section = section.split("\n.Sh ").next().unwrap_or_default();
+        let explained: Vec<_> =
+            section.lines().filter_map(|line| line.strip_prefix(".It Cm ")).collect();
+        let all: Vec<_> = FindingId::ALL.iter().map(|id| id.word()).collect();
+        assert_eq!(explained, all, "the same, and in the same order");
+        // A paragraph each.
+        for paragraph in section.split("\n.It Cm ").skip(1) {
+            assert!(paragraph.lines().filter(|line| !line.starts_with(".El")).count() > 1);
+        }
+    }
+
+    #[test]
+    fn names_are_of_one_form_and_one_each_also_as_json() {
+        let mut seen = BTreeSet::new();
+        for id in FindingId::ALL {
+            assert!(seen.insert(id.word()), "{id:?}");
+            assert!(id.word().chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{id:?}");
+            assert_eq!(serde_json::to_value(id).unwrap(), id.word());
+            assert_eq!(serde_json::to_value(id.check()).unwrap(), id.check().word());
+            assert_eq!(serde_json::to_value(id.level()).unwrap(), id.level().word());
+        }
+    }
+
+    #[test]
+    fn ten_names_are_shown_in_order_and_the_rest_is_a_number() {
+        let mut names = NameList::default();
         for number in (0..100_000).rev() {
             names.add(format!("u{number:06}"));
         }
@@ -123,6 +302,6 @@ mod tests {
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(Finding::ok("x", "a\u{1b}[2Jb\nc").what, "a?[2Jb?c");
+        assert_eq!(Finding::sound(FindingId::ModuleSound, "a\u{1b}[2Jb\nc").what, "a?[2Jb?c");
     }
 }

@@ -4,11 +4,7 @@
 use pam_onetime::Synchronized;
 use pam_onetime::account::Timestamp;
 
-use super::finding::{Finding, Names};
-
-const CLOCK: &str = "clock";
-const SYSLOG: &str = "syslog";
-const SELINUX: &str = "selinux";
+use super::finding::{Finding, FindingId, NameList};
 
 /// 2026 and 2100 begin.
 const PLAUSIBLE: std::ops::Range<u64> = 1_767_225_600..4_102_444_800;
@@ -28,15 +24,23 @@ pub(crate) fn judge_clock(clock: Clock) -> Finding {
     let Clock { now, kernel, timesyncd } = clock;
     if !now.is_some_and(|now| PLAUSIBLE.contains(&now.0)) {
         let what = "the clock is far off: no time-based code is right";
-        return Finding::fail(CLOCK, what, "set the clock, and run an NTP client");
+        return Finding::new(FindingId::ClockFarOff, what, "set the clock, and run an NTP client");
     }
     let remedy = "run an NTP client (systemd-timesyncd, chrony): codes last 30 seconds";
     match kernel {
-        Some(Synchronized::Yes) => Finding::ok(CLOCK, "synchronized"),
+        Some(Synchronized::Yes) => Finding::sound(FindingId::ClockSynchronized, "synchronized"),
         // In some containers the kernel does not say.
-        _ if timesyncd => Finding::ok(CLOCK, "synchronized by systemd-timesyncd"),
-        Some(Synchronized::No) => Finding::warn(CLOCK, "nothing keeps the clock right", remedy),
-        None => Finding::warn(CLOCK, "whether the clock is right cannot be told", remedy),
+        _ if timesyncd => {
+            Finding::sound(FindingId::ClockSynchronized, "synchronized by systemd-timesyncd")
+        }
+        Some(Synchronized::No) => {
+            Finding::new(FindingId::ClockUnsynchronized, "nothing keeps the clock right", remedy)
+        }
+        None => Finding::new(
+            FindingId::ClockUnknown,
+            "it is not known whether the clock is right",
+            remedy,
+        ),
     }
 }
 
@@ -50,11 +54,11 @@ pub(crate) enum Log {
 
 pub(crate) fn judge_log(log: Log) -> Finding {
     let what = match log {
-        Log::Socket => return Finding::ok(SYSLOG, "/dev/log is there"),
+        Log::Socket => return Finding::sound(FindingId::SyslogListens, "/dev/log is there"),
         Log::Other => "/dev/log is not a socket: logins are not logged",
         Log::Nothing => "/dev/log is not there: logins are not logged",
     };
-    Finding::warn(SYSLOG, what, "run a syslog daemon or systemd-journald")
+    Finding::new(FindingId::SyslogMissing, what, "run a syslog daemon or systemd-journald")
 }
 
 /// What is known of SELinux.
@@ -70,9 +74,9 @@ pub(crate) struct Selinux<'a> {
 
 pub(crate) fn judge_selinux(selinux: Selinux<'_>) -> Vec<Finding> {
     match selinux.enforce.map(str::trim) {
-        None => return vec![Finding::ok(SELINUX, "not in use")],
+        None => return vec![Finding::sound(FindingId::SelinuxOff, "not in use")],
         Some("1") => {}
-        Some(_) => return vec![Finding::ok(SELINUX, "not enforcing")],
+        Some(_) => return vec![Finding::sound(FindingId::SelinuxOff, "not enforcing")],
     }
     let mut found = Vec::new();
     // user:role:type:level
@@ -80,10 +84,10 @@ pub(crate) fn judge_selinux(selinux: Selinux<'_>) -> Vec<Finding> {
     match kind.flatten() {
         Some("var_lib_t" | "unlabeled_t" | "default_t" | "file_t" | "") | None => {
             let what = "enforcing, and the store has no label of its own: \
-                        some services may not be let to read it";
+                        some services may not read it";
             let remedy = "give it one (semanage fcontext, restorecon), and look for denials: \
                           ausearch -m avc -c sshd";
-            found.push(Finding::warn(SELINUX, what, remedy));
+            found.push(Finding::new(FindingId::SelinuxUnlabelled, what, remedy));
         }
         Some(_) => {}
     }
@@ -91,21 +95,21 @@ pub(crate) fn judge_selinux(selinux: Selinux<'_>) -> Vec<Finding> {
     if denied.count() > 0 {
         let what = format!("enforcing, and it has denied something of ours: {denied}");
         let remedy = "audit2allow shows what is missing: ausearch -m avc | grep onetime";
-        found.push(Finding::warn(SELINUX, what, remedy));
+        found.push(Finding::new(FindingId::SelinuxDenials, what, remedy));
     }
     if found.is_empty() {
-        found.push(Finding::ok(SELINUX, "enforcing, and the store has a label"));
+        found.push(Finding::sound(FindingId::SelinuxSound, "enforcing, and the store has a label"));
     }
     found
 }
 
 /// Which programs were denied what, as far as it is ours.
-fn denials(audit: &str) -> Names {
+fn denials(audit: &str) -> NameList {
     let ours = audit.lines().filter(|line| {
         line.contains("avc:") && line.contains("denied") && line.contains("onetime")
     });
     let mut seen = std::collections::BTreeSet::new();
-    let mut names = Names::default();
+    let mut names = NameList::default();
     for line in ours {
         let program = line.split_once("comm=\"").and_then(|(_, rest)| rest.split_once('"'));
         let program = program.map_or("?", |(program, _)| program);
@@ -119,30 +123,30 @@ fn denials(audit: &str) -> Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::finding::Level::{Fail, Ok, Warn};
+    use FindingId::*;
 
     #[test]
     fn a_clock_is_right_if_something_says_so() {
         let good = Some(Timestamp(1_800_000_000));
-        for (now, kernel, timesyncd, level) in [
-            (good, Some(Synchronized::Yes), false, Ok),
-            (good, Some(Synchronized::No), true, Ok),
-            (good, Some(Synchronized::No), false, Warn),
-            (good, None, false, Warn),
-            (good, None, true, Ok),
-            (Some(Timestamp(0)), Some(Synchronized::Yes), true, Fail),
-            (Some(Timestamp(u64::MAX)), Some(Synchronized::Yes), true, Fail),
-            (None, None, false, Fail),
+        for (now, kernel, timesyncd, id) in [
+            (good, Some(Synchronized::Yes), false, ClockSynchronized),
+            (good, Some(Synchronized::No), true, ClockSynchronized),
+            (good, Some(Synchronized::No), false, ClockUnsynchronized),
+            (good, None, false, ClockUnknown),
+            (good, None, true, ClockSynchronized),
+            (Some(Timestamp(0)), Some(Synchronized::Yes), true, ClockFarOff),
+            (Some(Timestamp(u64::MAX)), Some(Synchronized::Yes), true, ClockFarOff),
+            (None, None, false, ClockFarOff),
         ] {
             let clock = Clock { now, kernel, timesyncd };
-            assert_eq!(judge_clock(clock).level, level, "{clock:?}");
+            assert_eq!(judge_clock(clock).id, id, "{clock:?}");
         }
     }
 
     #[test]
     fn logins_are_logged_only_through_a_socket() {
-        let levels = [Log::Socket, Log::Other, Log::Nothing].map(|log| judge_log(log).level);
-        assert_eq!(levels, [Ok, Warn, Warn]);
+        let ids = [Log::Socket, Log::Other, Log::Nothing].map(|log| judge_log(log).id);
+        assert_eq!(ids, [SyslogListens, SyslogMissing, SyslogMissing]);
     }
 
     #[test]
@@ -151,18 +155,18 @@ mod tests {
                       name=\"alice\" path=\"/var/lib/onetime/state/alice\"\n";
         let (own, common) = (Some("system_u:object_r:onetime_t:s0\0"), Some("a:b:var_lib_t:s0"));
         let one = Some("1\n");
-        for (enforce, label, audit, levels) in [
-            (None, None, denial, &[Ok][..]),
-            (Some("0"), common, denial, &[Ok]),
-            (one, own, "", &[Ok]),
-            (one, common, "", &[Warn]),
-            (one, None, "", &[Warn]),
-            (one, own, denial, &[Warn]),
-            (one, common, denial, &[Warn, Warn]),
+        for (enforce, label, audit, ids) in [
+            (None, None, denial, &[SelinuxOff][..]),
+            (Some("0"), common, denial, &[SelinuxOff]),
+            (one, own, "", &[SelinuxSound]),
+            (one, common, "", &[SelinuxUnlabelled]),
+            (one, None, "", &[SelinuxUnlabelled]),
+            (one, own, denial, &[SelinuxDenials]),
+            (one, common, denial, &[SelinuxUnlabelled, SelinuxDenials]),
         ] {
             let found = judge_selinux(Selinux { enforce, label, audit: Some(audit) });
-            let found: Vec<_> = found.into_iter().map(|finding| finding.level).collect();
-            assert_eq!(found, levels, "{enforce:?} {label:?}");
+            let found: Vec<_> = found.into_iter().map(|finding| finding.id).collect();
+            assert_eq!(found, ids, "{enforce:?} {label:?}");
         }
         let found = judge_selinux(Selinux { enforce: one, label: own, audit: Some(denial) });
         assert!(found[0].what.ends_with("sshd"), "{found:?}");

@@ -1,5 +1,5 @@
 //! `onetimectl doctor`: looks at the machine, and says what is wrong and how to
-//! mend it. It changes nothing.
+//! fix it. It changes nothing.
 //!
 //! Here the machine is read, with bounds; what was read is judged by the other
 //! files, which take values and return findings.
@@ -7,11 +7,15 @@
 mod finding;
 mod machine;
 mod module;
+mod password_service;
+mod roles;
+mod rules;
 mod services;
 mod sshd;
 mod stack;
 mod store;
 mod table;
+mod walk;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -26,7 +30,7 @@ use pam_onetime::{clock_synchronized, system};
 
 use crate::cli::Cli;
 use crate::say::Form;
-use finding::{Finding, Level};
+use finding::{Finding, FindingId, Level};
 
 /// Where libpam looks for services, the first before the others.
 const SERVICE_DIRS: [&str; 3] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d"];
@@ -45,31 +49,32 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         names.extend(file_names(Path::new(dir)).into_iter().filter(|n| services::is_service(n)));
     }
     let names: Vec<_> = names.into_iter().collect();
-    let judged = services::judge(&names, &service_text, &config_of);
-    findings.extend(judged.findings);
+    let report = services::judge(&names, &service_text, &config_of);
+    findings.extend(report.findings);
 
     let own = config_of(&cli.config);
-    let mut password_services = judged.password_services;
+    let mut password_services = report.password_services;
     if let Ok(config) = &own {
         password_services.insert(config.password.service.clone());
     }
     for service in &password_services {
-        findings.extend(services::judge_password_service(service, &service_text));
+        findings.extend(password_service::judge(service, &service_text));
     }
-    if let Some(password) = judged.sshd {
+    if let Some(password) = report.sshd {
         findings.extend(sshd(password));
     }
     findings.extend(modules());
     let dir = match &own {
         Ok(config) => {
-            findings.push(Finding::ok("configuration", cli.config.display().to_string()));
+            let file = cli.config.display().to_string();
+            findings.push(Finding::sound(FindingId::ConfigurationSound, file));
             let dir = PathBuf::from(&config.store.dir);
             findings.extend(store::judge(&dir, now));
             Some(dir)
         }
         Err(what) => {
-            let remedy = "mend it: every login with a code is refused (onetime.toml(5))";
-            findings.push(Finding::fail("configuration", what, remedy));
+            let remedy = "correct it: every login with a code is refused (onetime.toml(5))";
+            findings.push(Finding::new(FindingId::ConfigurationRefused, what, remedy));
             None
         }
     };
@@ -97,7 +102,7 @@ fn sshd(password: pam_onetime::PasswordMode) -> Vec<Finding> {
         let what = format!("{file} cannot be read, so what sshd does is not known");
         let remedy = "see that sshd has: UsePAM yes, KbdInteractiveAuthentication yes, \
                       PasswordAuthentication no";
-        return vec![Finding::warn("sshd", what, remedy)];
+        return vec![Finding::new(FindingId::SshdConfigUnreadable, what, remedy)];
     };
     sshd::Settings::read(&text, &included).judge(password)
 }
@@ -138,8 +143,8 @@ fn modules() -> Vec<Finding> {
             continue;
         };
         let judged = [
-            module::Trusted { path: &name, uid: file.uid(), mode: file.mode() }.judge(),
-            module::Trusted {
+            module::ModulePath { path: &name, uid: file.uid(), mode: file.mode() }.judge(),
+            module::ModulePath {
                 path: &dir.display().to_string(),
                 uid: above.uid(),
                 mode: above.mode(),

@@ -1,8 +1,7 @@
 //! Judges the module's file. Bytes and numbers in, findings out.
 
-use super::finding::Finding;
+use super::finding::{Finding, FindingId};
 
-const CHECK: &str = "module";
 /// Of an ELF header (elf(5)): all that is needed to tell one machine's files
 /// from another's.
 pub(crate) const HEADER_BYTES: usize = 20;
@@ -10,15 +9,15 @@ const GROUP_OTHER_WRITE: u32 = 0o022;
 /// ET_DYN, in either byte order.
 const SHARED_OBJECT: [[u8; 2]; 2] = [[3, 0], [0, 3]];
 
-/// A file or directory that libpam trusts.
+/// A file or directory that libpam loads from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Trusted<'a> {
+pub(crate) struct ModulePath<'a> {
     pub(crate) path: &'a str,
     pub(crate) uid: u32,
     pub(crate) mode: u32,
 }
 
-impl Trusted<'_> {
+impl ModulePath<'_> {
     /// Whoever writes it becomes root at the next login.
     pub(crate) fn judge(self) -> Option<Finding> {
         let Self { path, uid, mode } = self;
@@ -30,7 +29,7 @@ impl Trusted<'_> {
             return None;
         };
         let remedy = format!("chown root:root {path}; chmod go-w {path}");
-        Some(Finding::fail(CHECK, what, remedy))
+        Some(Finding::new(FindingId::ModuleExposed, what, remedy))
     }
 }
 
@@ -50,24 +49,32 @@ pub(crate) fn judge_header(path: &str, header: &[u8], own: &[u8]) -> Option<Find
         return None;
     };
     let remedy = "install the module again (make install): libpam refuses every login meanwhile";
-    Some(Finding::fail(CHECK, format!("{path} {what}"), remedy))
+    Some(Finding::new(FindingId::ModuleNotLoadable, format!("{path} {what}"), remedy))
 }
 
 /// The module is not where libpam looks for it.
 pub(crate) fn missing(dir: &str) -> Finding {
     let what = format!("{dir}/pam_onetime.so is not there, beside pam_unix.so");
-    Finding::fail(CHECK, what, format!("install it there (make install PAMDIR={dir})"))
+    Finding::new(
+        FindingId::ModuleMissing,
+        what,
+        format!("install it there (make install PAMDIR={dir})"),
+    )
 }
 
 /// There is no libpam that could be found.
 pub(crate) fn no_libpam() -> Finding {
     let what = "pam_unix.so is in none of the usual directories: where libpam looks is not known";
-    Finding::warn(CHECK, what, "put pam_onetime.so where this system's PAM modules are")
+    Finding::new(
+        FindingId::ModuleDirUnknown,
+        what,
+        "put pam_onetime.so where this system's PAM modules are",
+    )
 }
 
-/// All is well.
+/// Nothing is wrong with the module's file.
 pub(crate) fn sound(path: &str) -> Finding {
-    Finding::ok(CHECK, path)
+    Finding::sound(FindingId::ModuleSound, path)
 }
 
 #[cfg(test)]
@@ -92,7 +99,10 @@ mod tests {
             (b"#!/bin/sh\necho not a module\n".to_vec(), Some("not a shared object")),
             (header(2, 3, 62)[..10].to_vec(), Some("not a shared object")),
         ] {
-            let found = judge_header("m", &bytes, &own).map(|finding| finding.what);
+            let found = judge_header("m", &bytes, &own).map(|finding| {
+                assert_eq!(finding.id, FindingId::ModuleNotLoadable);
+                finding.what
+            });
             match what {
                 None => assert_eq!(found, None),
                 Some(what) => assert!(found.unwrap().contains(what)),
@@ -109,8 +119,16 @@ mod tests {
             (0, 0o664, false),
             (0, 0o666, false),
         ] {
-            let judged = Trusted { path: "m", uid, mode }.judge();
-            assert_eq!(judged.is_none(), sound, "{uid} {mode:o}");
+            let found = ModulePath { path: "m", uid, mode }.judge().map(|finding| finding.id);
+            let expected = (!sound).then_some(FindingId::ModuleExposed);
+            assert_eq!(found, expected, "{uid} {mode:o}");
         }
+    }
+
+    #[test]
+    fn a_module_is_there_missing_or_nobody_knows_where() {
+        assert_eq!(sound("m").id, FindingId::ModuleSound);
+        assert_eq!(missing("d").id, FindingId::ModuleMissing);
+        assert_eq!(no_libpam().id, FindingId::ModuleDirUnknown);
     }
 }

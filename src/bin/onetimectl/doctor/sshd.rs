@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use pam_onetime::PasswordMode;
 
-use super::finding::Finding;
+use super::finding::{Finding, FindingId};
 
-const CHECK: &str = "sshd";
 /// As deep as sshd follows includes.
 const MAX_DEPTH: u32 = 16;
 
@@ -82,38 +81,39 @@ impl Settings {
     /// Judges them for a stack that takes the password in this way.
     pub(crate) fn judge(&self, password: PasswordMode) -> Vec<Finding> {
         let mut found = Vec::new();
-        let mut add = |fault, what: &str, remedy: &str| {
+        let mut add = |id, what: &str, remedy: &str| {
             let remedy = format!("in /etc/ssh/sshd_config: {remedy}; then reload sshd");
-            match fault {
-                Fault::Fails => found.push(Finding::fail(CHECK, what, remedy)),
-                Fault::Warns => found.push(Finding::warn(CHECK, what, remedy)),
-            }
+            found.push(Finding::new(id, what, remedy));
         };
         if !self.is("usepam", "yes", "no") {
             let what = "UsePAM is not yes: no code is ever asked for";
-            add(Fault::Fails, what, "UsePAM yes");
+            add(FindingId::SshdWithoutPam, what, "UsePAM yes");
         }
         if !self.is("kbdinteractiveauthentication", "yes", "yes") {
             let what = "KbdInteractiveAuthentication is not yes: no code can be asked for";
-            add(Fault::Fails, what, "KbdInteractiveAuthentication yes");
+            add(FindingId::SshdWithoutPrompts, what, "KbdInteractiveAuthentication yes");
         }
         if !self.is("passwordauthentication", "no", "yes") {
             let what = "PasswordAuthentication is not no: it cannot ask for a code";
-            add(Fault::Warns, what, "PasswordAuthentication no");
+            add(FindingId::SshdPasswordMethod, what, "PasswordAuthentication no");
         }
         let lists = Methods::read(self.values.get("authenticationmethods"));
         match password {
             PasswordMode::None if !lists.all(|list| list.has_key() && list.has_code()) => {
                 let what = "password=none, but AuthenticationMethods does not ask for key and code: \
                             a code alone lets in, and users without a record need nothing";
-                add(Fault::Fails, what, "AuthenticationMethods publickey,keyboard-interactive");
+                add(
+                    FindingId::SshdCodeAlone,
+                    what,
+                    "AuthenticationMethods publickey,keyboard-interactive",
+                );
             }
             PasswordMode::Verify | PasswordMode::Stack
                 if lists.is_set() && !lists.all(List::has_code) =>
             {
                 let what = "AuthenticationMethods lets in without keyboard-interactive: no code";
                 add(
-                    Fault::Warns,
+                    FindingId::SshdMethodWithoutCode,
                     what,
                     "keyboard-interactive in each list of AuthenticationMethods",
                 );
@@ -122,20 +122,15 @@ impl Settings {
         }
         for overridden in &self.overridden {
             let what = format!("a Match block overrides: {overridden}");
-            add(Fault::Warns, &what, "see that those logins are meant to differ");
+            add(FindingId::SshdMatchDiffers, &what, "see that those logins are meant to differ");
         }
         if found.is_empty() {
             let open = !lists.is_set() && !self.is("pubkeyauthentication", "no", "yes");
             let keys = if open { "; ssh keys are accepted without a code" } else { "" };
-            found.push(Finding::ok(CHECK, format!("asks for codes{keys}")));
+            found.push(Finding::sound(FindingId::SshdSound, format!("asks for codes{keys}")));
         }
         found
     }
-}
-
-enum Fault {
-    Fails,
-    Warns,
 }
 
 /// One of the lists of AuthenticationMethods.
@@ -233,7 +228,6 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::finding::Level;
     use proptest::prelude::*;
 
     const GOOD: &str = "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n";
@@ -261,34 +255,37 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_named() {
-        use Level::{Fail, Ok, Warn};
+    fn each_fault_has_its_name() {
+        use FindingId::*;
         use PasswordMode::{None, Stack, Verify};
         let both = "AuthenticationMethods publickey,keyboard-interactive:pam\n";
         let either = "AuthenticationMethods publickey,keyboard-interactive publickey\n";
-        for (before, mode, level, what) in [
-            (String::new(), Verify, Ok, "keys are accepted without a code"),
-            (String::new(), Stack, Ok, "asks for codes"),
-            ("UsePAM no\n".to_owned(), Verify, Fail, "UsePAM"),
-            ("ChallengeResponseAuthentication no\n".to_owned(), Verify, Fail, "KbdInteractive"),
-            ("PasswordAuthentication yes\n".to_owned(), Verify, Warn, "PasswordAuthentication"),
-            (String::new(), None, Fail, "AuthenticationMethods"),
-            (both.to_owned(), None, Ok, "asks for codes"),
-            (either.to_owned(), None, Fail, "AuthenticationMethods"),
-            ("AuthenticationMethods any\n".to_owned(), None, Fail, "AuthenticationMethods"),
-            ("AuthenticationMethods keyboard-interactive\n".to_owned(), None, Fail, "key and code"),
-            (either.to_owned(), Verify, Warn, "without keyboard-interactive"),
+        for (before, mode, id) in [
+            ("", Verify, SshdSound),
+            ("", Stack, SshdSound),
+            ("UsePAM no\n", Verify, SshdWithoutPam),
+            ("ChallengeResponseAuthentication no\n", Verify, SshdWithoutPrompts),
+            ("PasswordAuthentication yes\n", Verify, SshdPasswordMethod),
+            ("", None, SshdCodeAlone),
+            (both, None, SshdSound),
+            (either, None, SshdCodeAlone),
+            ("AuthenticationMethods any\n", None, SshdCodeAlone),
+            ("AuthenticationMethods keyboard-interactive\n", None, SshdCodeAlone),
+            (either, Verify, SshdMethodWithoutCode),
         ] {
             let found = read(&format!("{before}{GOOD}")).judge(mode);
-            let [finding] = found.as_slice() else { panic!("{before}: {found:?}") };
-            assert!(finding.level == level && finding.what.contains(what), "{before}: {found:?}");
+            let ids: Vec<_> = found.iter().map(|finding| finding.id).collect();
+            assert_eq!(ids, [id], "{before}: {found:?}");
         }
         let found =
             read(&format!("{GOOD}Match Group x\nAuthenticationMethods any\n")).judge(Verify);
-        assert!(found.iter().any(|f| f.level == Warn && f.what.contains("Match Group x")));
+        let differs = |f: &Finding| f.id == SshdMatchDiffers && f.what.contains("Match Group x");
+        assert!(found.iter().any(differs));
         // What sshd does without a word in its configuration.
-        let found: Vec<_> = read("").judge(Verify).into_iter().map(|f| f.level).collect();
-        assert_eq!(found, [Fail, Warn]);
+        let found: Vec<_> = read("").judge(Verify).into_iter().map(|f| f.id).collect();
+        assert_eq!(found, [SshdWithoutPam, SshdPasswordMethod]);
+        let keys = &read(GOOD).judge(Verify)[0].what;
+        assert!(keys.contains("keys are accepted without a code"), "{keys}");
     }
 
     #[test]

@@ -1,24 +1,24 @@
-//! A PAM service as libpam reads it: pam.d(5) with includes resolved, and what
-//! comes of it for given answers of its modules. Text in, values out.
+//! A PAM service as libpam reads it: pam.d(5) with includes resolved. Text in,
+//! values out. What comes of it is the business of `walk`.
 
-/// The text of a file in pam.d, by its name there or its absolute path.
-pub(crate) type Files<'a> = dyn Fn(&str) -> Option<String> + 'a;
+/// Reads the text of a file in pam.d, by its name there or its absolute path.
+pub(crate) type ReadFile<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// As deep as libpam follows includes.
 const MAX_DEPTH: u32 = 16;
 /// More lines than any service has; files that include themselves reach it.
 const MAX_ENTRIES: usize = 2000;
 
-/// What a line is for.
+/// The type of a line: what its module is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ModuleType {
     Auth,
     Account,
     Session,
     Password,
 }
 
-impl Kind {
+impl ModuleType {
     const ALL: [(&'static str, Self); 4] = [
         ("auth", Self::Auth),
         ("account", Self::Account),
@@ -41,7 +41,7 @@ impl Kind {
     }
 }
 
-/// What libpam does after an answer.
+/// What libpam does after a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Ignore,
@@ -54,9 +54,9 @@ pub(crate) enum Action {
     Jump(u32),
 }
 
-/// An answer of a module, as far as it matters here.
+/// What a module returns, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum ModuleResult {
     Success,
     /// PAM_IGNORE
     Ignore,
@@ -64,7 +64,7 @@ pub(crate) enum Answer {
     Failure,
 }
 
-/// What follows each answer.
+/// What follows each result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Control {
     pub(crate) success: Action,
@@ -114,11 +114,11 @@ impl Control {
         }
     }
 
-    pub(crate) const fn after(self, answer: Answer) -> Action {
-        match answer {
-            Answer::Success => self.success,
-            Answer::Ignore => self.ignore,
-            Answer::Failure => self.failure,
+    pub(crate) const fn after(self, result: ModuleResult) -> Action {
+        match result {
+            ModuleResult::Success => self.success,
+            ModuleResult::Ignore => self.ignore,
+            ModuleResult::Failure => self.failure,
         }
     }
 }
@@ -140,14 +140,14 @@ impl Action {
     }
 }
 
-/// Where a line stands.
+/// The file and number of a line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub(crate) file: String,
     pub(crate) line: usize,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -156,15 +156,15 @@ impl std::fmt::Display for Place {
 /// A module's turn in a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ModuleType,
     pub(crate) control: Control,
     /// As written, or empty: the line is broken, or begins a substack.
     pub(crate) module: String,
     pub(crate) arguments: Vec<String>,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
     /// How many substacks it is in.
-    level: u32,
-    begins_substack: bool,
+    pub(crate) level: u32,
+    pub(crate) begins_substack: bool,
 }
 
 impl Entry {
@@ -188,12 +188,12 @@ impl Entry {
 pub(crate) struct Service {
     pub(crate) entries: Vec<Entry>,
     /// Where libpam would stumble, and over what.
-    pub(crate) problems: Vec<(Place, String)>,
+    pub(crate) problems: Vec<(Location, String)>,
 }
 
 impl Service {
     /// Reads the service `name`; `None` if it has no file.
-    pub(crate) fn read(name: &str, files: &Files<'_>) -> Option<Self> {
+    pub(crate) fn read(name: &str, files: &ReadFile<'_>) -> Option<Self> {
         let text = files(name)?;
         let mut service = Self::default();
         service.add(&Source { name, text: &text, only: None, level: 0, depth: 0 }, files);
@@ -201,66 +201,75 @@ impl Service {
     }
 
     /// Its entries of one kind, in the order in which libpam comes to them.
-    pub(crate) fn stack(&self, kind: Kind) -> Vec<&Entry> {
+    pub(crate) fn stack(&self, kind: ModuleType) -> Vec<&Entry> {
         self.entries.iter().filter(|entry| entry.kind == kind).collect()
     }
 
-    fn add(&mut self, source: &Source<'_>, files: &Files<'_>) {
+    fn add(&mut self, source: &Source<'_>, files: &ReadFile<'_>) {
         for (line, text) in lines(source.text) {
-            let place = Place { file: source.name.to_owned(), line };
+            let place = Location { file: source.name.to_owned(), line };
             if self.entries.len() >= MAX_ENTRIES {
                 self.problems.push((place, "too many lines: does it include itself?".to_owned()));
                 return;
             }
             let words = words(&text);
-            let mut words = words.iter();
-            let Some(first) = words.next() else { continue };
+            let Some((first, rest)) = words.split_first() else { continue };
             if first.text.eq_ignore_ascii_case("@include") {
-                match words.next() {
+                match rest.first() {
                     Some(file) => self.include(&file.text, place, source, files),
-                    None => self.broken(Kind::Auth, place, source.level, "names no file"),
+                    None => self.broken(ModuleType::Auth, place, source.level, "names no file"),
                 }
                 continue;
             }
-            let Some(kind) = Kind::read(&first.text) else {
+            let Some(kind) = ModuleType::read(&first.text) else {
                 let what = "begins with none of auth, account, session, password";
-                self.broken(Kind::Auth, place, source.level, what);
+                self.broken(ModuleType::Auth, place, source.level, what);
                 continue;
             };
-            if source.only.is_some_and(|only| only != kind) {
-                continue;
-            }
-            let (control, module) = (words.next(), words.next());
-            let (Some(control), Some(module)) = (control, module) else {
-                self.broken(kind, place, source.level, "names no module");
-                continue;
-            };
-            let word = control.text.to_ascii_lowercase();
-            if !control.bracketed && (word == "include" || word == "substack") {
-                let mut level = source.level;
-                if word == "substack" {
-                    self.entries.push(Entry {
-                        begins_substack: true,
-                        ..entry(kind, Control::BROKEN, "", place.clone(), level)
-                    });
-                    level = level.saturating_add(1);
-                }
-                let including = Source { only: Some(kind), level, ..*source };
-                self.include(&module.text, place, &including, files);
-                continue;
-            }
-            match Control::read(control) {
-                Some(control) => self.entries.push(Entry {
-                    arguments: words.map(|word| word.text.clone()).collect(),
-                    ..entry(kind, control, &module.text, place, source.level)
-                }),
-                None => self.broken(kind, place, source.level, "has an unknown control word"),
+            if source.only.is_none_or(|only| only == kind) {
+                self.add_line(kind, rest, place, source, files);
             }
         }
     }
 
-    fn include(&mut self, name: &str, place: Place, from: &Source<'_>, files: &Files<'_>) {
-        let kind = from.only.unwrap_or(Kind::Auth);
+    /// A line that begins with a type.
+    fn add_line(
+        &mut self,
+        kind: ModuleType,
+        words: &[Word],
+        place: Location,
+        source: &Source<'_>,
+        files: &ReadFile<'_>,
+    ) {
+        let [control, module, arguments @ ..] = words else {
+            self.broken(kind, place, source.level, "names no module");
+            return;
+        };
+        let word = control.text.to_ascii_lowercase();
+        if !control.bracketed && (word == "include" || word == "substack") {
+            let mut level = source.level;
+            if word == "substack" {
+                self.entries.push(Entry {
+                    begins_substack: true,
+                    ..entry(kind, Control::BROKEN, "", place.clone(), level)
+                });
+                level = level.saturating_add(1);
+            }
+            let including = Source { only: Some(kind), level, ..*source };
+            self.include(&module.text, place, &including, files);
+            return;
+        }
+        match Control::read(control) {
+            Some(control) => self.entries.push(Entry {
+                arguments: arguments.iter().map(|word| word.text.clone()).collect(),
+                ..entry(kind, control, &module.text, place, source.level)
+            }),
+            None => self.broken(kind, place, source.level, "has an unknown control word"),
+        }
+    }
+
+    fn include(&mut self, name: &str, place: Location, from: &Source<'_>, files: &ReadFile<'_>) {
+        let kind = from.only.unwrap_or(ModuleType::Auth);
         if from.depth >= MAX_DEPTH {
             return self.broken(
                 kind,
@@ -284,7 +293,7 @@ impl Service {
     }
 
     /// libpam puts a module that always fails in the place of such a line.
-    fn broken(&mut self, kind: Kind, place: Place, level: u32, what: &str) {
+    fn broken(&mut self, kind: ModuleType, place: Location, level: u32, what: &str) {
         self.problems.push((place.clone(), what.to_owned()));
         self.entries.push(entry(kind, Control::BROKEN, "", place, level));
     }
@@ -295,12 +304,12 @@ impl Service {
 struct Source<'a> {
     name: &'a str,
     text: &'a str,
-    only: Option<Kind>,
+    only: Option<ModuleType>,
     level: u32,
     depth: u32,
 }
 
-fn entry(kind: Kind, control: Control, module: &str, place: Place, level: u32) -> Entry {
+fn entry(kind: ModuleType, control: Control, module: &str, place: Location, level: u32) -> Entry {
     let module = module.to_owned();
     let arguments = Vec::new();
     Entry { kind, control, module, arguments, place, level, begins_substack: false }
@@ -372,100 +381,6 @@ fn words(line: &str) -> Vec<Word> {
     }
 }
 
-/// What came of a stack.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Walk {
-    /// The modules that were asked, by their index.
-    pub(crate) asked: Vec<usize>,
-    /// Whether libpam says PAM_SUCCESS.
-    pub(crate) admitted: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Impression {
-    None,
-    Good,
-    /// A success that was none: `[default=ok]`.
-    Odd,
-    Bad,
-}
-
-/// Goes through a stack as libpam does (`_pam_dispatch_aux`).
-pub(crate) fn walk(stack: &[&Entry], answer: impl Fn(usize, &Entry) -> Answer) -> Walk {
-    let mut walk = Walk { asked: Vec::new(), admitted: false };
-    let mut impression = Impression::None;
-    let mut at_substack = Vec::new();
-    let mut at = 0;
-    while let Some(entry) = stack.get(at) {
-        let here = at;
-        at = at.saturating_add(1);
-        if entry.begins_substack {
-            at_substack.retain(|(level, _)| *level < entry.level);
-            at_substack.push((entry.level, impression));
-            continue;
-        }
-        walk.asked.push(here);
-        let answer = answer(here, entry);
-        let action = entry.control.after(answer);
-        match action {
-            Action::Ignore => {}
-            Action::Ok | Action::Done => {
-                impression = match (impression, answer) {
-                    (Impression::None | Impression::Good, Answer::Success) => Impression::Good,
-                    (Impression::None | Impression::Good, Answer::Failure) => Impression::Odd,
-                    (impression, _) => impression,
-                };
-                let positive = matches!(impression, Impression::Good | Impression::Odd);
-                if action == Action::Done && positive {
-                    at = end_of(stack, here);
-                }
-            }
-            Action::Bad => impression = Impression::Bad,
-            Action::Die => {
-                impression = Impression::Bad;
-                at = end_of(stack, here);
-            }
-            Action::Reset => {
-                let saved = at_substack.iter().rev().find(|(level, _)| *level < entry.level);
-                impression = saved.map_or(Impression::None, |(_, impression)| *impression);
-            }
-            Action::Jump(modules) => match jump(stack, here, modules) {
-                Some(target) => at = target,
-                None => {
-                    impression = Impression::Bad;
-                    at = end_of(stack, here);
-                }
-            },
-        }
-    }
-    walk.admitted = impression == Impression::Good;
-    walk
-}
-
-/// After the substack, or the whole stack, that `at` is in.
-fn end_of(stack: &[&Entry], at: usize) -> usize {
-    let level = stack.get(at).map_or(0, |entry| entry.level);
-    let rest = stack.iter().enumerate().skip(at);
-    let end = rest.into_iter().find(|(_, entry)| level > 0 && entry.level < level);
-    end.map_or(stack.len(), |(index, _)| index)
-}
-
-/// Over so many modules, a substack being one; `None` if there are not as many.
-fn jump(stack: &[&Entry], from: usize, modules: u32) -> Option<usize> {
-    let level = stack.get(from)?.level;
-    let mut at = from.saturating_add(1);
-    for _ in 0..modules {
-        if stack.get(at)?.level < level {
-            return None;
-        }
-        at = at.saturating_add(1);
-        while stack.get(at).is_some_and(|entry| entry.level > level) {
-            at = at.saturating_add(1);
-        }
-    }
-    Some(at)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -477,7 +392,7 @@ mod tests {
 
     fn auth(all: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
         let service = Service::read("s", &files(all)).unwrap();
-        let names = service.stack(Kind::Auth).iter().map(|e| e.name().to_owned()).collect();
+        let names = service.stack(ModuleType::Auth).iter().map(|e| e.name().to_owned()).collect();
         (names, service.problems.iter().map(|(place, what)| format!("{place}: {what}")).collect())
     }
 
@@ -533,80 +448,11 @@ mod tests {
         assert!(!problems.is_empty());
     }
 
-    #[test]
-    fn stacks_are_gone_through_as_libpam_goes_through_them() {
-        // Modules named pam_y answer success, pam_n failure, pam_i ignore.
-        for (text, asked, admitted) in [
-            ("auth required pam_y.so", "y", true),
-            ("auth required pam_n.so\nauth required pam_y.so", "ny", false),
-            ("auth requisite pam_n.so\nauth required pam_y.so", "n", false),
-            ("auth sufficient pam_y.so\nauth required pam_n.so", "y", true),
-            (
-                "auth required pam_n.so\nauth sufficient pam_y.so\nauth required pam_y.so",
-                "nyy",
-                false,
-            ),
-            ("auth sufficient pam_n.so", "n", false),
-            ("auth optional pam_n.so\nauth optional pam_i.so", "ni", false),
-            ("auth required pam_i.so\nauth required pam_y.so", "iy", true),
-            (
-                "auth [success=1 default=ignore] pam_y.so\nauth requisite pam_n.so\nauth required pam_y.so",
-                "yy",
-                true,
-            ),
-            // A jump alone does not admit.
-            ("auth [success=1 default=ignore] pam_y.so\nauth requisite pam_n.so", "y", false),
-            ("auth [success=5 default=ignore] pam_y.so\nauth required pam_y.so", "y", false),
-            ("auth [default=ok] pam_n.so\nauth required pam_y.so", "ny", false),
-            ("auth substack done\nauth required pam_n.so", "yn", false),
-            ("auth include done\nauth required pam_n.so", "y", true),
-            (
-                "auth [success=1 default=ignore] pam_y.so\nauth substack two\nauth required pam_y.so",
-                "yy",
-                true,
-            ),
-            ("nonsense\nauth required pam_y.so", " y", false),
-        ] {
-            let done = "auth sufficient pam_y.so\nauth required pam_n.so\n";
-            let two = "auth required pam_n.so\nauth required pam_n.so\n";
-            let all = [("s", text), ("done", done), ("two", two)];
-            let service = Service::read("s", &files(&all)).unwrap();
-            let stack = service.stack(Kind::Auth);
-            let walk = walk(&stack, |_, entry| match entry.name() {
-                "pam_y" => Answer::Success,
-                "pam_i" => Answer::Ignore,
-                _ => Answer::Failure,
-            });
-            let names: String = walk
-                .asked
-                .iter()
-                .map(|at| stack[*at].name().chars().nth(4).unwrap_or(' '))
-                .collect();
-            assert_eq!((names.as_str(), walk.admitted), (asked, admitted), "{text}");
-        }
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn no_text_is_too_strange(text in "(?s).{0,300}") {
             Service::read("s", &files(&[("s", &text)]));
-        }
-
-        #[test]
-        fn no_stack_is_too_strange(words in proptest::collection::vec(proptest::sample::select(vec![
-            "auth", "-auth", "required", "sufficient", "include", "substack", "@include", "s", "t",
-            "[success=2 default=ignore]", "[default=reset]", "[", "]", "\\", "\\\n", "\n", "\n", "\n",
-            "#", "pam_x.so", "pam_y.so", "[a b", "é", "\0", "=",
-        ]), 0..60)) {
-            let text = words.join(" ");
-            let all = [("s", text.as_str()), ("t", "auth sufficient pam_x.so\nauth substack s\n")];
-            let service = Service::read("s", &files(&all)).unwrap();
-            let stack = service.stack(Kind::Auth);
-            for answer in [Answer::Success, Answer::Ignore, Answer::Failure] {
-                let walk = walk(&stack, |_, _| answer);
-                prop_assert!(walk.asked.is_sorted());
-            }
         }
     }
 }

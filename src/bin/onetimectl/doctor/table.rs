@@ -1,4 +1,5 @@
-//! Prints the findings: a table with each remedy below its finding, or JSON.
+//! Prints the findings: a table with each remedy below its finding and,
+//! where something is wrong, the name to look up in onetimectl(8), or JSON.
 
 use crate::doctor::finding::{Finding, Level};
 use crate::say::{self, Colour, Form};
@@ -7,16 +8,20 @@ pub(super) fn print(form: Form, findings: &[Finding]) -> anyhow::Result<()> {
     match form {
         Form::Json => say::json(&findings)?,
         Form::Text => {
-            let checks = findings.iter().map(|finding| finding.check.len());
+            let checks = findings.iter().map(|finding| finding.check.word().len());
             let width = checks.max().unwrap_or(0).max("CHECK".len());
             say::line(&format!("{:width$}  RESULT  WHAT", "CHECK"));
-            for Finding { check, level, what, remedy } in findings {
+            for Finding { id, check, level, what, remedy } in findings {
                 // Padded first: colour takes no room in the column.
                 let word = format!("{:6}", level.word());
                 let word = say::paint(colour(*level), &word);
-                say::line(&format!("{check:width$}  {word}  {what}"));
-                if let Some(remedy) = remedy {
-                    say::line(&format!("{:width$}          -> {remedy}", ""));
+                let check = check.word();
+                match remedy {
+                    None => say::line(&format!("{check:width$}  {word}  {what}")),
+                    Some(remedy) => {
+                        say::line(&format!("{check:width$}  {word}  {what} [{}]", id.word()));
+                        say::line(&format!("{:width$}          -> {remedy}", ""));
+                    }
                 }
             }
         }

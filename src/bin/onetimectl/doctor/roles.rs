@@ -1,0 +1,84 @@
+//! What the known modules do in a stack, and logins that are tried on it: for
+//! given passwords and codes, what would libpam say? Values in, values out.
+
+use super::stack::{Action, Entry, ModuleResult};
+use super::walk::{Walk, walk};
+
+/// The name of the module without `.so`.
+const OURS: &str = "pam_onetime";
+
+/// What a module does in a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// This module.
+    Code,
+    /// Asks for the password, and decides by it.
+    Password,
+    /// Lets in by something else that the user has.
+    Factor,
+    /// Always success.
+    Permit,
+    /// Always failure.
+    Deny,
+    /// Has no opinion.
+    Silent,
+    /// Decides by who, where or when.
+    Condition,
+}
+
+pub(super) fn role(entry: &Entry) -> Role {
+    match entry.name() {
+        OURS => Role::Code,
+        "pam_unix" | "pam_unix2" | "pam_tcb" | "pam_sss" | "pam_krb5" | "pam_ldap"
+        | "pam_winbind" | "pam_pwdfile" | "pam_userdb" | "pam_mysql" | "pam_pgsql"
+        | "pam_radius_auth" | "pam_tacplus" | "pam_himmelblau" | "pam_systemd_home" => {
+            Role::Password
+        }
+        "pam_u2f"
+        | "pam_fprintd"
+        | "pam_google_authenticator"
+        | "pam_oath"
+        | "pam_yubico"
+        | "pam_pkcs11"
+        | "pam_p11"
+        | "pam_ssh_agent_auth"
+        | "pam_duo" => Role::Factor,
+        "pam_permit" => Role::Permit,
+        "pam_deny" => Role::Deny,
+        "pam_faillock" if entry.has_argument("authfail") => Role::Deny,
+        "pam_faildelay" | "pam_nologin" | "pam_env" | "pam_group" | "pam_cap" | "pam_mail"
+        | "pam_warn" | "pam_echo" | "pam_keyinit" => Role::Silent,
+        _ if entry.is_broken() => Role::Deny,
+        _ => Role::Condition,
+    }
+}
+
+/// A login that is tried on a stack.
+#[derive(Clone, Copy)]
+pub(super) struct Trial {
+    /// Which of the modules that look at a password or a factor is satisfied, by its
+    /// index.
+    pub(super) satisfied: Option<usize>,
+    /// What our module returns.
+    pub(super) code: ModuleResult,
+}
+
+impl Trial {
+    pub(super) fn run(self, stack: &[&Entry]) -> Walk {
+        walk(stack, |index, entry| match role(entry) {
+            Role::Code => self.code,
+            Role::Password | Role::Factor if self.satisfied == Some(index) => ModuleResult::Success,
+            Role::Password | Role::Factor | Role::Deny => ModuleResult::Failure,
+            Role::Permit => ModuleResult::Success,
+            Role::Silent => ModuleResult::Ignore,
+            // pam_rootok.so, pam_succeed_if.so: the question is not whom they let
+            // pass, but what comes of everybody else.
+            Role::Condition => match entry.control.success {
+                Action::Done | Action::Jump(_) => ModuleResult::Failure,
+                Action::Ignore | Action::Ok | Action::Bad | Action::Die | Action::Reset => {
+                    ModuleResult::Success
+                }
+            },
+        })
+    }
+}

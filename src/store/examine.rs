@@ -1,0 +1,218 @@
+//! Examines a store for an admin: reports everything in it that a login would
+//! refuse or that does not belong there, by the same checks as a login
+//! ([`super::checked`]). Nothing is written, and no account is read.
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::checked::{io_error, problems};
+use super::files::{MARKER, RECORD_ENDING, STATE, TEMPORARY, USERS};
+use super::{Purpose, StoreError};
+
+/// What an examination can come to.
+#[derive(Debug)]
+pub enum Problem {
+    /// A login that needs it is refused, with this error.
+    Refused(StoreError),
+    /// A file that was not yet in force when `onetimectl` was killed. It may hold a
+    /// secret.
+    Leftover(PathBuf),
+    /// A file among the records whose name is not that of one.
+    ForeignName(PathBuf),
+    /// A state without a record.
+    OrphanedState(PathBuf),
+}
+
+/// Reports to `report` each problem of the store in `dir`, which `owner` should own;
+/// one file may have several. A store that is not whole is
+/// [`StoreError::NoStore`] without its marker, else an [`StoreError::Io`] of
+/// [`ErrorKind::NotFound`].
+pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
+    let mut examiner = Examiner { owner, report };
+    for above in dir.ancestors().skip(1) {
+        examiner.look(above, Purpose::Above);
+    }
+    // What is in it cannot be relied on, or is not there.
+    if examiner.look(dir, Purpose::PrivateDir) == Presence::Missing
+        || examiner.look(&dir.join(MARKER), Purpose::PrivateFile) == Presence::Missing
+    {
+        return (examiner.report)(Problem::Refused(StoreError::NoStore(dir.to_owned())));
+    }
+    let (users, state) = (dir.join(USERS), dir.join(STATE));
+    for path in [&users, &state] {
+        if examiner.look(path, Purpose::PrivateDir) == Presence::Missing {
+            let error = io_error(path, "open")(std::io::Error::from(ErrorKind::NotFound));
+            (examiner.report)(Problem::Refused(error));
+        }
+    }
+    examiner.list(dir, |examiner, path, name| {
+        if is_temporary(name) {
+            (examiner.report)(Problem::Leftover(path));
+        }
+    });
+    examiner.list(&users, |examiner, path, name| {
+        if is_temporary(name) {
+            return (examiner.report)(Problem::Leftover(path));
+        }
+        examiner.look(&path, Purpose::PrivateFile);
+        if !name.as_encoded_bytes().ends_with(RECORD_ENDING.as_bytes()) {
+            (examiner.report)(Problem::ForeignName(path));
+        }
+    });
+    examiner.list(&state, |examiner, path, name| {
+        examiner.look(&path, Purpose::PrivateFile);
+        let mut record = name.to_owned();
+        record.push(RECORD_ENDING);
+        if matches!(rustix::fs::lstat(users.join(record)), Err(rustix::io::Errno::NOENT)) {
+            (examiner.report)(Problem::OrphanedState(path));
+        }
+    });
+}
+
+#[derive(PartialEq, Eq)]
+enum Presence {
+    Present,
+    Missing,
+}
+
+struct Examiner<'r> {
+    owner: u32,
+    report: &'r mut dyn FnMut(Problem),
+}
+
+impl Examiner<'_> {
+    /// Reports what is wrong with one path.
+    fn look(&mut self, path: &Path, purpose: Purpose) -> Presence {
+        match rustix::fs::lstat(path) {
+            Ok(stat) => {
+                for what in problems(&stat, purpose, self.owner) {
+                    let path = path.to_owned();
+                    (self.report)(Problem::Refused(StoreError::Unsafe { path, what, purpose }));
+                }
+                Presence::Present
+            }
+            Err(rustix::io::Errno::NOENT) => Presence::Missing,
+            Err(error) => {
+                (self.report)(Problem::Refused(io_error(path, "examine")(error)));
+                Presence::Present
+            }
+        }
+    }
+
+    /// Does `each` with the path and the name of everything in `dir`, if it is there.
+    fn list(&mut self, dir: &Path, mut each: impl FnMut(&mut Self, PathBuf, &OsStr)) {
+        let listed = std::fs::read_dir(dir).and_then(|entries| {
+            for entry in entries {
+                let entry = entry?;
+                each(self, entry.path(), &entry.file_name());
+            }
+            Ok(())
+        });
+        if let Err(error) = listed
+            && error.kind() != ErrorKind::NotFound
+        {
+            (self.report)(Problem::Refused(io_error(dir, "read")(error)));
+        }
+    }
+}
+
+fn is_temporary(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::super::Store;
+    use super::*;
+
+    fn me() -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    fn found(dir: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        examine(dir, me(), &mut |problem| {
+            found.push(match problem {
+                Problem::Refused(error) => error.to_string(),
+                Problem::Leftover(path) => format!("left: {}", path.display()),
+                Problem::ForeignName(path) => format!("foreign: {}", path.display()),
+                Problem::OrphanedState(path) => format!("orphan: {}", path.display()),
+            });
+        });
+        let prefix = format!("{}/", dir.display());
+        let mut found: Vec<_> = found.into_iter().map(|line| line.replace(&prefix, "")).collect();
+        found.sort();
+        found
+    }
+
+    fn store() -> (tempfile::TempDir, PathBuf) {
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("store");
+        Store::init(&dir, me()).unwrap();
+        (above, dir)
+    }
+
+    fn put(path: &Path, mode: u32) {
+        fs::write(path, "").unwrap();
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_new_store_has_no_problem() {
+        let (_above, dir) = store();
+        assert_eq!(found(&dir), [""; 0]);
+    }
+
+    #[test]
+    fn all_problems_of_all_files_are_reported() {
+        let (_above, dir) = store();
+        put(&dir.join("users/alice.toml"), 0o644);
+        fs::hard_link(dir.join("users/alice.toml"), dir.join("users/twin")).unwrap();
+        put(&dir.join("users/.new-bob"), 0o600);
+        put(&dir.join(".new-x"), 0o600);
+        put(&dir.join("state/alice"), 0o600);
+        put(&dir.join("state/carol"), 0o666);
+        symlink("alice", dir.join("state/link")).unwrap();
+        fs::set_permissions(dir.join("state"), Permissions::from_mode(0o711)).unwrap();
+        assert_eq!(
+            found(&dir),
+            [
+                "foreign: users/twin",
+                "left: .new-x",
+                "left: users/.new-bob",
+                "orphan: state/carol",
+                "orphan: state/link",
+                "state/carol: has mode 0666",
+                "state/link: is a symbolic link",
+                "state: has mode 0711",
+                "users/alice.toml: has 2 hard links",
+                "users/alice.toml: has mode 0644",
+                "users/twin: has 2 hard links",
+                "users/twin: has mode 0644",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_login_refuses_is_what_is_reported_first() {
+        let (_above, dir) = store();
+        fs::set_permissions(dir.join("users"), Permissions::from_mode(0o750)).unwrap();
+        let refused = Store::open(&dir, me()).unwrap_err().to_string();
+        assert_eq!(found(&dir), [refused.replace(&format!("{}/", dir.display()), "")]);
+    }
+
+    #[test]
+    fn a_store_that_is_not_whole_is_reported_as_such() {
+        let (above, dir) = store();
+        fs::remove_dir(dir.join("state")).unwrap();
+        let missing = std::io::Error::from(ErrorKind::NotFound);
+        assert_eq!(found(&dir), [format!("state: cannot open: {missing}")]);
+        fs::remove_file(dir.join("store.toml")).unwrap();
+        assert!(found(&dir)[0].starts_with("no store in "));
+        assert!(found(&above.path().join("nowhere"))[0].starts_with("no store in "));
+    }
+}
