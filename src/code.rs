@@ -9,8 +9,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use rand::TryRng;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use crate::fields::{WholeNumber, Word};
 
 /// RFC 4648 base32 as authenticator apps expect it: uppercase, no padding.
 const BASE32: base32::Alphabet = base32::Alphabet::Rfc4648 { padding: false };
@@ -33,6 +36,14 @@ pub enum CodeError {
     /// Not 15 to 300 seconds.
     #[error("a period of {0} s: it must be 15 to 300 s")]
     Period(u64),
+    /// Not a number at all.
+    #[error("must be a whole number from {min} to {max}")]
+    NotANumber {
+        /// The least that it could be.
+        min: u64,
+        /// The greatest that it could be.
+        max: u64,
+    },
     /// Not a kind of token.
     #[error("unknown kind: use totp or hotp")]
     Kind,
@@ -113,6 +124,32 @@ impl Secret {
     }
 }
 
+/// From base32, and without a copy that is not wiped: whatever owns the text, the secret
+/// is made from it where it is.
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Base32;
+
+        impl Visitor<'_> for Base32 {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret in base32")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
+                Secret::from_base32(text).map_err(E::custom)
+            }
+
+            fn visit_string<E: Error>(self, text: String) -> Result<Secret, E> {
+                self.visit_str(&Zeroizing::new(text))
+            }
+        }
+
+        deserializer.deserialize_str(Base32)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret([redacted])")
@@ -161,6 +198,12 @@ impl FromStr for Algorithm {
     }
 }
 
+impl<'de> Deserialize<'de> for Algorithm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Word::deserialize(deserializer).map(|Word(algorithm)| algorithm)
+    }
+}
+
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -169,7 +212,7 @@ impl fmt::Display for Algorithm {
 
 /// An integer that is only made within its range, from a number or from text.
 macro_rules! ranged {
-    ($(#[$doc:meta])* $name:ident($inner:ty) = $range:expr, default $default:literal, else $error:path) => {
+    ($(#[$doc:meta])* $name:ident($inner:ty) = $min:literal to $max:literal, default $default:literal, else $error:path) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct $name($inner);
@@ -186,7 +229,7 @@ macro_rules! ranged {
             type Error = CodeError;
             fn try_from(number: u64) -> Result<Self, CodeError> {
                 match <$inner>::try_from(number) {
-                    Ok(inner) if $range.contains(&inner) => Ok(Self(inner)),
+                    Ok(inner) if ($min..=$max).contains(&inner) => Ok(Self(inner)),
                     Ok(_) | Err(_) => Err($error(number)),
                 }
             }
@@ -201,7 +244,15 @@ macro_rules! ranged {
         impl FromStr for $name {
             type Err = CodeError;
             fn from_str(text: &str) -> Result<Self, CodeError> {
-                text.parse::<u64>().map_err(|_| $error(0))?.try_into()
+                let number = text.parse::<u64>();
+                number.map_err(|_| CodeError::NotANumber { min: $min, max: $max })?.try_into()
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let number = WholeNumber { min: $min, max: $max }.read(deserializer)?;
+                number.try_into().map_err(D::Error::custom)
             }
         }
 
@@ -221,11 +272,11 @@ macro_rules! ranged {
 
 ranged!(
     /// Length of a code: 6 to 8 digits (RFC 4226 section 5.3).
-    Digits(u8) = (6..=8), default 6, else CodeError::Digits
+    Digits(u8) = 6 to 8, default 6, else CodeError::Digits
 );
 ranged!(
     /// Length of a time step in seconds, 15 to 300 (X of RFC 6238 section 4.1).
-    Period(u16) = (15..=300), default 30, else CodeError::Period
+    Period(u16) = 15 to 300, default 30, else CodeError::Period
 );
 
 /// A position of the token: the time step of TOTP (T of RFC 6238 section 4.2)

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::account::{Generation, Record, Timestamp, TokenId, Uid, UserName};
 use crate::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
-use crate::config::{Config, KindName, Qr};
+use crate::config::{Config, Qr, TokenKind};
 use crate::login::Invitation;
 
 /// What stays as it is in a URI's component (RFC 3986 section 2.3).
@@ -63,8 +63,8 @@ pub fn new_token<R: TryRng>(rng: &mut R, config: &Config) -> Result<Token, R::Er
         algorithm: config.code.algorithm,
         digits: config.code.digits,
         kind: match config.code.kind {
-            KindName::Totp => Kind::Totp { period: config.code.period },
-            KindName::Hotp => Kind::Hotp,
+            TokenKind::Totp => Kind::Totp { period: config.code.period },
+            TokenKind::Hotp => Kind::Hotp,
         },
     })
 }

@@ -38,7 +38,8 @@
 //! login                plan and judge
 //! config               onetime.toml and module arguments
 //! account              record, state, phase
-//! code  document       TOTP and HOTP; TOML
+//! code                 TOTP and HOTP
+//! fields               how serde reads a field
 //! ```
 
 #![cfg_attr(
@@ -56,8 +57,8 @@ pub mod account;
 pub mod audit;
 pub mod code;
 pub mod config;
-pub mod document;
 pub mod enrollment;
+pub mod fields;
 pub mod login;
 pub mod messages;
 #[allow(unsafe_code, reason = "the one room for it")]
@@ -72,7 +73,7 @@ static WIPED: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
     zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
 /// What stands on the module's line in pam.d, for who reads it before libpam does.
-pub use config::arguments::{ArgumentError, Arguments, PasswordMode};
+pub use config::arguments::{ArgumentError, Arguments, Overrides, PasswordMode};
 #[cfg(feature = "tool")]
 pub use pam::kernel::{Synchronized, clock_synchronized};
 /// The nested conversation, for the fuzz targets.

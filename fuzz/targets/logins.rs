@@ -2,8 +2,11 @@
 //! at a step in the window gets in, after the last one, once, and not while locked.
 #![no_main]
 
+use std::ffi::CString;
+
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
+use pam_onetime::Arguments;
 use pam_onetime::account::{Timestamp, TokenId};
 use pam_onetime::code::Kind;
 use pam_onetime::config::Config;
@@ -51,7 +54,10 @@ fuzz_target!(|input: Input<'_>| {
         ("failures", input.failures.into()),
     ] {
         // Out of range: the default holds.
-        let _ = config.set(key, &value.to_string());
+        let argument = CString::new(format!("{key}={value}")).expect("no NUL");
+        if let Ok(arguments) = Arguments::parse(&[&argument]) {
+            config = arguments.apply(config).expect("no rule is about it");
+        }
     }
     check(&config);
     let mut token = token();

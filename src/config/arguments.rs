@@ -2,12 +2,22 @@
 //! login is refused: a misspelt policy must not silently be another one.
 
 use std::ffi::CStr;
+use std::fmt;
 use std::path::PathBuf;
 
-use super::{Config, ConfigError, DEFAULT_PATH};
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqDeserializer};
+use serde::de::{DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::{
+    AtLogin, Config, ConfigError, DEFAULT_PATH, GroupNames, Language, LookAhead, MaxDrift, Missing,
+    Networks, Qr, RecoveryCodes, Resync, Span, Window, values,
+};
 
 /// Who verifies the password (argument `password=`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(variant_identifier, rename_all = "lowercase")]
 pub enum PasswordMode {
     /// This module.
     Verify,
@@ -39,8 +49,55 @@ pub struct Arguments {
     pub first_pass: FirstPass,
     /// Whether the log says more (`debug`).
     pub debug: bool,
-    /// Keys of the configuration, to be overridden in this order.
-    overrides: Vec<(String, String)>,
+    /// Keys of the configuration that this service has otherwise.
+    pub overrides: Overrides,
+}
+
+/// Makes [`Overrides`] out of one line for each key: its type and its section.
+macro_rules! overrides {
+    ($($(#[$how:meta])* $key:ident: $value:ty => $section:ident),+ $(,)?) => {
+        /// Keys of the configuration as a service's line in pam.d has them, where it does.
+        #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Overrides {
+            $($(#[$how])* $key: Option<$value>),+
+        }
+
+        impl Overrides {
+            /// The keys that there are.
+            pub const KEYS: &[&str] = &[$(stringify!($key)),+];
+
+            fn merge_into(self, config: &mut Config) {
+                $(if let Some(value) = self.$key {
+                    config.$section.$key = value;
+                })+
+            }
+        }
+    };
+}
+
+overrides! {
+    service: String => password,
+    window: Window => code,
+    look_ahead: LookAhead => code,
+    max_drift: MaxDrift => code,
+    resync: Resync => code,
+    at_login: AtLogin => enrollment,
+    qr: Qr => enrollment,
+    show_without_password: bool => enrollment,
+    recovery_codes: RecoveryCodes => enrollment,
+    missing: Missing => login,
+    require_groups: GroupNames => login,
+    exempt_groups: GroupNames => login,
+    exempt_networks: Networks => login,
+    remember: Span => login,
+    prompt: String => login,
+    echo: bool => login,
+    uniform: bool => login,
+    honour_silent: bool => login,
+    language: Language => login,
+    #[serde(default, deserialize_with = "values::some_count")]
+    failures: u32 => limits,
 }
 
 /// Why a line is refused.
@@ -53,11 +110,36 @@ pub enum ArgumentError {
     #[error("argument {0}: given twice")]
     Twice(String),
     /// Not a value of this key.
-    #[error("argument {0}")]
-    Value(String),
+    #[error("argument {key}: {what}")]
+    Value {
+        /// The key.
+        key: String,
+        /// What is wrong with its value: what serde says.
+        what: String,
+    },
     /// Not text.
     #[error("an argument is not UTF-8")]
     NotUtf8,
+}
+
+impl ArgumentError {
+    /// With the key to whose value serde's error belongs.
+    fn of(self, key: &str) -> Self {
+        match self {
+            Self::Value { what, .. } => Self::Value { key: key.to_owned(), what },
+            Self::Unknown(_) | Self::Twice(_) | Self::NotUtf8 => self,
+        }
+    }
+}
+
+impl Error for ArgumentError {
+    fn custom<T: fmt::Display>(what: T) -> Self {
+        Self::Value { key: String::new(), what: what.to_string() }
+    }
+
+    fn unknown_field(field: &str, _: &'static [&'static str]) -> Self {
+        Self::Unknown(field.to_owned())
+    }
 }
 
 impl Arguments {
@@ -71,9 +153,10 @@ impl Arguments {
             password: PasswordMode::Verify,
             first_pass: FirstPass::Default,
             debug: false,
-            overrides: Vec::new(),
+            overrides: Overrides::default(),
         };
         let mut seen = Vec::new();
+        let mut overrides = Vec::new();
         for argument in line {
             let argument = argument.to_str().map_err(|_| ArgumentError::NotUtf8)?;
             let key = argument.split_once('=').map_or(argument, |(key, _)| key);
@@ -86,55 +169,122 @@ impl Arguments {
                 None if key == "try_first_pass" => parsed.first_pass = FirstPass::Try,
                 None if key == "use_first_pass" => parsed.first_pass = FirstPass::Use,
                 // What it is called in pam_unix and in pam_google_authenticator.
-                None if key == "nullok" => {
-                    parsed.overrides.push(("missing".to_owned(), "ignore".to_owned()));
-                }
+                None if key == "nullok" => set(&mut overrides, "missing", "ignore"),
                 Some(("config", path)) if path.starts_with('/') => {
                     parsed.config = PathBuf::from(path)
                 }
                 Some(("config", _)) => {
-                    return Err(ArgumentError::Value(
-                        "config: must be an absolute path".to_owned(),
-                    ));
+                    return Err(ArgumentError::custom("must be an absolute path").of(key));
                 }
                 Some(("password", mode)) => {
-                    parsed.password = match mode {
-                        "verify" => PasswordMode::Verify,
-                        "stack" => PasswordMode::Stack,
-                        "none" => PasswordMode::None,
-                        _ => {
-                            let what = "password: must be one of: verify, stack, none";
-                            return Err(ArgumentError::Value(what.to_owned()));
-                        }
-                    }
+                    let mode = PasswordMode::deserialize(Text(mode));
+                    parsed.password = mode.map_err(|error| error.of(key))?;
                 }
-                Some((key, value)) if Config::per_login(key).is_some() => {
-                    parsed.overrides.push((key.to_owned(), value.to_owned()));
-                }
-                Some(_) | None => return Err(ArgumentError::Unknown(key.to_owned())),
+                Some((key, value)) => set(&mut overrides, key, value),
+                None => return Err(ArgumentError::Unknown(key.to_owned())),
             }
         }
+        let overrides = Pairs { rest: overrides.into_iter(), value: None };
+        parsed.overrides = Overrides::deserialize(MapAccessDeserializer::new(overrides))?;
         Ok(parsed)
     }
 
     /// The configuration with this line's overrides.
     ///
     /// # Errors
-    /// [`ConfigError`]: an override has a value that the key does not take.
+    /// [`ConfigError::Value`]: it breaks a rule with them.
     pub fn apply(&self, mut config: Config) -> Result<Config, ConfigError> {
-        for (key, value) in &self.overrides {
-            // `parse` has let known keys through only.
-            if let Some(set) = config.set(key, value) {
-                set?;
-            }
-        }
+        self.overrides.clone().merge_into(&mut config);
+        config.check()?;
         Ok(config)
+    }
+}
+
+/// `nullok` and `missing=` are one key: the later one holds.
+fn set<'t>(overrides: &mut Vec<(&'t str, &'t str)>, key: &'t str, value: &'t str) {
+    overrides.retain(|(earlier, _)| *earlier != key);
+    overrides.push((key, value));
+}
+
+/// The overrides of a line, for serde.
+struct Pairs<'t> {
+    rest: std::vec::IntoIter<(&'t str, &'t str)>,
+    /// The pair whose key has been read.
+    value: Option<(&'t str, &'t str)>,
+}
+
+impl<'t> MapAccess<'t> for Pairs<'t> {
+    type Error = ArgumentError;
+
+    fn next_key_seed<K: DeserializeSeed<'t>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ArgumentError> {
+        self.value = self.rest.next();
+        self.value.map(|(key, _)| seed.deserialize(Text(key))).transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'t>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, ArgumentError> {
+        let (key, value) = self.value.unwrap_or_default();
+        seed.deserialize(Text(value)).map_err(|error| error.of(key))
+    }
+}
+
+/// Text on the line, which is what its key takes it for.
+struct Text<'de>(&'de str);
+
+impl<'de> Deserializer<'de> for Text<'de> {
+    type Error = ArgumentError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgumentError> {
+        visitor.visit_borrowed_str(self.0)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgumentError> {
+        match self.0.parse() {
+            Ok(value) => visitor.visit_bool(value),
+            Err(_) => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgumentError> {
+        match self.0.parse() {
+            Ok(number) => visitor.visit_u64(number),
+            Err(_) => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgumentError> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgumentError> {
+        visitor.visit_seq(SeqDeserializer::new(self.0.split(',').map(Text)))
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct newtype_struct tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de> IntoDeserializer<'de, ArgumentError> for Text<'de> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
+
     use super::*;
+    use crate::config::RuleError;
 
     fn parse(line: &[&CStr]) -> Result<Arguments, ArgumentError> {
         Arguments::parse(line)
@@ -182,7 +332,70 @@ mod tests {
         }
         assert_eq!(parse(&[c"debug", c"debug"]), Err(ArgumentError::Twice("debug".to_owned())));
         assert_eq!(parse(&[c"\xff"]), Err(ArgumentError::NotUtf8));
-        let error = parse(&[c"window=x"]).unwrap().apply(Config::default()).unwrap_err();
-        assert_eq!(error.to_string(), "window: must be a whole number");
+        for (argument, expected) in [
+            (c"window=x", r#"invalid type: string "x", expected a whole number from 0 to 10"#),
+            (c"window=11", "invalid value: integer `11`, expected a whole number from 0 to 10"),
+            (c"window=-1", r#"invalid type: string "-1", expected a whole number from 0 to 10"#),
+            (c"echo=1", r#"invalid type: string "1", expected a boolean"#),
+            (c"qr=png", "unknown variant `png`, expected one of `utf8`, `ascii`, `none`"),
+            (c"require_groups=a,,b", "must be names, none of them empty"),
+        ] {
+            let error = parse(&[argument]).unwrap_err().to_string();
+            let (named, what) = error.strip_prefix("argument ").unwrap().split_once(": ").unwrap();
+            let key = argument.to_str().unwrap().split_once('=').unwrap().0;
+            assert_eq!((named, what), (key, expected));
+        }
+        let broken = parse(&[c"service=../x"]).unwrap().apply(Config::default());
+        assert_eq!(broken, Err(ConfigError::Value(RuleError::Service)));
+    }
+
+    #[test]
+    fn every_key_of_the_overrides_changes_the_configuration_by_its_argument() {
+        let value = |key: &str| match key {
+            "service" => "other",
+            "window" => "2",
+            "look_ahead" => "3",
+            "max_drift" => "4",
+            "resync" => "100",
+            "at_login" => "required",
+            "qr" => "ascii",
+            "show_without_password" | "echo" | "uniform" => "true",
+            "recovery_codes" => "8",
+            "missing" => "deny",
+            "require_groups" => "wheel,adm",
+            "exempt_groups" => "svc",
+            "exempt_networks" => "192.0.2.0/24,::1",
+            "remember" => "12h",
+            "prompt" => "Code?",
+            "honour_silent" => "false",
+            "language" => "de",
+            "failures" => "9",
+            key => panic!("no example of {key}"),
+        };
+        let with = |key: &str, value: &str| {
+            let argument = CString::new(format!("{key}={value}")).unwrap();
+            parse(&[&argument])
+        };
+        let mut config = Config::default();
+        for key in Overrides::KEYS {
+            let before = config.clone();
+            config = with(key, value(key)).unwrap().apply(config).unwrap();
+            assert_ne!(config, before, "{key}");
+            let refused = with(key, "\n").is_ok_and(|it| it.apply(before).is_ok());
+            assert!(!refused, "{key}");
+        }
+        assert_eq!(config.login.require_groups, GroupNames(vec!["wheel".into(), "adm".into()]));
+    }
+
+    #[test]
+    fn of_nullok_and_missing_the_later_one_holds() {
+        for (line, missing) in [
+            (vec![c"nullok"], Missing::Ignore),
+            (vec![c"missing=deny", c"nullok"], Missing::Ignore),
+            (vec![c"nullok", c"missing=deny"], Missing::Deny),
+        ] {
+            let config = parse(&line).unwrap().apply(Config::default()).unwrap();
+            assert_eq!(config.login.missing, missing, "{line:?}");
+        }
     }
 }

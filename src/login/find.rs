@@ -10,7 +10,7 @@ use crate::account::{
     Account, Generation, RememberedHost, SpentRecovery, State, Timestamp, TokenId, TokenState,
 };
 use crate::code::{Code, Kind, RecoveryCode, Step, Token};
-use crate::config::{Code as Policy, Login};
+use crate::config::{CodePolicy as Policy, LoginPolicy as Login};
 
 /// What a code turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::*;
 use crate::account::tests::record;
 use crate::account::{Failures, Generation, Recovery, TokenId, TokenState};
 use crate::code::{Kind, Period, Step};
-use crate::config::{Code as Policy, Limits};
+use crate::config::{CodePolicy as Policy, GroupNames, Limits, Networks, UpTo};
 
 const CODES: [&str; 10] = [
     "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
@@ -294,7 +294,7 @@ fn hotp_looks_ahead_and_its_counter_moves_only_on_success() {
 
 #[test]
 fn without_look_ahead_only_the_next_code_is_accepted() {
-    let config = configured(|config| config.code.look_ahead = 0.try_into().unwrap());
+    let config = configured(|config| config.code.look_ahead = UpTo::of::<0>());
     for (counter, expected) in
         [(0, Verdict::Admitted(Grant::Code)), (1, Verdict::Refused(Refusal::WrongCode))]
     {
@@ -565,8 +565,8 @@ fn a_user_without_a_record_is_ignored_denied_or_enrolled_as_configured() {
 #[test]
 fn members_of_a_required_group_need_a_record_and_of_an_exempt_one_no_code() {
     let config = configured(|config| {
-        config.login.require_groups = "wheel".parse().unwrap();
-        config.login.exempt_groups = "robots".parse().unwrap();
+        config.login.require_groups = GroupNames(vec!["wheel".into()]);
+        config.login.exempt_groups = GroupNames(vec!["robots".into()]);
     });
     let password = right();
     let planned = |groups: &[String], account: Option<&Account>| {
@@ -588,8 +588,9 @@ fn members_of_a_required_group_need_a_record_and_of_an_exempt_one_no_code() {
 
 #[test]
 fn only_an_address_is_exempt_by_network_and_never_without_the_password() {
-    let config =
-        configured(|config| config.login.exempt_networks = "192.0.2.0/24".parse().unwrap());
+    let config = configured(|config| {
+        config.login.exempt_networks = Networks::try_from(vec!["192.0.2.0/24".into()]).unwrap()
+    });
     let active = active(totp(), 0);
     for (rhost, password, expected) in [
         (Some("192.0.2.7"), right(), Some(Verdict::Admitted(Grant::Exempt(Exemption::Network)))),
@@ -689,7 +690,7 @@ fn uniform_asks_everybody_as_an_active_user_is_asked() {
 
 #[test]
 fn a_clock_that_runs_off_is_followed_as_far_as_permitted() {
-    let config = configured(|config| config.code.max_drift = 5.try_into().unwrap());
+    let config = configured(|config| config.code.max_drift = UpTo::of::<5>());
     for direction in [1_i64, -1] {
         let mut account = active(totp(), 0);
         let mut admitted = 0;
@@ -708,7 +709,7 @@ fn a_clock_that_runs_off_is_followed_as_far_as_permitted() {
         let drift = account.state.token(TokenId::FIRST).drift;
         assert_eq!(i64::from(drift), 5 * direction);
     }
-    let none = configured(|config| config.code.max_drift = 0.try_into().unwrap());
+    let none = configured(|config| config.code.max_drift = UpTo::of::<0>());
     let (_, state) = judged_with(&active(totp(), 0), &hotp_code(101), 3_000, &none);
     assert_eq!(state.token(TokenId::FIRST).drift, 0);
 }
@@ -725,7 +726,7 @@ fn typing_late_does_not_shut_a_user_out() {
 
 #[test]
 fn two_codes_in_a_row_in_two_logins_bring_a_counter_token_back_if_configured() {
-    let config = configured(|config| config.code.resync = 100.try_into().unwrap());
+    let config = configured(|config| config.code.resync = UpTo::of::<100>());
     let account = active(Kind::Hotp, 0);
     let (first, state) = judged_with(&account, &hotp_code(50), 0, &config);
     assert_eq!(first, Verdict::Refused(Refusal::OutOfStep));

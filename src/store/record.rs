@@ -1,16 +1,21 @@
 //! A record as a file's text: a line with a checksum, then TOML. docs/FILEFORMAT.md
 //! has its fields.
 
-use std::borrow::Cow;
 use std::fmt::{self, Write};
-use std::str::FromStr;
 
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IntoDeserializer, Visitor};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 use toml_writer::TomlWrite;
 use zeroize::Zeroizing;
 
-use crate::account::{MAX_RECOVERY_CODES, Record, Recovery, Timestamp, TokenId, Uid, UserName};
-use crate::code::{Digits, Kind, Period, Secret, Token};
-use crate::document::{self, Table, Value};
+use crate::account::{
+    Generation, Hash, MAX_RECOVERY_CODES, Record, Recovery, Salt, Timestamp, TokenId, Uid, UserName,
+};
+use crate::code::{Algorithm, Digits, Kind, Period, Secret, Token};
+use crate::config::TokenKind;
+use crate::fields::{self, WholeNumber, Word};
 
 /// The version of the format that this code reads and writes.
 const FORMAT: u8 = 1;
@@ -91,114 +96,143 @@ pub(super) fn from_text(text: &str) -> Result<Record, &'static str> {
     if checksum != format!("{:08x}", super::checksum(body.as_bytes())) {
         return Err("its checksum does not match its text");
     }
-    let tables = document::parse(body).map_err(|_| "it is not TOML")?;
-    read(tables)
-}
-
-/// Every field must be there and no other may: what is absent or unknown is damage, not
-/// a default.
-fn read(tables: Vec<Table<'_>>) -> Result<Record, &'static str> {
-    let mut tables = tables.into_iter();
-    let mut top = Fields(tables.next().ok_or(FIELD)?);
-    if top.number::<u8>("format") != Ok(FORMAT) {
+    let mut table = DeTable::parse(body).map_err(|_| "it is not TOML")?;
+    if !table.get_mut().remove("format").is_some_and(is_ours) {
         return Err("it has another format than this version reads");
     }
-    let mut record = Record {
-        user: UserName::new(top.string("user")?).map_err(|_| FIELD)?,
-        uid: match top.0.take("uid") {
-            Some(Value::String(any)) if any == "any" => Uid::Any,
-            Some(Value::Integer(uid)) => Uid::Is(uid.try_into().map_err(|_| FIELD)?),
-            Some(_) | None => return Err(FIELD),
-        },
-        generation: top.word("generation")?,
-        issuer: top.string("issuer")?.into_owned(),
-        issued_at: Timestamp(top.number("issued_at")?),
-        deadline: top.optional_number("deadline")?.map(Timestamp),
-        tokens: Vec::new(),
-        recovery: None,
-    };
-    top.end()?;
-    for table in tables {
-        match (&*table.name, table.listed) {
-            ("token", true) => record.tokens.push(token(Fields(table))?),
-            ("recovery", false) => record.recovery = Some(recovery(Fields(table))?),
-            _ => return Err(FIELD),
-        }
-    }
-    if record.tokens.is_empty() || !record.tokens.is_sorted_by(|(a, _), (b, _)| a < b) {
-        return Err("its tokens have no ascending ids");
-    }
-    Ok(record)
+    // What serde says may quote the text.
+    RawRecord::deserialize(toml::Deserializer::from(table)).map_err(|_| FIELD)?.try_into()
 }
 
-fn token(mut fields: Fields<'_>) -> Result<(TokenId, Token), &'static str> {
-    let id = TokenId::new(fields.number("id")?).ok_or(FIELD)?;
-    let period = fields.optional_number::<u64>("period")?;
-    let kind = match (&*fields.string("kind")?, period) {
-        ("totp", Some(period)) => {
-            Kind::Totp { period: Period::try_from(period).map_err(|_| FIELD)? }
-        }
-        ("hotp", None) => Kind::Hotp,
-        ("totp" | "hotp", _) => return Err("a totp token has a period, a hotp token has none"),
-        _ => return Err(FIELD),
-    };
-    let token = Token {
-        kind,
-        algorithm: fields.word("algorithm")?,
-        digits: Digits::try_from(fields.number::<u64>("digits")?).map_err(|_| FIELD)?,
-        secret: Secret::from_base32(&fields.string("secret")?).map_err(|_| FIELD)?,
-    };
-    fields.end()?;
-    Ok((id, token))
+fn is_ours(format: Spanned<DeValue<'_>>) -> bool {
+    u8::deserialize(format.into_deserializer()) == Ok(FORMAT)
 }
 
-fn recovery(mut fields: Fields<'_>) -> Result<Recovery, &'static str> {
-    let Some(Value::Strings(hashes)) = fields.0.take("hashes") else { return Err(FIELD) };
-    if hashes.len() > MAX_RECOVERY_CODES {
-        return Err("it has too many recovery codes");
-    }
-    let recovery = Recovery {
-        set: fields.number("set")?,
-        salt: fields.word("salt")?,
-        hashes: hashes
-            .iter()
-            .map(|hash| hash.parse().map_err(|_| FIELD))
-            .collect::<Result<_, _>>()?,
-    };
-    fields.end()?;
-    Ok(recovery)
+/// A record as TOML has it, without its format. Every field must be there and no other
+/// may: what is absent or unknown is damage, not a default.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRecord {
+    #[serde(deserialize_with = "user")]
+    user: UserName,
+    #[serde(deserialize_with = "uid")]
+    uid: Uid,
+    generation: Word<Generation>,
+    issuer: String,
+    issued_at: Time,
+    deadline: Option<Time>,
+    /// None at all is told apart from a field that is missing.
+    #[serde(default)]
+    token: Vec<fields::Table<RawToken>>,
+    recovery: Option<fields::Table<RawRecovery>>,
 }
 
-/// A table whose fields are taken out one by one, until none is left.
-struct Fields<'t>(Table<'t>);
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawToken {
+    id: u8,
+    kind: TokenKind,
+    algorithm: Algorithm,
+    digits: Digits,
+    period: Option<Period>,
+    secret: Secret,
+}
 
-impl<'t> Fields<'t> {
-    fn string(&mut self, key: &str) -> Result<Cow<'t, str>, &'static str> {
-        match self.0.take(key) {
-            Some(Value::String(text)) => Ok(text),
-            Some(_) | None => Err(FIELD),
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRecovery {
+    set: u32,
+    salt: Word<Salt>,
+    hashes: Vec<Word<Hash>>,
+}
+
+/// A time that can be written again: TOML's integers have a sign.
+struct Time(Timestamp);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let last = i64::MAX.unsigned_abs();
+        let seconds = WholeNumber { min: 0, max: last }.read(deserializer)?;
+        Ok(Self(Timestamp(seconds)))
+    }
+}
+
+fn user<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UserName, D::Error> {
+    UserName::new(String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// A number, or `"any"`.
+fn uid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uid, D::Error> {
+    struct NumberOrAny;
+
+    impl Visitor<'_> for NumberOrAny {
+        type Value = Uid;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a uid or \"any\"")
+        }
+
+        fn visit_i64<E: Error>(self, number: i64) -> Result<Uid, E> {
+            u32::try_from(number).map(Uid::Is).map_err(E::custom)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Uid, E> {
+            if text == "any" { Ok(Uid::Any) } else { Err(E::custom("not any")) }
         }
     }
 
-    /// A string that stands for something.
-    fn word<T: FromStr>(&mut self, key: &str) -> Result<T, &'static str> {
-        self.string(key)?.parse().map_err(|_| FIELD)
-    }
+    deserializer.deserialize_any(NumberOrAny)
+}
 
-    fn number<T: TryFrom<i64>>(&mut self, key: &str) -> Result<T, &'static str> {
-        self.optional_number(key)?.ok_or(FIELD)
-    }
+impl TryFrom<RawRecord> for Record {
+    type Error = &'static str;
 
-    fn optional_number<T: TryFrom<i64>>(&mut self, key: &str) -> Result<Option<T>, &'static str> {
-        match self.0.take(key) {
-            Some(Value::Integer(number)) => T::try_from(number).map(Some).map_err(|_| FIELD),
-            Some(_) => Err(FIELD),
-            None => Ok(None),
+    fn try_from(raw: RawRecord) -> Result<Self, &'static str> {
+        let tokens = raw.token.into_iter().map(|fields::Table(token)| token.try_into());
+        let tokens = tokens.collect::<Result<Vec<_>, _>>()?;
+        if tokens.is_empty() || !tokens.is_sorted_by(|(a, _), (b, _)| a < b) {
+            return Err("its tokens have no ascending ids");
         }
+        let recovery = raw.recovery.map(|fields::Table(recovery)| recovery.try_into());
+        Ok(Self {
+            user: raw.user,
+            uid: raw.uid,
+            generation: raw.generation.0,
+            issuer: raw.issuer,
+            issued_at: raw.issued_at.0,
+            deadline: raw.deadline.map(|Time(deadline)| deadline),
+            tokens,
+            recovery: recovery.transpose()?,
+        })
     }
+}
 
-    fn end(self) -> Result<(), &'static str> {
-        if self.0.entries.is_empty() { Ok(()) } else { Err(FIELD) }
+impl TryFrom<RawToken> for (TokenId, Token) {
+    type Error = &'static str;
+
+    fn try_from(raw: RawToken) -> Result<Self, &'static str> {
+        let RawToken { id, kind, algorithm, digits, period, secret } = raw;
+        let id = TokenId::new(id).ok_or(FIELD)?;
+        let kind = match (kind, period) {
+            (TokenKind::Totp, Some(period)) => Kind::Totp { period },
+            (TokenKind::Hotp, None) => Kind::Hotp,
+            (TokenKind::Totp, None) | (TokenKind::Hotp, Some(_)) => {
+                return Err("a totp token has a period, a hotp token has none");
+            }
+        };
+        Ok((id, Token { secret, algorithm, digits, kind }))
+    }
+}
+
+impl TryFrom<RawRecovery> for Recovery {
+    type Error = &'static str;
+
+    fn try_from(raw: RawRecovery) -> Result<Self, &'static str> {
+        if raw.hashes.len() > MAX_RECOVERY_CODES {
+            return Err("it has too many recovery codes");
+        }
+        let hashes = raw.hashes.into_iter().map(|Word(hash)| hash).collect();
+        Ok(Self { set: raw.set, salt: raw.salt.0, hashes })
     }
 }
 
@@ -206,7 +240,6 @@ impl<'t> Fields<'t> {
 mod tests {
     use super::*;
     use crate::account::tests::record;
-    use crate::account::{Hash, Salt};
 
     fn totp() -> Record {
         record(Kind::Totp { period: Period::default() })
@@ -308,6 +341,8 @@ mod tests {
             ("uid = 2001", "uid = 4294967296"),
             ("uid = 2001", "uid = \"all\""),
             ("issued_at = ", "issued_at = -"),
+            ("deadline = 5", "deadline = 9223372036854775808"),
+            ("uid = 2001", "uid = 18446744073709551616"),
             ("deadline = 5", "deadline = 1.5"),
             ("0707", "070"),
             ("[recovery]", "[recover]"),
@@ -325,6 +360,19 @@ mod tests {
         assert_eq!(read_body("format = "), Err("it is not TOML"));
         let other = text.replacen("format = 1", "format = 2", 1);
         assert_eq!(read_body(&other), Err("it has another format than this version reads"));
+    }
+
+    #[test]
+    fn a_record_s_tables_may_be_written_in_any_of_toml_s_ways_but_not_by_position() {
+        let hotp = record(Kind::Hotp);
+        let text = body(&hotp);
+        let (top, token) = text.split_once("\n[[token]]\n").unwrap();
+        let inline = format!("{top}\ntoken = [{{ {} }}]\n", token.trim_end().replace('\n', ", "));
+        assert_eq!(read_body(&inline), Ok(hotp));
+        let values = token.lines().map(|line| line.split_once(" = ").unwrap().1);
+        let values = values.collect::<Vec<_>>().join(", ");
+        let by_position = format!("{top}\ntoken = [[{values}]]\n");
+        assert_eq!(read_body(&by_position), Err(FIELD), "{by_position}");
     }
 
     #[test]
@@ -401,6 +449,19 @@ mod tests {
         assert!(text.contains(&secret));
         for damaged in [text.replace("hotp", "totp"), text.replace("secret", "sekret")] {
             assert!(!from_text(&damaged).unwrap_err().contains(&secret));
+        }
+        // The same behind a checksum that is right, where toml and serde speak.
+        let body = body(&record(Kind::Hotp));
+        for (from, to) in [
+            ("hotp", "totp"),
+            ("secret = ", "sekret = "),
+            ("secret = ", "digits = "),
+            ("secret = ", "secret "),
+            ("secret = \"", "secret = \"!"),
+            ("algorithm = \"SHA1\"\n", ""),
+        ] {
+            let error = read_body(&body.replace(from, to)).unwrap_err();
+            assert!(!error.contains(&secret), "{error}");
         }
     }
 }

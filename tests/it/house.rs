@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::{finish, module_path, tool_path};
-use pam_onetime::config::Config;
+use pam_onetime::Overrides;
 use regex::Regex;
 
 fn root() -> &'static Path {
@@ -170,7 +170,7 @@ fn every_module_argument_stands_in_its_manual_page() {
     let parser = code(&root().join("src/config/arguments.rs"));
     let mut arguments = captures(r#"Some\(\("(\w+)", \w+\)\)"#, &parser);
     arguments.extend(captures(r#"None if key == "(\w+)""#, &parser));
-    arguments.extend(Config::PER_LOGIN.map(|(_, key)| key.to_owned()));
+    arguments.extend(Overrides::KEYS.iter().map(|key| (*key).to_owned()));
     assert!(arguments.len() > 8, "{arguments:?}");
     let documented = captures(r"(?m)^\.It Cm (\w+)", &page);
     assert_eq!(documented, arguments);

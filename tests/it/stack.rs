@@ -388,8 +388,11 @@ fn listed_wrongly_under_account_session_or_password_the_module_fails() {
 fn an_unknown_or_malformed_argument_refuses_the_login_and_is_named_in_the_log() {
     for (argument, named) in [
         ("passwrod=stack", "argument passwrod: unknown"),
-        ("password=maybe", "argument password: must be one of"),
-        ("window=11", "window: must be at most 10"),
+        ("password=maybe", "argument password: unknown variant `maybe`, expected one of `verify`"),
+        (
+            "window=11",
+            "argument window: invalid value: integer `11`, expected a whole number from 0 to 10",
+        ),
         ("debug debug", "argument debug: given twice"),
         ("config=onetime.toml", "argument config: must be an absolute path"),
     ] {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use pam_onetime::code::{Algorithm, Digits, Period};
-use pam_onetime::config::{DEFAULT_PATH, KindName, Span};
+use pam_onetime::config::{DEFAULT_PATH, Span, TokenKind};
 
 use crate::moving::import::format_parser;
 use crate::moving::import::formats::Format;
@@ -176,7 +176,7 @@ pub(crate) enum TokenVerb {
 pub(crate) struct TokenOptions {
     /// Codes by time or by counter [default: from the configuration]
     #[arg(long, value_name = "totp|hotp")]
-    pub(crate) kind: Option<KindName>,
+    pub(crate) kind: Option<TokenKind>,
     /// Digest; apps are sure to know SHA1 only [default: from the configuration]
     #[arg(long, value_name = "SHA1|SHA256|SHA512")]
     pub(crate) algorithm: Option<Algorithm>,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use pam_onetime::account::{MAX_TOKENS, TokenId, TokenState};
 use pam_onetime::code::{Kind, Secret, Token};
-use pam_onetime::config::{Config, KindName};
+use pam_onetime::config::{Config, TokenKind};
 use pam_onetime::enrollment::new_token;
 use pam_onetime::login::{Invitation, PasswordProof};
 use rand::rngs::SysRng;
@@ -37,7 +37,7 @@ pub(crate) fn configured(config: &Config, options: &TokenOptions) -> anyhow::Res
     code.digits = options.digits.unwrap_or(code.digits);
     code.period = options.period.unwrap_or(code.period);
     ensure!(
-        code.kind == KindName::Totp || options.period.is_none(),
+        code.kind == TokenKind::Totp || options.period.is_none(),
         "--period is for totp: a hotp token has none"
     );
     Ok(config)

@@ -1,0 +1,305 @@
+//! What a key of the configuration may be set to: words out of a few, whole numbers with
+//! an upper bound, lengths of time, groups and networks. serde reads them from TOML and
+//! from module arguments alike.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::de::value::Error as WordError;
+use serde::de::{Deserializer, Error, IntoDeserializer};
+
+use crate::fields::WholeNumber;
+
+/// Why a text is not a value of its key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Not a [`Span`].
+    #[error("must be \"none\", or a whole number and s, m, h or d, up to 3650d (12h, 14d)")]
+    Span,
+    /// Not [`GroupNames`].
+    #[error("must be names, none of them empty")]
+    GroupName,
+    /// Not one of [`Networks`].
+    #[error("{0}: must be a network as in 192.0.2.0/24 or 2001:db8::/32")]
+    Network(String),
+}
+
+// `variant_identifier`: read from a string and from nothing else, where serde's usual
+// enums can also be tables.
+
+/// How records and states are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(variant_identifier, rename_all = "lowercase", expecting = "a string in quotes")]
+pub enum Backend {
+    /// Two files for each user, below one directory.
+    #[default]
+    Files,
+}
+
+/// The kind of token to issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(variant_identifier, rename_all = "lowercase", expecting = "a string in quotes")]
+pub enum TokenKind {
+    /// By time (RFC 6238).
+    #[default]
+    Totp,
+    /// By counter (RFC 4226).
+    Hotp,
+}
+
+impl FromStr for TokenKind {
+    type Err = WordError;
+    fn from_str(text: &str) -> Result<Self, WordError> {
+        Self::deserialize(text.into_deserializer())
+    }
+}
+
+/// How a QR code is drawn with text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(variant_identifier, rename_all = "lowercase", expecting = "a string in quotes")]
+pub enum Qr {
+    /// Half blocks, two modules a cell: 21 lines for a usual account.
+    #[default]
+    Utf8,
+    /// `##` and spaces, for terminals without UTF-8: 39 lines.
+    Ascii,
+    /// No QR code; the key only.
+    None,
+}
+
+/// Whether a login enrols a pending user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(variant_identifier, rename_all = "lowercase", expecting = "a string in quotes")]
+pub enum AtLogin {
+    /// It does, and Enter skips it.
+    #[default]
+    Optional,
+    /// It does, and no code, no login.
+    Required,
+    /// It does not: nothing is shown or asked before the account is active.
+    Off,
+}
+
+/// What becomes of a user without a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(variant_identifier, rename_all = "lowercase", expecting = "a string in quotes")]
+pub enum Missing {
+    /// They need no code.
+    #[default]
+    Ignore,
+    /// They are refused.
+    Deny,
+    /// They are issued a record after the right password.
+    Enrol,
+}
+
+/// A language of the login texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(variant_identifier, rename_all = "lowercase", expecting = "a string in quotes")]
+pub enum Language {
+    /// English.
+    #[default]
+    En,
+    /// German.
+    De,
+    /// French.
+    Fr,
+    /// Chinese (simplified).
+    Zh,
+}
+
+impl Language {
+    /// Its code (ISO 639-1), which is also its word in the configuration.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::De => "de",
+            Self::Fr => "fr",
+            Self::Zh => "zh",
+        }
+    }
+}
+
+/// A whole number from 0 to `MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UpTo<const MAX: u64>(u64);
+
+impl<const MAX: u64> UpTo<MAX> {
+    /// The number that our source has; one out of range does not compile.
+    #[must_use]
+    pub const fn of<const NUMBER: u64>() -> Self {
+        const { assert!(NUMBER <= MAX) };
+        Self(NUMBER)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl<'de, const MAX: u64> Deserialize<'de> for UpTo<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        WholeNumber { min: 0, max: MAX }.read(deserializer).map(Self)
+    }
+}
+
+/// Time steps before and after: each one more gives a guess two more chances.
+pub type Window = UpTo<10>;
+/// Counters ahead: each one gives a guess one more chance.
+pub type LookAhead = UpTo<100>;
+/// Time steps of drift that are followed.
+pub type MaxDrift = UpTo<100>;
+/// Counters in which two codes in a row are looked for.
+pub type Resync = UpTo<1000>;
+/// Recovery codes issued at activation: the state has room for so many.
+pub type RecoveryCodes = UpTo<16>;
+
+/// A number of times, for `#[serde(deserialize_with)]`.
+pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = WholeNumber { min: 0, max: u64::from(u32::MAX) }.read(deserializer)?;
+    u32::try_from(number).map_err(D::Error::custom)
+}
+
+/// The same as an override.
+pub(super) fn some_count<'de, D>(deserializer: D) -> Result<Option<u32>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    count(deserializer).map(Some)
+}
+
+/// A number of seconds, as large as TOML's integers get, for
+/// `#[serde(deserialize_with)]`.
+pub(super) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    WholeNumber { min: 0, max: i64::MAX.unsigned_abs() }.read(deserializer)
+}
+
+/// A length of time: `none`, or a whole number and `s`, `m`, `h` or `d`; ten years at
+/// most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Span(Option<u64>);
+
+impl Span {
+    /// In seconds; `None` for `none`.
+    #[must_use]
+    pub const fn seconds(self) -> Option<u64> {
+        self.0
+    }
+}
+
+impl FromStr for Span {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400_u64)];
+        units
+            .iter()
+            .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+            .and_then(|(number, seconds)| number.parse::<u64>().ok()?.checked_mul(*seconds))
+            .filter(|seconds| (1..=10 * 365 * 86_400).contains(seconds))
+            .map(|seconds| Self(Some(seconds)))
+            .ok_or(ValueError::Span)
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = ValueError;
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}
+
+/// Names of groups; as an argument, with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct GroupNames(pub Vec<String>);
+
+impl TryFrom<Vec<String>> for GroupNames {
+    type Error = ValueError;
+    fn try_from(names: Vec<String>) -> Result<Self, ValueError> {
+        if names.iter().any(|name| name.is_empty() || name.contains(char::is_control)) {
+            Err(ValueError::GroupName)
+        } else {
+            Ok(Self(names))
+        }
+    }
+}
+
+/// Networks in CIDR notation, or single addresses; as an argument, with commas between
+/// them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Whether one of them holds the address.
+    #[must_use]
+    pub fn contain(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl TryFrom<Vec<String>> for Networks {
+    type Error = ValueError;
+    fn try_from(list: Vec<String>) -> Result<Self, ValueError> {
+        let network = |text: String| {
+            let single = text.parse::<IpAddr>().map(IpNet::from);
+            single.or_else(|_| text.parse::<IpNet>()).map_err(|_| ValueError::Network(text))
+        };
+        list.into_iter().map(network).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_have_a_unit() {
+        for (text, seconds) in
+            [("none", None), ("90s", Some(90)), ("12h", Some(43_200)), ("14d", Some(1_209_600))]
+        {
+            assert_eq!(text.parse::<Span>().map(Span::seconds), Ok(seconds), "{text}");
+        }
+        for text in ["", "0s", "5", "h", "-1h", "1.5h", "99999999999999999999d", "4000d", "1 h"] {
+            assert_eq!(text.parse::<Span>(), Err(ValueError::Span), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_hold_their_addresses_and_no_other() {
+        let list = ["192.0.2.0/24", "2001:db8::/32", "198.51.100.7"].map(str::to_owned);
+        let networks = Networks::try_from(list.to_vec()).unwrap();
+        for (address, inside) in [
+            ("192.0.2.255", true),
+            ("192.0.3.0", false),
+            ("::ffff:192.0.2.1", true),
+            ("2001:db8:1::1", true),
+            ("2001:db9::", false),
+            ("198.51.100.7", true),
+            ("198.51.100.8", false),
+        ] {
+            assert_eq!(networks.contain(address.parse().unwrap()), inside, "{address}");
+        }
+        assert!(!Networks::default().contain("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_language_is_read_by_its_code() {
+        for language in [Language::En, Language::De, Language::Fr, Language::Zh] {
+            let code: WordDeserializer<'_> = language.word().into_deserializer();
+            assert_eq!(Language::deserialize(code), Ok(language));
+        }
+    }
+
+    type WordDeserializer<'t> = serde::de::value::StrDeserializer<'t, WordError>;
+}
