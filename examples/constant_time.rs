@@ -33,7 +33,9 @@ use pam_onetime::account::{
 };
 use pam_onetime::code::{Algorithm, Code, Digits, Kind, Period, RecoveryCode, Secret, Step, Token};
 use pam_onetime::config::Config;
-use pam_onetime::login::{Answer, Attempt, Circumstances, Fault, PasswordCheck, Plan, judge, plan};
+use pam_onetime::login::{
+    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, Plan, judge, plan,
+};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sha2::{Digest, Sha256};
@@ -115,7 +117,7 @@ fn recovery_codes(measurements: usize) -> Compared {
     let inputs = [near, far];
     let answer = Answer::read(typed.text().as_bytes());
     let config = Config::default();
-    let password = PasswordCheck::Wrong(Fault::Password);
+    let password = PasswordCheck::Wrong(PasswordFault::Password);
     let account = |class: usize| {
         let mut account = active();
         account.record.recovery =
@@ -149,7 +151,7 @@ fn hosts(measurements: usize) -> Compared {
     far[0] ^= 1;
     let inputs = [near, far];
     let answer = Answer::Empty;
-    let password = PasswordCheck::Wrong(Fault::Password);
+    let password = PasswordCheck::Wrong(PasswordFault::Password);
     let account = |class: usize| {
         let mut account = active();
         let host = RememberedHost { key: inputs[class], until: NOW.plus(60) };
@@ -158,7 +160,7 @@ fn hosts(measurements: usize) -> Compared {
     };
     let known = |account: &Account| {
         let circumstances = attempt(&password, &answer).circumstances;
-        matches!(plan(Some(account), &circumstances, &config), Plan::Done(_))
+        matches!(plan(account, &circumstances, &config), Plan::Settled(_))
     };
     let mut remembered = account(0);
     assert!(!known(&remembered), "it is not the one");

@@ -6,19 +6,21 @@
 //!
 //! # The way of one login
 //!
-//! 1. libpam calls `pam_sm_authenticate` in `pam`, which catches panics and
-//!    hands over to `pam::authenticate`: module arguments, configuration
-//!    ([`config`]), the user's canonical name from the password database.
-//! 2. The password is verified by a libpam transaction of its own
-//!    (`pam::password`). Only that makes a [`login::PasswordProof`], and only
-//!    with one can a secret be shown.
+//! 1. libpam calls `pam_sm_authenticate` in `pam`, which catches panics and hands
+//!    over to `pam::hook`: module arguments and configuration ([`config`]). From here
+//!    on [`authenticate::authenticate`] tells the whole story, over a
+//!    [`login::ports::Door`] (libpam's handle) and the [`login::ports::Accounts`] (the
+//!    store).
+//! 2. The user's canonical name comes from the password database. The password is
+//!    verified by a libpam transaction of its own (`pam::password`). Only that makes a
+//!    [`login::PasswordProof`], and only with one can a secret be shown.
 //! 3. [`store::Store::load`] reads the [`account::Account`]: what was issued
 //!    and what logins have done since. What is missing or damaged is an error,
 //!    never "nothing".
 //! 4. [`login::plan`] decides what to show and to ask. It is pure.
 //! 5. The user sees the QR code ([`enrollment`], [`messages`]) or not, and
 //!    types a code.
-//! 6. [`store::Store::update`] takes the account's lock, reads it again and has
+//! 6. [`store::Store::update`] claims the account, reads it again and has
 //!    [`login::judge`] decide, which is pure too. The state that follows is on
 //!    disk before the verdict can be read: [`login::Judgement`] sees to that.
 //! 7. One line goes to syslog ([`audit`]), one result to libpam.
@@ -27,15 +29,16 @@
 //!
 //! # The house
 //!
-//! Each room uses only rooms below it; `tests/house.rs` reads the arrows.
+//! Each room uses only rooms below it; `tests/it/house.rs` reads the arrows.
 //!
 //! ```text
-//! pam                  the only room that touches libpam
-//! store                records and states on disk, the one writing door
+//! pam                  the only room that touches libpam: a door, and the hooks
+//! authenticate         the story of a login, over a door and accounts
+//! store                rules of accounts over records and states on disk
 //! system               time, host name, users and groups
 //! audit  messages      what the log and the user are told
 //! enrollment           otpauth URI, QR code, key
-//! login                plan and judge
+//! login                plan and judge, and the ports that a login needs
 //! config               onetime.toml and module arguments
 //! account              record, state, phase
 //! code                 TOTP and HOTP
@@ -55,6 +58,7 @@
 
 pub mod account;
 pub mod audit;
+pub mod authenticate;
 pub mod code;
 pub mod config;
 pub mod enrollment;

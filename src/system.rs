@@ -83,6 +83,12 @@ pub struct Person {
 }
 
 impl Person {
+    /// Somebody whom the user database has as this.
+    #[must_use]
+    pub const fn new(name: UserName, uid: u32, gid: u32) -> Self {
+        Self { name, uid, gid: Gid::from_raw(gid) }
+    }
+
     /// Looks a name up; `None` if the system does not know it.
     ///
     /// # Errors
@@ -195,7 +201,7 @@ impl<'a> Local<'a> {
     /// [`SystemError::UserName`].
     pub fn person(&self) -> Result<Person, SystemError> {
         let name = UserName::new(self.name)?;
-        Ok(Person { name, uid: self.uid, gid: Gid::from_raw(self.gid) })
+        Ok(Person::new(name, self.uid, self.gid))
     }
 }
 

@@ -4,7 +4,8 @@ use pam_onetime::account::{Account, Generation, Record, Timestamp, TokenId, Uid,
 use pam_onetime::code::{Secret, Token};
 use pam_onetime::config::{Config, is_issuer};
 use pam_onetime::login::{
-    Answer, Attempt, Circumstances, Fault, PasswordCheck, PasswordProof, Plan, Verdict, judge, plan,
+    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, PasswordProof, Plan, Settled,
+    Verdict, WithoutRecord, judge, plan, plan_without_record,
 };
 
 /// A secret, as bytes.
@@ -91,14 +92,21 @@ pub fn check(config: &Config) {
             groups: &[],
             now,
         };
-        let wrong = PasswordCheck::Wrong(Fault::Password);
-        for account in [None, Some(&account)] {
-            let planned = plan(account, &with(&wrong), config);
-            assert!(!lets_in(&planned), "{planned:?} with a wrong password");
+        let wrong = PasswordCheck::Wrong(PasswordFault::Password);
+        let planned = plan(&account, &with(&wrong), config);
+        assert!(!lets_in(&planned), "{planned:?} with a wrong password");
+        match plan_without_record(&with(&wrong), config) {
+            WithoutRecord::Settled(Settled::Done(verdict) | Settled::Pretend(verdict)) => {
+                assert!(
+                    matches!(verdict, Verdict::Refused(_)),
+                    "{verdict:?} with a wrong password"
+                );
+            }
+            WithoutRecord::Issue => panic!("a record is issued for a wrong password"),
         }
         let right = PasswordCheck::Right(PasswordProof::by_administrator());
         if !login.exempt_networks.contain([0, 0, 0, 0, 0, 0, 0, 1].into()) {
-            let planned = plan(Some(&account), &with(&right), config);
+            let planned = plan(&account, &with(&right), config);
             assert!(!lets_in(&planned), "{planned:?} without a code");
         }
         for answer in [Answer::Empty, Answer::NotACode, Answer::RefusedBySshd] {
@@ -111,10 +119,10 @@ pub fn check(config: &Config) {
 }
 
 fn lets_in(planned: &Plan<'_>) -> bool {
-    matches!(
-        planned,
-        Plan::Done(Verdict::Admitted(_) | Verdict::NotNeeded(_))
-            | Plan::Pretend(Verdict::Admitted(_) | Verdict::NotNeeded(_))
-            | Plan::Issue
-    )
+    match planned {
+        Plan::Settled(Settled::Done(verdict) | Settled::Pretend(verdict)) => {
+            matches!(verdict, Verdict::Admitted(_) | Verdict::NotNeeded(_))
+        }
+        Plan::Ask(_) => false,
+    }
 }

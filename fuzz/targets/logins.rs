@@ -11,7 +11,7 @@ use pam_onetime::account::{Timestamp, TokenId};
 use pam_onetime::code::Kind;
 use pam_onetime::config::Config;
 use pam_onetime::login::{
-    Answer, Attempt, Circumstances, Fault, PasswordCheck, PasswordProof, Verdict, judge,
+    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, PasswordProof, Verdict, judge,
 };
 use pam_onetime_fuzz::{active, check, shown, token};
 
@@ -80,7 +80,7 @@ fuzz_target!(|input: Input<'_>| {
         };
         let password = match login.password {
             true => PasswordCheck::Right(PasswordProof::by_administrator()),
-            false => PasswordCheck::Wrong(Fault::Password),
+            false => PasswordCheck::Wrong(PasswordFault::Password),
         };
         let circumstances = Circumstances {
             password: &password,

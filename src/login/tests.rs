@@ -3,18 +3,23 @@
 
 use proptest::prelude::*;
 
+use super::find::{host_key, remember};
 use super::limits::count_failure;
 use super::*;
 use crate::account::tests::record;
-use crate::account::{Failures, Generation, Recovery, TokenId, TokenState};
-use crate::code::{Kind, Period, Step};
-use crate::config::{CodePolicy as Policy, GroupNames, Limits, Networks, UpTo};
+use crate::account::{
+    Account, Failures, Generation, Recovery, State, Timestamp, TokenId, TokenState,
+};
+use crate::code::{Code, Kind, Period, Step};
+use crate::config::{
+    AtLogin, CodePolicy as Policy, Config, GroupNames, Limits, Missing, Networks, UpTo,
+};
 
 const CODES: [&str; 10] = [
     "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
     "520489",
 ];
-const WRONG: PasswordCheck = PasswordCheck::Wrong(Fault::Password);
+const WRONG: PasswordCheck = PasswordCheck::Wrong(PasswordFault::Password);
 
 fn totp() -> Kind {
     Kind::Totp { period: Period::default() }
@@ -50,7 +55,22 @@ fn circumstances(password: &PasswordCheck, now: u64) -> Circumstances<'_> {
 }
 
 fn plan<'a>(account: Option<&'a Account>, password: &PasswordCheck, config: &Config) -> Plan<'a> {
-    super::plan(account, &circumstances(password, 3_000), config)
+    plan_in(account, &circumstances(password, 3_000), config).expect("nothing to issue")
+}
+
+/// The plan for a user with a record or without; `None`: issue one first.
+fn plan_in<'a>(
+    account: Option<&'a Account>,
+    circumstances: &Circumstances<'_>,
+    config: &Config,
+) -> Option<Plan<'a>> {
+    match account {
+        Some(account) => Some(super::plan(account, circumstances, config)),
+        None => match plan_without_record(circumstances, config) {
+            WithoutRecord::Settled(settled) => Some(Plan::Settled(settled)),
+            WithoutRecord::Issue => None,
+        },
+    }
 }
 
 /// Verdict and next state, told only if the commit succeeds.
@@ -84,8 +104,8 @@ fn verdict(account: &Account, password: &PasswordCheck, typed: &str, now: u64) -
 fn a_disabled_user_needs_the_password_alone() {
     let config = Config::default();
     let done = |password| match plan(None, &password, &config) {
-        Plan::Done(verdict) => verdict,
-        Plan::Ask(_) | Plan::Pretend(_) | Plan::Issue => panic!("not done"),
+        Plan::Settled(Settled::Done(verdict)) => verdict,
+        Plan::Ask(_) | Plan::Settled(Settled::Pretend(_)) => panic!("not done"),
     };
     assert_eq!(done(right()), Verdict::Admitted(Grant::PasswordAlone));
     assert_eq!(done(WRONG), Verdict::Refused(Refusal::WrongPassword));
@@ -115,7 +135,7 @@ fn the_secret_is_shown_only_to_a_pending_user_whose_password_is_proven() {
     let shown =
         |password: &PasswordCheck, config: &Config| match plan(Some(&pending), password, config) {
             Plan::Ask(question) => question.show.is_some(),
-            Plan::Done(_) | Plan::Pretend(_) | Plan::Issue => false,
+            Plan::Settled(_) => false,
         };
     for (password, default, without_password) in [
         (right(), true, true),
@@ -131,7 +151,9 @@ fn the_secret_is_shown_only_to_a_pending_user_whose_password_is_proven() {
 #[test]
 fn a_pending_user_with_a_wrong_password_is_refused_as_a_disabled_one_is() {
     match plan(Some(&account(totp())), &WRONG, &Config::default()) {
-        Plan::Done(verdict) => assert_eq!(verdict, Verdict::Refused(Refusal::WrongPassword)),
+        Plan::Settled(Settled::Done(verdict)) => {
+            assert_eq!(verdict, Verdict::Refused(Refusal::WrongPassword))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -139,9 +161,9 @@ fn a_pending_user_with_a_wrong_password_is_refused_as_a_disabled_one_is() {
 #[test]
 fn a_password_that_could_not_be_verified_is_refused_for_what_kept_it_from_being() {
     for (fault, refusal) in [
-        (Fault::Password, Refusal::WrongPassword),
-        (Fault::RefusedBySshd, Refusal::RefusedBySshd),
-        (Fault::Service { result: 9 }, Refusal::PasswordService { result: 9 }),
+        (PasswordFault::Password, Refusal::WrongPassword),
+        (PasswordFault::RefusedBySshd, Refusal::RefusedBySshd),
+        (PasswordFault::Service { result: 9 }, Refusal::PasswordService { result: 9 }),
     ] {
         let verdict = verdict(&active(totp(), 0), &PasswordCheck::Wrong(fault), CODES[5], 150);
         assert_eq!(verdict, Verdict::Refused(refusal));
@@ -506,8 +528,7 @@ fn at_login_decides_whether_a_pending_user_is_asked_and_may_skip() {
     let with = |at_login| configured(|config| config.enrollment.at_login = at_login);
     let prompt = |config: &Config| match plan(Some(&pending), &right(), config) {
         Plan::Ask(question) => Ok(question.prompt),
-        Plan::Done(verdict) | Plan::Pretend(verdict) => Err(verdict),
-        Plan::Issue => panic!("there is a record"),
+        Plan::Settled(Settled::Done(verdict) | Settled::Pretend(verdict)) => Err(verdict),
     };
     assert_eq!(prompt(&with(AtLogin::Optional)), Ok(Prompt::SetUp));
     assert_eq!(prompt(&with(AtLogin::Required)), Ok(Prompt::SetUpRequired));
@@ -539,10 +560,13 @@ fn after_its_deadline_a_pending_user_is_refused_and_an_active_one_is_not() {
 #[test]
 fn a_user_without_a_record_is_ignored_denied_or_enrolled_as_configured() {
     let with = |missing| configured(|config| config.login.missing = missing);
-    let planned = |password: &PasswordCheck, config: &Config| match plan(None, password, config) {
-        Plan::Done(verdict) => Some(verdict),
-        Plan::Issue => None,
-        Plan::Ask(_) | Plan::Pretend(_) => panic!("asked"),
+    let planned = |password: &PasswordCheck, config: &Config| match plan_without_record(
+        &circumstances(password, 3_000),
+        config,
+    ) {
+        WithoutRecord::Settled(Settled::Done(verdict)) => Some(verdict),
+        WithoutRecord::Issue => None,
+        WithoutRecord::Settled(Settled::Pretend(_)) => panic!("asked"),
     };
     let denied = Some(Verdict::Refused(Refusal::NotEnrolled));
     let wrong = Some(Verdict::Refused(Refusal::WrongPassword));
@@ -571,9 +595,9 @@ fn members_of_a_required_group_need_a_record_and_of_an_exempt_one_no_code() {
     let password = right();
     let planned = |groups: &[String], account: Option<&Account>| {
         let circumstances = Circumstances { groups, ..circumstances(&password, 3_000) };
-        match super::plan(account, &circumstances, &config) {
-            Plan::Done(verdict) => Some(verdict),
-            Plan::Ask(_) | Plan::Pretend(_) | Plan::Issue => None,
+        match plan_in(account, &circumstances, &config).expect("nothing to issue") {
+            Plan::Settled(Settled::Done(verdict)) => Some(verdict),
+            Plan::Ask(_) | Plan::Settled(Settled::Pretend(_)) => None,
         }
     };
     let active = active(totp(), 0);
@@ -611,9 +635,9 @@ fn only_an_address_is_exempt_by_network_and_never_without_the_password() {
         (None, right(), None),
     ] {
         let circumstances = Circumstances { rhost, ..circumstances(&password, 3_000) };
-        let verdict = match super::plan(Some(&active), &circumstances, &config) {
-            Plan::Done(verdict) => Some(verdict),
-            Plan::Ask(_) | Plan::Pretend(_) | Plan::Issue => None,
+        let verdict = match super::plan(&active, &circumstances, &config) {
+            Plan::Settled(Settled::Done(verdict)) => Some(verdict),
+            Plan::Ask(_) | Plan::Settled(Settled::Pretend(_)) => None,
         };
         assert_eq!(verdict, expected, "{rhost:?}");
     }
@@ -626,7 +650,7 @@ fn a_host_is_remembered_for_its_service_and_its_time_and_only_after_a_code() {
     let password = right();
     let asked = |account: &Account, rhost, service, now, config: &Config| {
         let circumstances = Circumstances { rhost, service, ..circumstances(&password, now) };
-        matches!(super::plan(Some(account), &circumstances, config), Plan::Ask(_))
+        matches!(super::plan(account, &circumstances, config), Plan::Ask(_))
     };
     let home = Some("192.0.2.7");
     assert!(asked(&account, home, "sshd", 3_000, &config), "not yet remembered");
@@ -676,8 +700,8 @@ fn uniform_asks_everybody_as_an_active_user_is_asked() {
     let pretended = |account: Option<&Account>, password: &PasswordCheck| match plan(
         account, password, &config,
     ) {
-        Plan::Pretend(verdict) => Some(verdict),
-        Plan::Ask(_) | Plan::Done(_) | Plan::Issue => None,
+        Plan::Settled(Settled::Pretend(verdict)) => Some(verdict),
+        Plan::Ask(_) | Plan::Settled(Settled::Done(_)) => None,
     };
     let pending = account(totp());
     assert_eq!(pretended(None, &WRONG), Some(Verdict::Refused(Refusal::WrongPassword)));

@@ -10,8 +10,8 @@
 //! What a login worked with is gone when it ends: the heap is wiped as it is freed
 //! (the allocator in [`crate`]), the stack at once.
 
-mod authenticate;
-mod handle;
+mod door;
+mod hook;
 #[cfg(feature = "tool")]
 pub(crate) mod kernel;
 mod password;
@@ -60,9 +60,7 @@ unsafe fn guarded(
 ) -> PamResultCode {
     // SAFETY: libpam gives a handle that is valid for the call, and `argc`
     // NUL-terminated arguments in `argv`.
-    unsafe {
-        invoke_hook(pamh, argc, argv, |pamh, args| authenticate::authenticate(pamh, &args, flags))
-    }
+    unsafe { invoke_hook(pamh, argc, argv, |pamh, args| hook::authenticate(pamh, &args, flags)) }
 }
 
 /// There are no credentials to set. Success, because a `required` module that

@@ -15,29 +15,19 @@ use pam::constants::{
 };
 use pam::module::PamHandle;
 
-use super::handle::{self, SUCCESS};
+use super::door::{self, SUCCESS};
 use super::sys;
 use crate::login::PasswordProof;
+use crate::login::ports::PasswordAnswer;
 
 /// Set in the nested handle's PAM environment, so that this module knows
 /// itself when the nested service's file includes it.
 const NESTED: &CStr = c"PAM_ONETIME_NESTED";
 const NESTED_IS_SET: &CStr = c"PAM_ONETIME_NESTED=1";
 
-/// What the nested transaction said.
-#[derive(Debug)]
-pub(super) enum Verified {
-    /// The password is right.
-    Right(PasswordProof),
-    /// It is wrong, or the user has none or may not log in.
-    Wrong,
-    /// The service could not say: broken, or not set up.
-    Failed(PamResultCode),
-}
-
 /// Whether this login is itself a password check of ours.
 pub(super) fn is_nested(pamh: &mut PamHandle) -> bool {
-    handle::has_variable(pamh, NESTED)
+    door::has_variable(pamh, NESTED)
 }
 
 /// Asks `service` whether `password` is `user`'s.
@@ -51,7 +41,7 @@ pub(super) fn verify(
     user: &str,
     password: &[u8],
     flags: PamFlag,
-) -> Verified {
+) -> PasswordAnswer {
     let passed = flags & (PAM_DISALLOW_NULL_AUTHTOK | PAM_SILENT);
     let dialogue = Dialogue { password, delay: Cell::new(0) };
     let status = match Transaction::start(service, user, &dialogue) {
@@ -60,9 +50,9 @@ pub(super) fn verify(
         }
         Err(code) => Err(code),
     };
-    handle::delay_failure(pamh, dialogue.delay.get());
+    door::delay_failure(pamh, dialogue.delay.get());
     match status {
-        Ok(()) => Verified::Right(PasswordProof::by_transaction()),
+        Ok(()) => PasswordAnswer::Right(PasswordProof::by_transaction()),
         Err(
             PamResultCode::PAM_AUTH_ERR
             | PamResultCode::PAM_USER_UNKNOWN
@@ -70,8 +60,8 @@ pub(super) fn verify(
             | PamResultCode::PAM_PERM_DENIED
             | PamResultCode::PAM_ACCT_EXPIRED
             | PamResultCode::PAM_CRED_INSUFFICIENT,
-        ) => Verified::Wrong,
-        Err(code) => Verified::Failed(code),
+        ) => PasswordAnswer::Wrong,
+        Err(code) => PasswordAnswer::Unavailable { result: code as i32 },
     }
 }
 
@@ -119,9 +109,9 @@ impl<'a> Transaction<'a> {
     /// Lets the nested modules see from where the user comes.
     fn copy_items(&mut self, outer: &PamHandle) -> Result<(), PamResultCode> {
         for (item, value) in [
-            (sys::PAM_RHOST, handle::rhost(outer)),
-            (sys::PAM_TTY, handle::tty(outer)),
-            (sys::PAM_RUSER, handle::ruser(outer)),
+            (sys::PAM_RHOST, door::rhost(outer)),
+            (sys::PAM_TTY, door::tty(outer)),
+            (sys::PAM_RUSER, door::ruser(outer)),
         ] {
             if let Some(value) = value {
                 let value = CString::new(value).map_err(|_| PamResultCode::PAM_BUF_ERR)?;

@@ -45,9 +45,7 @@ pub(super) const PAM_AUTHTOK: c_int = 6;
 pub(super) const PAM_RUSER: c_int = 8;
 pub(super) const PAM_FAIL_DELAY: c_int = 10;
 
-/// The longest answer a conversation may give (PAM_MAX_RESP_SIZE), and the
-/// most messages it may be given at once (PAM_MAX_NUM_MSG).
-pub(super) const MAX_RESPONSE: usize = 512;
+/// The most messages a conversation may be given at once (PAM_MAX_NUM_MSG).
 pub(super) const MAX_MESSAGES: usize = 32;
 
 // Linked by pam-bindings.

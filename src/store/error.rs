@@ -1,5 +1,6 @@
 //! Why the store, or an account in it, cannot be used, and what to do about it.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -165,6 +166,22 @@ impl Purpose {
             }
             (Self::Config, _) => "put a regular file of at most 64 KiB in its place",
         }
+    }
+}
+
+/// An error with its remedy in one line, as the log has it.
+#[derive(Debug)]
+pub struct Logged(pub StoreError);
+
+impl fmt::Display for Logged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.with_remedy())
+    }
+}
+
+impl From<StoreError> for Logged {
+    fn from(error: StoreError) -> Self {
+        Self(error)
     }
 }
 

@@ -7,7 +7,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::checked::{io_error, problems};
-use super::files::{MARKER, RECORD_ENDING, STATE, TEMPORARY, USERS};
+use super::durable::TEMPORARY;
+use super::files::{MARKER, RECORD_ENDING, STATE, USERS};
 use super::{Purpose, StoreError};
 
 /// What an examination can come to.

@@ -6,7 +6,10 @@
 //! missing, damaged, mismatched, linked, wrongly owned or too widely readable
 //! is an error, never "no record". docs/FILEFORMAT.md has the bytes.
 
+mod accounts;
+pub mod backend;
 mod checked;
+mod durable;
 mod error;
 mod examine;
 mod files;
@@ -15,13 +18,31 @@ pub mod fuzzing;
 mod names;
 mod record;
 mod slots;
+#[cfg(test)]
+mod tests;
 
+pub use accounts::{Issued, Repaired, Replace, Snapshot, Store};
+pub use backend::Removed;
 pub use checked::read_config;
-pub use error::{Purpose, StoreError, Wrong};
+pub use error::{Logged, Purpose, StoreError, Wrong};
 pub use examine::{Problem, examine};
-pub use files::{Issued, Loaded, Removed, Repaired, Replace, Store};
+pub use files::Files;
+
+use std::path::Path;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
+
+use crate::config::{self, Backend};
+
+/// Opens the store that the configuration names, as root's.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn open(config: &config::StoreConfig) -> Result<Store, StoreError> {
+    match config.backend {
+        Backend::Files => Store::open(Path::new(&config.dir), Store::ROOT),
+    }
+}
 
 /// Tells damage from content, in record and state: CRC-32 as in zip and PNG.
 fn checksum(bytes: &[u8]) -> u32 {

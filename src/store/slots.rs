@@ -5,11 +5,17 @@
 
 use std::iter::once;
 
-use crate::account::{Failures, Generation, RememberedHost, State, Timestamp, TokenId, TokenState};
+use zerocopy::little_endian::{I32, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::account::{
+    Failures, Generation, MAX_HOSTS, MAX_TOKENS, RememberedHost, SpentRecovery, State, Timestamp,
+    TokenState,
+};
 use crate::code::Step;
 
 /// Bytes of a slot. One disk sector.
-pub(super) const SLOT_BYTES: usize = 512;
+pub const SLOT_BYTES: usize = 512;
 /// Where the second slot begins: in a file system block of its own, so that a
 /// torn write of one cannot reach the other.
 const SECOND_AT: usize = 4096;
@@ -17,20 +23,72 @@ const SECOND_AT: usize = 4096;
 pub(super) const BOTH_BYTES: usize = SECOND_AT + SLOT_BYTES;
 /// Bytes of the file. What is not in a slot is zero.
 pub(super) const FILE_BYTES: usize = 8192;
+/// The sequence number of a state that has none before it.
+pub(super) const FIRST_SEQUENCE: u64 = 1;
 
 const MAGIC: [u8; 8] = *b"OTSTATE\x01";
-/// What the checksum covers: all before it.
-const CHECKED_BYTES: usize = SLOT_BYTES - 4;
-/// Bytes of a token's place that are zero today.
-const TOKEN_SPARE: usize = 12;
 
+/// A slot, byte for byte. The compiler refuses a layout with holes or of another size.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Layout {
+    checked: Checked,
+    /// CRC-32 of all before it.
+    checksum: U32,
+}
+
+/// What the checksum covers.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Checked {
+    magic: [u8; 8],
+    sequence: U64,
+    generation: [u8; 16],
+    /// [`ACTIVATED`], [`LOGGED_IN`].
+    flags: U32,
+    failures: U32,
+    /// Seconds since 1970, as all times here; zero without the flag.
+    activated_at: U64,
+    last_login: U64,
+    failures_since: U64,
+    locked_until: U64,
+    lockouts: U64,
+    tokens: [TokenLayout; MAX_TOKENS],
+    recovery_set: U32,
+    recovery_bits: U32,
+    hosts: [HostLayout; MAX_HOSTS],
+    spare: [u8; 100],
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct TokenLayout {
+    next: U64,
+    drift: I32,
+    spare: [u8; 12],
+    resync: U64,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct HostLayout {
+    key: [u8; 16],
+    until: U64,
+}
+
+const _: () = assert!(size_of::<Layout>() == SLOT_BYTES);
+
+/// There has been an activation.
 const ACTIVATED: u32 = 1;
+/// There has been a login with a code.
 const LOGGED_IN: u32 = 2;
 
 /// Which slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Slot {
+pub enum Slot {
+    /// The one at the beginning of the file.
     First,
+    /// The one in the second block.
     Second,
 }
 
@@ -54,7 +112,7 @@ impl Slot {
 
 /// A state as found, and where its successor goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Holding {
+pub(super) struct Latest {
     pub(super) state: State,
     /// The slot to overwrite.
     pub(super) spare: Slot,
@@ -66,10 +124,10 @@ pub(super) struct Holding {
 ///
 /// # Errors
 /// What is wrong, in words: a state is never read as "fresh".
-pub(super) fn read(
+pub(super) fn latest(
     slots: &[[u8; SLOT_BYTES]; 2],
     generation: Generation,
-) -> Result<Holding, &'static str> {
+) -> Result<Latest, &'static str> {
     let [first, second] = slots;
     let mut newest_first = [(Slot::Second, second), (Slot::First, first)];
     if claimed_sequence(first) > claimed_sequence(second) {
@@ -83,7 +141,7 @@ pub(super) fn read(
     once(newest)
         .chain(valid)
         .find(|(_, (_, state))| state.generation == generation)
-        .map(|(slot, (_, state))| Holding {
+        .map(|(slot, (_, state))| Latest {
             state,
             spare: slot.other(),
             sequence: newest_of_all.saturating_add(1),
@@ -92,121 +150,100 @@ pub(super) fn read(
 }
 
 /// The sequence number that a slot has if it is valid.
-fn claimed_sequence(slot: &[u8; SLOT_BYTES]) -> Option<u64> {
-    let mut rest = slot.get(MAGIC.len()..)?;
-    number(&mut rest)
+fn claimed_sequence(slot: &[u8; SLOT_BYTES]) -> u64 {
+    let Layout { checked, .. }: &Layout = zerocopy::transmute_ref!(slot);
+    checked.sequence.get()
 }
 
-/// A whole file that holds `state` and nothing else.
-pub(super) fn new_file(state: &State) -> Vec<u8> {
-    let mut file = encode(1, state).to_vec();
+/// A whole file that holds this snapshot and nothing else.
+pub(super) fn new_file(snapshot: &[u8; SLOT_BYTES]) -> Vec<u8> {
+    let mut file = snapshot.to_vec();
     file.resize(FILE_BYTES, 0);
     file
 }
 
 /// The two slots in the beginning of a file.
 pub(super) fn both(beginning: &[u8; BOTH_BYTES]) -> [[u8; SLOT_BYTES]; 2] {
-    [beginning.first_chunk(), beginning.last_chunk()].map(|slot| *slot.unwrap_or(&[0; SLOT_BYTES]))
+    #[derive(FromBytes, Immutable)]
+    #[repr(C)]
+    struct Beginning {
+        first: [u8; SLOT_BYTES],
+        between: [u8; SECOND_AT - SLOT_BYTES],
+        second: [u8; SLOT_BYTES],
+    }
+    let Beginning { first, second, .. } = zerocopy::transmute!(*beginning);
+    [first, second]
 }
 
 /// The bytes of a slot.
 pub(super) fn encode(sequence: u64, state: &State) -> [u8; SLOT_BYTES] {
+    let State { generation, activated_at, last_login, failures, tokens, recovery, hosts } = *state;
     let flag = |time: Option<Timestamp>, bit| if time.is_some() { bit } else { 0 };
-    let flags = flag(state.activated_at, ACTIVATED) | flag(state.last_login, LOGGED_IN);
-    let mut checked = [0; CHECKED_BYTES];
-    let mut rest = checked.as_mut_slice();
-    put(&mut rest, MAGIC);
-    put(&mut rest, sequence.to_le_bytes());
-    put(&mut rest, state.generation.0);
-    put(&mut rest, flags.to_le_bytes());
-    put(&mut rest, state.failures.count.to_le_bytes());
-    for time in [
-        state.activated_at.unwrap_or_default(),
-        state.last_login.unwrap_or_default(),
-        state.failures.since,
-        state.failures.locked_until,
-    ] {
-        put(&mut rest, time.0.to_le_bytes());
-    }
-    put(&mut rest, u64::from(state.failures.lockouts).to_le_bytes());
-    for id in TokenId::all() {
-        let TokenState { next, drift, resync } = state.token(id);
-        put(&mut rest, next.0.to_le_bytes());
-        put(&mut rest, drift.to_le_bytes());
-        put(&mut rest, [0; TOKEN_SPARE]);
-        put(&mut rest, resync.0.to_le_bytes());
-    }
-    put(&mut rest, state.recovery.set.to_le_bytes());
-    put(&mut rest, u32::from(state.recovery.bits).to_le_bytes());
-    for host in state.hosts {
-        put(&mut rest, host.key);
-        put(&mut rest, host.until.0.to_le_bytes());
-    }
-    let mut slot = [0; SLOT_BYTES];
-    let mut rest = slot.as_mut_slice();
-    put(&mut rest, checked);
-    put(&mut rest, super::checksum(&checked).to_le_bytes());
-    slot
-}
-
-/// Room that is not taken stays zero.
-fn put<const N: usize>(rest: &mut &mut [u8], field: [u8; N]) {
-    if let Some((place, tail)) = std::mem::take(rest).split_first_chunk_mut() {
-        *place = field;
-        *rest = tail;
-    }
+    let time = |time: Option<Timestamp>| U64::new(time.unwrap_or_default().0);
+    let checked = Checked {
+        magic: MAGIC,
+        sequence: U64::new(sequence),
+        generation: generation.0,
+        flags: U32::new(flag(activated_at, ACTIVATED) | flag(last_login, LOGGED_IN)),
+        failures: U32::new(failures.count),
+        activated_at: time(activated_at),
+        last_login: time(last_login),
+        failures_since: U64::new(failures.since.0),
+        locked_until: U64::new(failures.locked_until.0),
+        lockouts: U64::new(failures.lockouts.into()),
+        tokens: tokens.map(|TokenState { next, drift, resync }| TokenLayout {
+            next: U64::new(next.0),
+            drift: I32::new(drift),
+            spare: [0; 12],
+            resync: U64::new(resync.0),
+        }),
+        recovery_set: U32::new(recovery.set),
+        recovery_bits: U32::new(recovery.bits.into()),
+        hosts: hosts
+            .map(|RememberedHost { key, until }| HostLayout { key, until: U64::new(until.0) }),
+        spare: [0; 100],
+    };
+    let checksum = U32::new(super::checksum(checked.as_bytes()));
+    zerocopy::transmute!(Layout { checked, checksum })
 }
 
 /// Sequence number and state of a valid slot: magic and checksum are right,
 /// and every byte is one that [`encode`] writes.
 fn decode(slot: &[u8; SLOT_BYTES]) -> Option<(u64, State)> {
-    let mut rest: &[u8] = slot;
-    if take(&mut rest)? != MAGIC {
-        return None;
-    }
-    let sequence = number(&mut rest)?;
-    let generation = Generation(take(&mut rest)?);
-    let flags = u32::from_le_bytes(take(&mut rest)?);
-    let count = u32::from_le_bytes(take(&mut rest)?);
-    let activated_at = Timestamp(number(&mut rest)?);
-    let last_login = Timestamp(number(&mut rest)?);
-    let since = Timestamp(number(&mut rest)?);
-    let locked_until = Timestamp(number(&mut rest)?);
-    let lockouts = u32::try_from(number(&mut rest)?).ok()?;
-    let mut state = State {
-        activated_at: (flags & ACTIVATED != 0).then_some(activated_at),
-        last_login: (flags & LOGGED_IN != 0).then_some(last_login),
-        failures: Failures { count, since, lockouts, locked_until },
-        ..State::fresh(generation)
+    let Layout { checked, .. }: &Layout = zerocopy::transmute_ref!(slot);
+    let flags = checked.flags.get();
+    let time = |time: U64, flag| (flags & flag != 0).then_some(Timestamp(time.get()));
+    let state = State {
+        generation: Generation(checked.generation),
+        activated_at: time(checked.activated_at, ACTIVATED),
+        last_login: time(checked.last_login, LOGGED_IN),
+        failures: Failures {
+            count: checked.failures.get(),
+            since: Timestamp(checked.failures_since.get()),
+            lockouts: u32::try_from(checked.lockouts.get()).ok()?,
+            locked_until: Timestamp(checked.locked_until.get()),
+        },
+        tokens: checked.tokens.map(|token| TokenState {
+            next: Step(token.next.get()),
+            drift: token.drift.get(),
+            resync: Step(token.resync.get()),
+        }),
+        recovery: SpentRecovery {
+            set: checked.recovery_set.get(),
+            bits: u16::try_from(checked.recovery_bits.get()).ok()?,
+        },
+        hosts: checked
+            .hosts
+            .map(|host| RememberedHost { key: host.key, until: Timestamp(host.until.get()) }),
     };
-    for id in TokenId::all() {
-        let next = Step(number(&mut rest)?);
-        let drift = i32::from_le_bytes(take(&mut rest)?);
-        let _spare: [u8; TOKEN_SPARE] = take(&mut rest)?;
-        let resync = Step(number(&mut rest)?);
-        state = state.with_token(id, TokenState { next, drift, resync });
-    }
-    state.recovery.set = u32::from_le_bytes(take(&mut rest)?);
-    state.recovery.bits = u16::try_from(u32::from_le_bytes(take(&mut rest)?)).ok()?;
-    for host in &mut state.hosts {
-        *host = RememberedHost { key: take(&mut rest)?, until: Timestamp(number(&mut rest)?) };
-    }
+    let sequence = checked.sequence.get();
     (encode(sequence, &state) == *slot).then_some((sequence, state))
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (chunk, tail) = rest.split_first_chunk()?;
-    *rest = tail;
-    Some(*chunk)
-}
-
-fn number(rest: &mut &[u8]) -> Option<u64> {
-    take(rest).map(u64::from_le_bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::TokenId;
     use proptest::prelude::*;
 
     const OURS: Generation = Generation([1; 16]);
@@ -231,18 +268,18 @@ mod tests {
         {
             let slots =
                 slots(Some((first, state(OURS, first))), Some((second, state(OURS, second))));
-            let holding = Holding { state: state(OURS, 6), spare, sequence: 7 };
-            assert_eq!(read(&slots, OURS), Ok(holding));
+            let holding = Latest { state: state(OURS, 6), spare, sequence: 7 };
+            assert_eq!(latest(&slots, OURS), Ok(holding));
         }
     }
 
     #[test]
     fn while_an_account_is_issued_anew_the_slot_of_the_record_in_force_holds() {
         let slots = slots(Some((7, State::fresh(OTHER))), Some((6, state(OURS, 6))));
-        let old = Holding { state: state(OURS, 6), spare: Slot::First, sequence: 8 };
-        assert_eq!(read(&slots, OURS), Ok(old));
-        let new = Holding { state: State::fresh(OTHER), spare: Slot::Second, sequence: 8 };
-        assert_eq!(read(&slots, OTHER), Ok(new));
+        let old = Latest { state: state(OURS, 6), spare: Slot::First, sequence: 8 };
+        assert_eq!(latest(&slots, OURS), Ok(old));
+        let new = Latest { state: State::fresh(OTHER), spare: Slot::Second, sequence: 8 };
+        assert_eq!(latest(&slots, OTHER), Ok(new));
     }
 
     #[test]
@@ -252,7 +289,7 @@ mod tests {
         for torn_at in 0..=SLOT_BYTES {
             let mut torn = old;
             torn[1][..torn_at].copy_from_slice(&new[1][..torn_at]);
-            let next = read(&torn, OURS).unwrap().state.token(TokenId::FIRST).next;
+            let next = latest(&torn, OURS).unwrap().state.token(TokenId::FIRST).next;
             assert_eq!(next, Step(if torn_at == SLOT_BYTES { 7 } else { 6 }), "{torn_at}");
         }
     }
@@ -260,13 +297,13 @@ mod tests {
     #[test]
     fn damaged_and_foreign_states_are_never_read_as_fresh() {
         let good = slots(Some((6, state(OURS, 6))), None);
-        assert!(read(&[[0; SLOT_BYTES]; 2], OURS).is_err());
-        assert!(read(&good, OTHER).is_err());
+        assert!(latest(&[[0; SLOT_BYTES]; 2], OURS).is_err());
+        assert!(latest(&good, OTHER).is_err());
         for index in 0..SLOT_BYTES {
             for bit in 0..8 {
                 let mut damaged = good;
                 damaged[0][index] ^= 1 << bit;
-                assert!(read(&damaged, OURS).is_err(), "byte {index} bit {bit}");
+                assert!(latest(&damaged, OURS).is_err(), "byte {index} bit {bit}");
             }
         }
     }
@@ -274,9 +311,9 @@ mod tests {
     #[test]
     fn a_slot_with_a_right_checksum_but_bytes_of_another_version_is_refused() {
         let mut slot = encode(6, &state(OURS, 6));
-        slot[CHECKED_BYTES - 1] = 1;
-        let checksum = crate::store::checksum(&slot[..CHECKED_BYTES]).to_le_bytes();
-        slot[CHECKED_BYTES..].copy_from_slice(&checksum);
+        slot[SLOT_BYTES - 5] = 1;
+        let checksum = crate::store::checksum(&slot[..SLOT_BYTES - 4]).to_le_bytes();
+        slot[SLOT_BYTES - 4..].copy_from_slice(&checksum);
         assert_eq!(decode(&slot), None);
     }
 

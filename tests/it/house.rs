@@ -102,7 +102,7 @@ fn a_proof_that_a_secret_may_be_shown_is_made_where_it_should_be_and_nowhere_els
         names
     };
     assert_eq!(makers("by_transaction"), ["src/pam/password.rs 1"]);
-    assert_eq!(makers("by_configuration"), ["src/login.rs 1"]);
+    assert_eq!(makers("by_configuration"), ["src/login/plan.rs 1"]);
     assert_eq!(
         makers("by_administrator"),
         [
@@ -117,9 +117,21 @@ fn a_proof_that_a_secret_may_be_shown_is_made_where_it_should_be_and_nowhere_els
 
 #[test]
 fn the_core_asks_no_clock_no_chance_and_no_system() {
-    for room in
-        ["code.rs", "account.rs", "config/mod.rs", "login.rs", "enrollment.rs", "messages.rs"]
-    {
+    for room in [
+        "code.rs",
+        "account.rs",
+        "config/mod.rs",
+        "login/plan.rs",
+        "login/judge.rs",
+        "login/answer.rs",
+        "login/find.rs",
+        "login/limits.rs",
+        "login/password.rs",
+        "login/ports.rs",
+        "login/verdict.rs",
+        "enrollment.rs",
+        "messages.rs",
+    ] {
         let code = code(&root().join(format!("src/{room}")));
         for word in [
             "SystemTime",

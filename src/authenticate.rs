@@ -1,0 +1,460 @@
+//! The story of one login, from the name to the verdict. The rules are in
+//! [`crate::login`]; this is the driver that asks, shows, has the verdict stored, and
+//! tells it. It stands between a [`Door`] (libpam's handle), the [`Accounts`] (the
+//! store) and the [`Host`] (clock, users, log), and knows none of them.
+
+mod host;
+#[cfg(test)]
+mod tests;
+
+pub use host::{Host, Machine};
+
+use crate::account::{Account, Phase, Recovery, Timestamp};
+use crate::audit::{Outcome, Subject};
+use crate::config::arguments::{Arguments, FirstPass, PasswordMode};
+use crate::config::{Config, Missing};
+use crate::enrollment::{self, Enrollment};
+use crate::login::ports::{
+    Accounts, Addition, ConversationError, Door, Echo, MAX_ANSWER, PasswordAnswer, Tone, Typed,
+};
+use crate::login::{
+    Answer, Attempt, Circumstances, Grant, PasswordCheck, PasswordFault, Plan, Prompt, Question,
+    Refusal, Settled, Verdict, WithoutRecord, judge, plan, plan_without_record,
+};
+use crate::messages;
+use crate::system::{Person, SystemError};
+
+/// Why a login ends without a verdict. Always a refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure<E> {
+    /// The system does not know the user. Who tries to log in is not told so.
+    #[error("unknown user")]
+    UnknownUser,
+    /// A prompt or an answer got lost.
+    #[error(transparent)]
+    Conversation(#[from] ConversationError),
+    /// Whatever was decided is about another user than who logs in now.
+    #[error("the user name was changed during the login")]
+    UserChanged,
+    /// The store cannot be read or written.
+    #[error("{0}")]
+    Accounts(E),
+    /// The system did not say what the rules depend on.
+    #[error("{}", .0.with_remedy())]
+    System(#[from] SystemError),
+    /// The kernel gave no random bytes.
+    #[error("no randomness for a new secret")]
+    Random,
+}
+
+/// What the administrator has set for this login.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy<'a> {
+    /// The configuration, with what the service's line in pam.d overrides.
+    pub config: &'a Config,
+    /// That line.
+    pub arguments: &'a Arguments,
+}
+
+/// One login. `open` opens the accounts, once there is a password to judge. `subject`
+/// is for the log: the user's name is filled in as soon as it is known.
+///
+/// # Errors
+/// [`Failure`]: the login is refused.
+pub fn authenticate<D: Door, H: Host, A: Accounts>(
+    door: &mut D,
+    host: &H,
+    policy: Policy<'_>,
+    open: impl FnOnce() -> Result<A, A::Error>,
+    subject: &mut Subject,
+) -> Result<Verdict, Failure<A::Error>> {
+    // The user. The name of an unknown one is not logged: it may be a password, typed at
+    // the wrong prompt.
+    let given = door.user()?;
+    let person = host.person(&given)?;
+    let known = person.as_ref().map(|person| person.name.as_str());
+    subject.user = known.unwrap_or("(unknown)").to_owned();
+    let name = known.unwrap_or(&given);
+    let Policy { config, arguments } = policy;
+    let mut login = Login { door, host, config, arguments, name, subject };
+
+    // The password. An unknown user meets the same prompt and the same check.
+    let first = login.ask_first()?;
+    let Some(person) = &person else {
+        login.turn_away(&first)?;
+        return Err(Failure::UnknownUser);
+    };
+
+    // The account.
+    let opened =
+        open().and_then(|accounts| Ok((accounts.load(&person.name, person.uid)?, accounts)));
+    let (account, accounts) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            login.turn_away(&first)?;
+            return Err(Failure::Accounts(error));
+        }
+    };
+    let record = account.as_ref().map(AsRef::as_ref);
+    let (password, answer) = login.split(first, record);
+    login.debug(record);
+
+    let verdict =
+        Decision { login: &mut login, accounts, person, password, answer }.make(account)?;
+    // Whatever was decided is about the name that was given.
+    if door.current_user().as_deref() != Some(given.as_str()) {
+        return Err(Failure::UserChanged);
+    }
+    Ok(verdict)
+}
+
+/// A known user, their password as far as it is known, and the code if it came with it.
+struct Decision<'l, 'a, D, H, A> {
+    login: &'l mut Login<'a, D, H>,
+    accounts: A,
+    person: &'a Person,
+    password: PasswordCheck,
+    answer: Option<Answer>,
+}
+
+impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
+    /// Plan, show and ask, judge and commit, tell.
+    fn make(mut self, account: Option<A::Snapshot>) -> Result<Verdict, Failure<A::Error>> {
+        let config = self.login.config;
+        let groups = config.login.require_groups.0.iter().chain(&config.login.exempt_groups.0);
+        let groups = self.login.host.groups_among(self.person, groups)?;
+        let circumstances = Circumstances {
+            password: &self.password,
+            rhost: self.login.subject.rhost.as_deref(),
+            service: &self.login.subject.service,
+            groups: &groups,
+            now: self.login.host.now()?,
+        };
+
+        // Plan.
+        let account = match account {
+            Some(account) => account,
+            None => match plan_without_record(&circumstances, config) {
+                WithoutRecord::Settled(settled) => return self.settle(settled),
+                WithoutRecord::Issue => match self.enroll(circumstances.now)? {
+                    Some(account) => account,
+                    None => return Ok(Verdict::Refused(Refusal::Disabled)),
+                },
+            },
+        };
+        let question = match plan(account.as_ref(), &circumstances, config) {
+            Plan::Ask(question) => question,
+            Plan::Settled(settled) => return self.settle(settled),
+        };
+
+        // Show and ask, judge and commit.
+        self.login.show_invitation(&question);
+        let mut prompt = messages::prompt(question.prompt, config);
+        let mut tries_left = question.tries;
+        let verdict = loop {
+            tries_left = tries_left.saturating_sub(1);
+            let answer = match self.answer.take() {
+                Some(answer) => {
+                    tries_left = 0;
+                    answer
+                }
+                None => self.login.ask_code(&prompt)?,
+            };
+            let circumstances = Circumstances { now: self.login.host.now()?, ..circumstances };
+            let attempt = Attempt { circumstances, answer: &answer, tries_left };
+            let Person { name, uid, .. } = self.person;
+            let verdict = self
+                .accounts
+                .update(name, *uid, Some(&account), |account| judge(account, &attempt, config))
+                .map_err(Failure::Accounts)?;
+            match verdict {
+                Verdict::Again(_) if tries_left > 0 => {
+                    prompt = messages::prompt_again(question.prompt, config).into();
+                }
+                Verdict::Again(_)
+                | Verdict::Admitted(_)
+                | Verdict::NotNeeded(_)
+                | Verdict::Refused(_) => break verdict,
+            }
+        };
+
+        // Tell.
+        self.tell(verdict);
+        Ok(verdict)
+    }
+
+    /// Ends a login in which there is nothing to ask, or nothing to heed.
+    fn settle(&mut self, settled: Settled) -> Result<Verdict, Failure<A::Error>> {
+        match settled {
+            Settled::Done(verdict) => Ok(verdict),
+            Settled::Pretend(verdict) => {
+                if self.answer.is_none() {
+                    self.login.pretend()?;
+                }
+                Ok(verdict)
+            }
+        }
+    }
+
+    /// Issues a record to a user who has none (`missing = "enrol"`). `None` if it was
+    /// removed at once.
+    fn enroll(&self, now: Timestamp) -> Result<Option<A::Snapshot>, Failure<A::Error>> {
+        let Login { config, host, subject, .. } = &*self.login;
+        let issuer = config.issuer.clone().map_or_else(|| host.name(), Ok)?;
+        let Person { name, uid, .. } = self.person;
+        let record = enrollment::new_record(
+            &mut host.rng(),
+            config,
+            name.clone(),
+            self.person.uid(),
+            issuer,
+            now,
+        )
+        .map_err(|_| Failure::Random)?;
+        // Another login may have been quicker: its record serves both.
+        self.accounts.enroll(&Account::fresh(record)).map_err(Failure::Accounts)?;
+        host.log(Outcome::Changed, subject, "enabled at login: a new secret was issued");
+        self.accounts.load(name, *uid).map_err(Failure::Accounts)
+    }
+
+    /// Says after the verdict what the user needs to know; never why they are
+    /// refused, except that it is no use to try on.
+    fn tell(&mut self, verdict: Verdict) {
+        let language = self.login.config.login.language;
+        match verdict {
+            Verdict::Admitted(Grant::Activated) => {
+                self.login.show(messages::activated(language), Tone::Info);
+                self.issue_recovery_codes();
+            }
+            Verdict::Admitted(Grant::RecoveryCode { left }) => {
+                self.login.show(&messages::recovered(left, language), Tone::Info);
+            }
+            Verdict::Refused(Refusal::LockedOut { .. }) => {
+                self.login.show(messages::locked(language), Tone::Error);
+            }
+            Verdict::Admitted(_)
+            | Verdict::NotNeeded(_)
+            | Verdict::Again(_)
+            | Verdict::Refused(_) => {}
+        }
+    }
+
+    /// Issues recovery codes once the account is active, if so configured. The
+    /// login has succeeded already, and stays so even where this does not.
+    fn issue_recovery_codes(&mut self) {
+        let config = self.login.config;
+        let count = usize::try_from(config.enrollment.recovery_codes.get()).unwrap_or(0);
+        // Codes that nobody sees are of no use.
+        if count == 0 || !self.login.shows_texts() {
+            return;
+        }
+        let failed = |what: &dyn std::fmt::Display, login: &Login<'_, D, H>| {
+            let reason = format!("no recovery codes were issued: {what}");
+            login.host.log(Outcome::Failed, login.subject, &reason);
+        };
+        let Ok((recovery, codes)) = Recovery::generate(&mut self.login.host.rng(), count) else {
+            return failed(&Failure::<A::Error>::Random, self.login);
+        };
+        match self.accounts.add_recovery(&self.person.name, recovery) {
+            Ok(Addition::AlreadyThere) => {}
+            Ok(Addition::Added) => {
+                let text = messages::recovery_codes(&codes, config.login.language);
+                self.login.show(&text, Tone::Info);
+            }
+            Err(error) => failed(&error, self.login),
+        }
+    }
+}
+
+/// What came of the first prompt.
+enum First {
+    /// Nothing was asked: others answer for the password.
+    Nothing,
+    /// The password, which was verified.
+    Password(PasswordCheck),
+    /// Password and code in one (`prompt=combined`), not yet taken apart.
+    Combined(Typed),
+}
+
+/// What does not change while a login goes on.
+struct Login<'a, D, H> {
+    door: &'a mut D,
+    host: &'a H,
+    config: &'a Config,
+    arguments: &'a Arguments,
+    /// The canonical name of a known user.
+    name: &'a str,
+    subject: &'a Subject,
+}
+
+impl<D: Door, H: Host> Login<'_, D, H> {
+    fn ask_first(&mut self) -> Result<First, ConversationError> {
+        match self.arguments.password {
+            PasswordMode::Stack | PasswordMode::None => Ok(First::Nothing),
+            PasswordMode::Verify if self.config.login.is_combined() => {
+                self.ask_combined().map(First::Combined)
+            }
+            PasswordMode::Verify => self.ask_password().map(First::Password),
+        }
+    }
+
+    fn ask_password(&mut self) -> Result<PasswordCheck, ConversationError> {
+        let left = self.door.left_password();
+        match (self.arguments.first_pass, left) {
+            (FirstPass::Use, None) => return Ok(PasswordCheck::Wrong(PasswordFault::Password)),
+            (FirstPass::Use, Some(left)) => return Ok(self.verify(&left)),
+            (FirstPass::Try, Some(left)) => {
+                if let right @ PasswordCheck::Right(_) = self.verify(&left) {
+                    return Ok(right);
+                }
+                self.door.leave_password(None);
+            }
+            (FirstPass::Default | FirstPass::Try, _) => {}
+        }
+        let password = self.door.ask_password()?;
+        Ok(self.verify(&password))
+    }
+
+    fn ask_combined(&mut self) -> Result<Typed, ConversationError> {
+        match (self.arguments.first_pass, self.door.left_password()) {
+            (_, Some(left)) => Ok(left),
+            (FirstPass::Use, None) => Err(ConversationError("PAM_AUTHTOK_ERR".to_owned())),
+            (FirstPass::Default | FirstPass::Try, None) => {
+                let prompt = messages::prompt_combined(self.config.login.language);
+                self.door.ask(prompt, Echo::Off)
+            }
+        }
+    }
+
+    /// Lets a user whom nothing is known of go through what others go through.
+    fn turn_away(&mut self, first: &First) -> Result<(), ConversationError> {
+        match first {
+            First::Combined(answer) => drop(self.verify(answer)),
+            First::Password(_) | First::Nothing if self.config.login.uniform => self.pretend()?,
+            First::Password(_) | First::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// Asks for a code as an active user is asked, and does not heed it.
+    fn pretend(&mut self) -> Result<(), ConversationError> {
+        let prompt = messages::prompt(Prompt::Code, self.config);
+        self.ask_code(&prompt).map(drop)
+    }
+
+    /// What is known of the password; and the code, if it came with it.
+    fn split(
+        &mut self,
+        first: First,
+        account: Option<&Account>,
+    ) -> (PasswordCheck, Option<Answer>) {
+        match first {
+            First::Password(check) => (check, None),
+            First::Nothing => (self.check_stacked(account), None),
+            First::Combined(all) => {
+                let (check, answer) = self.split_combined(&all, account);
+                (check, Some(answer))
+            }
+        }
+    }
+
+    /// What is known of a password that was typed together with a code. A user who
+    /// needs none has typed the password alone.
+    fn split_combined(&mut self, all: &[u8], account: Option<&Account>) -> (PasswordCheck, Answer) {
+        let Some(account) = account else {
+            return (self.verify_and_leave(all), Answer::Empty);
+        };
+        // A pending user may have typed a code or not: the whole is tried first.
+        if account.phase() == Phase::Pending
+            && let right @ PasswordCheck::Right(_) = self.verify_and_leave(all)
+        {
+            return (right, Answer::Empty);
+        }
+        let mut wrong = None;
+        for (password, answer) in Answer::splits(all, &account.record) {
+            let check = self.verify_and_leave(password);
+            if let PasswordCheck::Right(_) = check {
+                return (check, answer);
+            }
+            wrong = wrong.or(Some((check, answer)));
+        }
+        // No code; or a password that ends in digits, from a remembered host perhaps.
+        match (self.verify_and_leave(all), wrong) {
+            (right @ PasswordCheck::Right(_), _) => (right, Answer::Empty),
+            (check, wrong) => wrong.unwrap_or((check, Answer::Empty)),
+        }
+    }
+
+    fn verify_and_leave(&mut self, password: &[u8]) -> PasswordCheck {
+        let check = self.verify(password);
+        self.door.leave_password(Some(password));
+        check
+    }
+
+    /// Earlier modules or an ssh key answer for the password. But libpam does
+    /// not tell whether an earlier `required` module failed, so before a
+    /// secret is shown the password they left is verified here.
+    fn check_stacked(&mut self, account: Option<&Account>) -> PasswordCheck {
+        let may_be_shown = match account.map(Account::phase) {
+            Some(Phase::Pending) => true,
+            Some(Phase::Active { .. }) => false,
+            None => self.config.login.missing == Missing::Enrol,
+        };
+        match self.arguments.password {
+            PasswordMode::None => PasswordCheck::Without,
+            PasswordMode::Verify | PasswordMode::Stack => match self.door.left_password() {
+                Some(password) if may_be_shown => self.verify(&password),
+                Some(_) | None => PasswordCheck::InStack,
+            },
+        }
+    }
+
+    fn verify(&mut self, password: &[u8]) -> PasswordCheck {
+        if password.len() > MAX_ANSWER {
+            return PasswordCheck::Wrong(PasswordFault::Password);
+        }
+        let service = &self.config.password.service;
+        PasswordCheck::Wrong(match self.door.verify_password(service, self.name, password) {
+            PasswordAnswer::Right(proof) => return PasswordCheck::Right(proof),
+            PasswordAnswer::Wrong if Answer::is_sshd_refusal(password) => {
+                PasswordFault::RefusedBySshd
+            }
+            PasswordAnswer::Wrong => PasswordFault::Password,
+            PasswordAnswer::Unavailable { result } => PasswordFault::Service { result },
+        })
+    }
+
+    fn ask_code(&mut self, prompt: &str) -> Result<Answer, ConversationError> {
+        let echo = if self.config.login.echo { Echo::On } else { Echo::Off };
+        let typed = self.door.ask(prompt, echo)?;
+        Ok(if typed.len() > MAX_ANSWER { Answer::NotACode } else { Answer::read(&typed) })
+    }
+
+    /// Whether texts are shown that need no answer.
+    fn shows_texts(&self) -> bool {
+        !self.door.wants_silence() || !self.config.login.honour_silent
+    }
+
+    /// QR code and key of each token, if the question permits it.
+    fn show_invitation(&mut self, question: &Question<'_>) {
+        let Some(invitation) = &question.show else { return };
+        for enrollment in Enrollment::of(invitation) {
+            self.show(&messages::invitation(&enrollment, self.config), Tone::Info);
+        }
+    }
+
+    /// Shows a text, unless the application wants silence. Where it cannot
+    /// show any, the login goes on: every prompt explains itself.
+    fn show(&mut self, text: &str, tone: Tone) {
+        if self.shows_texts() {
+            let _unseen = self.door.show(text, tone).is_err();
+        }
+    }
+
+    fn debug(&self, account: Option<&Account>) {
+        if self.arguments.debug {
+            let (mode, phase) = (self.arguments.password, account.map(Account::phase));
+            self.host.debug(self.subject, &format!("password={mode:?} phase={phase:?}"));
+        }
+    }
+}

@@ -1,0 +1,587 @@
+//! The driver by scripts: what libpam and the store would see, event by event. A script
+//! that is not played to its end fails, and so does an event that it does not expect.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ffi::CStr;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::account::tests::record;
+use crate::account::{Phase, State, TokenId, UserName};
+use crate::code::{Kind, Period};
+use crate::config::{AtLogin, GroupNames, Missing, UpTo};
+use crate::login::{Judgement, NotNeeded, PasswordProof};
+
+/// The code of RFC 4226 appendix D for counter 5, which is that of step 5.
+const CODE: &str = "254676";
+/// Seconds: within step 5 of a period of 30.
+const NOW: u64 = 155;
+const PASSWORD: &str = "correct horse";
+
+/// What the world is asked, and what it answers.
+#[derive(Debug)]
+enum Event {
+    /// The name is asked for; this is it.
+    User(&'static str),
+    /// The password is asked for.
+    Password(&'static str),
+    /// The password service is asked about this one.
+    Verify(&'static str, Said),
+    /// A prompt that begins so is answered with this.
+    Ask(&'static str, &'static str),
+    /// A prompt to which the application has no answer.
+    AskInVain(&'static str),
+    /// A text that holds this is shown.
+    Show(&'static str),
+    /// The password is left for later modules.
+    Leave(&'static str),
+    /// It is taken back.
+    TakeBack,
+    /// The account is read.
+    Load,
+    /// The account is judged and written.
+    Update,
+    /// A record is issued.
+    Enroll,
+    /// Recovery codes are issued.
+    AddRecovery,
+    /// A line with these words goes to the log.
+    Log(&'static str),
+}
+
+/// What the password service says.
+#[derive(Debug, Clone, Copy)]
+enum Said {
+    Right,
+    Wrong,
+    Broken,
+}
+
+use Event::{
+    AddRecovery, Ask, AskInVain, Enroll, Leave, Load, Log, Password, Show, TakeBack, Update, User,
+    Verify,
+};
+use Said::{Broken, Right, Wrong};
+
+/// The events still to come.
+struct Script(RefCell<VecDeque<Event>>);
+
+impl Script {
+    fn next(&self, happened: &str) -> Event {
+        let next = self.0.borrow_mut().pop_front();
+        next.unwrap_or_else(|| panic!("{happened}, but the script is at its end"))
+    }
+}
+
+struct ScriptedDoor<'s> {
+    script: &'s Script,
+    /// What an earlier module left.
+    left: Option<&'static str>,
+    silent: bool,
+    user: Option<&'static str>,
+}
+
+impl Door for ScriptedDoor<'_> {
+    fn service(&self) -> Option<String> {
+        Some("sshd".to_owned())
+    }
+
+    fn rhost(&self) -> Option<String> {
+        None
+    }
+
+    fn tty(&self) -> Option<String> {
+        None
+    }
+
+    fn wants_silence(&self) -> bool {
+        self.silent
+    }
+
+    fn user(&mut self) -> Result<String, ConversationError> {
+        let User(name) = self.script.next("the name was asked for") else { panic!("the name") };
+        self.user.get_or_insert(name);
+        Ok(name.to_owned())
+    }
+
+    fn current_user(&self) -> Option<String> {
+        self.user.map(str::to_owned)
+    }
+
+    fn left_password(&self) -> Option<Typed> {
+        self.left.map(typed)
+    }
+
+    fn ask_password(&mut self) -> Result<Typed, ConversationError> {
+        match self.script.next("the password was asked for") {
+            Password(answer) => Ok(typed(answer)),
+            other => panic!("the password was asked for, not: {other:?}"),
+        }
+    }
+
+    fn leave_password(&mut self, password: Option<&[u8]>) {
+        match (self.script.next("a password was left"), password) {
+            (Leave(expected), Some(password)) => assert_eq!(password, expected.as_bytes()),
+            (TakeBack, None) => self.left = None,
+            (other, _) => panic!("a password was left or taken back, not: {other:?}"),
+        }
+    }
+
+    fn verify_password(&mut self, service: &str, user: &str, password: &[u8]) -> PasswordAnswer {
+        assert_eq!(service, "onetime-password");
+        assert!(!user.is_empty());
+        match self.script.next("a password was verified") {
+            Verify(expected, said) => {
+                assert_eq!(password, expected.as_bytes());
+                match said {
+                    Right => PasswordAnswer::Right(PasswordProof::by_transaction()),
+                    Wrong => PasswordAnswer::Wrong,
+                    Broken => PasswordAnswer::Unavailable { result: 9 },
+                }
+            }
+            other => panic!("a password was verified, not: {other:?}"),
+        }
+    }
+
+    fn ask(&mut self, prompt: &str, _echo: Echo) -> Result<Typed, ConversationError> {
+        match self.script.next(prompt) {
+            Ask(beginning, answer) => {
+                assert!(prompt.starts_with(beginning), "{prompt}");
+                Ok(typed(answer))
+            }
+            AskInVain(beginning) => {
+                assert!(prompt.starts_with(beginning), "{prompt}");
+                Err(ConversationError("PAM_CONV_ERR".to_owned()))
+            }
+            other => panic!("asked {prompt:?}, not: {other:?}"),
+        }
+    }
+
+    fn show(&mut self, text: &str, _tone: Tone) -> Result<(), ConversationError> {
+        match self.script.next(text) {
+            Show(part) => assert!(text.contains(part), "{text}"),
+            other => panic!("shown {text:?}, not: {other:?}"),
+        }
+        // An application that cannot show texts refuses none of its users.
+        Err(ConversationError("PAM_CONV_ERR".to_owned()))
+    }
+}
+
+fn typed(text: &str) -> Typed {
+    Zeroizing::new(text.as_bytes().to_vec())
+}
+
+struct ScriptedHost<'s> {
+    script: &'s Script,
+}
+
+impl Host for ScriptedHost<'_> {
+    fn now(&self) -> Result<Timestamp, SystemError> {
+        Ok(Timestamp(NOW))
+    }
+
+    fn person(&self, given: &str) -> Result<Option<Person>, SystemError> {
+        let name = UserName::new(given)?;
+        Ok((given != "nobody-here").then(|| Person::new(name, 2001, 2001)))
+    }
+
+    fn groups_among<'a>(
+        &self,
+        _person: &Person,
+        groups: impl Iterator<Item = &'a String>,
+    ) -> Result<Vec<String>, SystemError> {
+        Ok(groups.filter(|group| *group == "robots").cloned().collect())
+    }
+
+    fn name(&self) -> Result<String, SystemError> {
+        Ok("host.example.org".to_owned())
+    }
+
+    fn rng(&self) -> impl TryRng {
+        SysRng
+    }
+
+    fn log(&self, _outcome: Outcome, subject: &Subject, reason: &str) {
+        assert_eq!(subject.service, "sshd");
+        match self.script.next(reason) {
+            Log(part) => assert!(reason.contains(part), "{reason}"),
+            other => panic!("logged {reason:?}, not: {other:?}"),
+        }
+    }
+
+    fn debug(&self, _subject: &Subject, what: &str) {
+        assert!(!what.contains(PASSWORD), "{what}");
+    }
+}
+
+/// One account, in memory.
+struct ScriptedAccounts<'s> {
+    script: &'s Script,
+    account: RefCell<Option<Account>>,
+    broken: Cell<bool>,
+}
+
+struct Copy(Account);
+
+impl AsRef<Account> for Copy {
+    fn as_ref(&self) -> &Account {
+        &self.0
+    }
+}
+
+impl Accounts for &ScriptedAccounts<'_> {
+    type Error = &'static str;
+    type Snapshot = Copy;
+
+    fn load(&self, _user: &UserName, uid: u32) -> Result<Option<Copy>, &'static str> {
+        assert_eq!(uid, 2001);
+        assert!(matches!(self.script.next("the account was loaded"), Load));
+        if self.broken.get() { Err("broken") } else { Ok(self.account.borrow().clone().map(Copy)) }
+    }
+
+    fn update(
+        &self,
+        _user: &UserName,
+        _uid: u32,
+        _known: Option<&Copy>,
+        mut judge: impl FnMut(Option<&Account>) -> Judgement,
+    ) -> Result<Verdict, &'static str> {
+        assert!(matches!(self.script.next("the account was updated"), Update));
+        if self.broken.get() {
+            return Err("broken");
+        }
+        let before = self.account.borrow().clone();
+        judge(before.as_ref()).settle(|state| {
+            if let Some(account) = &mut *self.account.borrow_mut() {
+                account.state = *state;
+            }
+            Ok(())
+        })
+    }
+
+    fn enroll(&self, account: &Account) -> Result<(), &'static str> {
+        assert!(matches!(self.script.next("a record was issued"), Enroll));
+        self.account.borrow_mut().get_or_insert_with(|| account.clone());
+        Ok(())
+    }
+
+    fn add_recovery(&self, _user: &UserName, recovery: Recovery) -> Result<Addition, &'static str> {
+        assert!(matches!(self.script.next("recovery codes were issued"), AddRecovery));
+        if let Some(account) = &mut *self.account.borrow_mut() {
+            account.record.recovery = Some(recovery);
+        }
+        Ok(Addition::Added)
+    }
+}
+
+/// One login, and how it is set up.
+struct Scene {
+    config: Config,
+    line: Vec<&'static CStr>,
+    account: Option<Account>,
+    left: Option<&'static str>,
+    silent: bool,
+    broken: bool,
+    user_at_the_end: Option<&'static str>,
+}
+
+impl Scene {
+    fn with(account: Option<Account>) -> Self {
+        Self {
+            config: Config::default(),
+            line: Vec::new(),
+            account,
+            left: None,
+            silent: false,
+            broken: false,
+            user_at_the_end: None,
+        }
+    }
+
+    /// Plays the script to its end; the verdict, or why there is none.
+    fn play(&self, events: impl IntoIterator<Item = Event>) -> Result<Verdict, String> {
+        self.play_and_look(events).0
+    }
+
+    fn play_and_look(
+        &self,
+        events: impl IntoIterator<Item = Event>,
+    ) -> (Result<Verdict, String>, Option<Account>) {
+        let script = Script(RefCell::new(events.into_iter().collect()));
+        let mut door = ScriptedDoor {
+            script: &script,
+            left: self.left,
+            silent: self.silent,
+            user: self.user_at_the_end,
+        };
+        let accounts = ScriptedAccounts {
+            script: &script,
+            account: RefCell::new(self.account.clone()),
+            broken: Cell::new(self.broken),
+        };
+        let arguments = Arguments::parse(&self.line).unwrap();
+        let config = arguments.apply(self.config.clone()).unwrap();
+        let policy = Policy { config: &config, arguments: &arguments };
+        let host = ScriptedHost { script: &script };
+        let mut subject = Subject { service: "sshd".to_owned(), ..Subject::default() };
+        let ended = authenticate(&mut door, &host, policy, || Ok(&accounts), &mut subject);
+        let left = script.0.take();
+        assert!(left.is_empty(), "left over: {left:?}, after {ended:?}");
+        (ended.map_err(|failure| failure.to_string()), accounts.account.take())
+    }
+}
+
+fn pending() -> Option<Account> {
+    Some(Account::fresh(record(Kind::Totp { period: Period::default() })))
+}
+
+fn active() -> Option<Account> {
+    let mut account = pending().unwrap();
+    account.state = State { activated_at: Some(Timestamp(1)), ..account.state };
+    Some(account)
+}
+
+const ALICE: Event = User("alice");
+
+#[test]
+fn a_disabled_user_is_asked_for_the_password_and_nothing_else() {
+    let scene = Scene::with(None);
+    let events = |said| [ALICE, Password(PASSWORD), Verify(PASSWORD, said), Load];
+    assert_eq!(scene.play(events(Right)), Ok(Verdict::Admitted(Grant::PasswordAlone)));
+    assert_eq!(scene.play(events(Wrong)), Ok(Verdict::Refused(Refusal::WrongPassword)));
+    let broken = Verdict::Refused(Refusal::PasswordService { result: 9 });
+    assert_eq!(scene.play(events(Broken)), Ok(broken));
+}
+
+#[test]
+fn a_pending_user_sees_the_key_may_err_twice_and_is_activated_by_a_right_code() {
+    let (verdict, account) = Scene::with(pending()).play_and_look([
+        ALICE,
+        Password(PASSWORD),
+        Verify(PASSWORD, Right),
+        Load,
+        Show("Key: "),
+        Ask("One-time code (Enter to skip", "000000"),
+        Update,
+        Ask("That was not the right code. ", "letters"),
+        Update,
+        Ask("That was not the right code. ", CODE),
+        Update,
+        Show("One-time codes are on now"),
+    ]);
+    assert_eq!(verdict, Ok(Verdict::Admitted(Grant::Activated)));
+    let account = account.unwrap();
+    assert_eq!(account.phase(), Phase::Active { since: Timestamp(NOW) });
+    assert_eq!(account.state.token(TokenId::FIRST).next.0, 6, "the code is spent");
+}
+
+#[test]
+fn a_pending_user_whose_password_is_wrong_is_shown_and_asked_nothing() {
+    let events = [ALICE, Password("x"), Verify("x", Wrong), Load];
+    let refused = Ok(Verdict::Refused(Refusal::WrongPassword));
+    assert_eq!(Scene::with(pending()).play(events), refused);
+}
+
+#[test]
+fn the_third_wrong_code_of_a_pending_user_is_the_last() {
+    let again = "That was not the right code. ";
+    let verdict = Scene::with(pending()).play([
+        ALICE,
+        Password(PASSWORD),
+        Verify(PASSWORD, Right),
+        Load,
+        Show("Key: "),
+        Ask("One-time code (Enter", "000000"),
+        Update,
+        Ask(again, "000000"),
+        Update,
+        Ask(again, "000000"),
+        Update,
+    ]);
+    assert_eq!(verdict, Ok(Verdict::Refused(Refusal::WrongCode)));
+}
+
+#[test]
+fn an_active_user_meets_the_same_events_whichever_factor_is_wrong() {
+    let events = |said, code| {
+        [
+            ALICE,
+            Password(PASSWORD),
+            Verify(PASSWORD, said),
+            Load,
+            Ask("One-time code: ", code),
+            Update,
+        ]
+    };
+    let play = |said, code| Scene::with(active()).play(events(said, code));
+    assert_eq!(play(Right, CODE), Ok(Verdict::Admitted(Grant::Code)));
+    assert_eq!(play(Wrong, CODE), Ok(Verdict::Refused(Refusal::WrongPassword)));
+    assert_eq!(play(Right, "000000"), Ok(Verdict::Refused(Refusal::WrongCode)));
+    assert_eq!(play(Right, ""), Ok(Verdict::Refused(Refusal::NoCode)));
+}
+
+#[test]
+fn a_wrong_password_spends_no_code() {
+    let events =
+        [ALICE, Password("x"), Verify("x", Wrong), Load, Ask("One-time code: ", CODE), Update];
+    let (_, account) = Scene::with(active()).play_and_look(events);
+    assert_eq!(account, active());
+}
+
+#[test]
+fn an_unknown_user_goes_the_way_of_a_known_one_and_is_refused() {
+    let mut scene = Scene::with(None);
+    let start = || [User("nobody-here"), Password(PASSWORD), Verify(PASSWORD, Wrong)];
+    assert_eq!(scene.play(start()), Err("unknown user".to_owned()));
+    scene.config.login.uniform = true;
+    let events = start().into_iter().chain([Ask("One-time code: ", CODE)]);
+    assert_eq!(scene.play(events), Err("unknown user".to_owned()));
+}
+
+#[test]
+fn a_store_that_cannot_be_read_refuses_everybody() {
+    for account in [None, pending(), active()] {
+        let mut scene = Scene::with(account);
+        scene.broken = true;
+        let events = [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+        assert_eq!(scene.play(events), Err("broken".to_owned()));
+    }
+}
+
+#[test]
+fn a_prompt_that_gets_no_answer_ends_the_login() {
+    let start = [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    let events = start.into_iter().chain([AskInVain("One-time code: ")]);
+    let failed = "the conversation failed (PAM_CONV_ERR)".to_owned();
+    assert_eq!(Scene::with(active()).play(events), Err(failed));
+}
+
+#[test]
+fn a_user_name_that_another_module_has_changed_is_refused_after_all() {
+    let mut scene = Scene::with(None);
+    scene.user_at_the_end = Some("bob");
+    let events = [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    let changed = "the user name was changed during the login".to_owned();
+    assert_eq!(scene.play(events), Err(changed));
+}
+
+#[test]
+fn a_record_is_issued_at_login_only_to_who_has_proven_the_password() {
+    let mut scene = Scene::with(None);
+    scene.config.login.missing = Missing::Enrol;
+    let start = |said| [ALICE, Password(PASSWORD), Verify(PASSWORD, said), Load];
+    assert_eq!(scene.play(start(Wrong)), Ok(Verdict::Refused(Refusal::WrongPassword)));
+    let rest = [
+        Enroll,
+        Log("enabled at login"),
+        Load,
+        Show("Key: "),
+        Ask("One-time code (Enter to skip", ""),
+        Update,
+    ];
+    let (verdict, account) = scene.play_and_look(start(Right).into_iter().chain(rest));
+    assert_eq!(verdict, Ok(Verdict::Admitted(Grant::Skipped)));
+    assert_eq!(account.unwrap().phase(), Phase::Pending);
+}
+
+#[test]
+fn recovery_codes_are_issued_and_shown_after_activation_and_not_in_silence() {
+    let mut scene = Scene::with(pending());
+    scene.config.enrollment.recovery_codes = UpTo::of::<8>();
+    let start = || [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    let ask = || Ask("One-time code (Enter to skip", CODE);
+    let shown = [Show("Key: "), ask(), Update, Show("codes are on now"), AddRecovery];
+    let events = start().into_iter().chain(shown).chain([Show("recovery codes")]);
+    assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Activated)));
+    scene.silent = true;
+    let (_, account) = scene.play_and_look(start().into_iter().chain([ask(), Update]));
+    assert_eq!(account.unwrap().record.recovery, None);
+}
+
+#[test]
+fn a_stack_that_answers_for_the_password_is_asked_for_proof_before_a_secret_is_shown() {
+    let mut scene = Scene::with(pending());
+    scene.line = vec![c"password=stack"];
+    let ask = || Ask("One-time code (Enter to skip", "");
+    let skipped = Ok(Verdict::NotNeeded(NotNeeded::Skipped));
+    assert_eq!(scene.play([ALICE, Load, ask(), Update]), skipped, "no password was left");
+    scene.left = Some(PASSWORD);
+    let events = [ALICE, Load, Verify(PASSWORD, Right), Show("Key: "), ask(), Update];
+    assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Skipped)));
+    let events = [ALICE, Load, Verify(PASSWORD, Wrong)];
+    assert_eq!(scene.play(events), Ok(Verdict::Refused(Refusal::WrongPassword)));
+    scene.account = active();
+    let verdict = scene.play([ALICE, Load, Ask("One-time code: ", CODE), Update]);
+    assert_eq!(verdict, Ok(Verdict::Admitted(Grant::Code)));
+}
+
+#[test]
+fn the_first_pass_is_tried_and_asked_for_again_as_the_line_says() {
+    let mut scene = Scene::with(None);
+    scene.left = Some("stale");
+    scene.line = vec![c"try_first_pass"];
+    let events = [
+        ALICE,
+        Verify("stale", Wrong),
+        TakeBack,
+        Password(PASSWORD),
+        Verify(PASSWORD, Right),
+        Load,
+    ];
+    assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::PasswordAlone)));
+    scene.line = vec![c"use_first_pass"];
+    let wrong = Ok(Verdict::Refused(Refusal::WrongPassword));
+    assert_eq!(scene.play([ALICE, Verify("stale", Wrong), Load]), wrong);
+    scene.left = None;
+    assert_eq!(scene.play([ALICE, Load]), wrong, "nobody is asked");
+}
+
+#[test]
+fn password_and_code_in_one_answer_are_taken_apart_by_the_length_of_a_code() {
+    let mut scene = Scene::with(active());
+    scene.line = vec![c"prompt=combined"];
+    let prompt = "Password and one-time code in one line";
+    let events = [
+        ALICE,
+        Ask(prompt, "correct horse254676"),
+        Load,
+        Verify(PASSWORD, Right),
+        Leave(PASSWORD),
+        Update,
+    ];
+    assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Code)));
+    scene.account = None;
+    let events = [ALICE, Ask(prompt, PASSWORD), Load, Verify(PASSWORD, Right), Leave(PASSWORD)];
+    assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::PasswordAlone)));
+}
+
+#[test]
+fn a_password_longer_than_libpam_permits_is_wrong_and_the_service_is_not_asked() {
+    let long: &'static str = Box::leak("x".repeat(513).into_boxed_str());
+    let wrong = Ok(Verdict::Refused(Refusal::WrongPassword));
+    assert_eq!(Scene::with(None).play([ALICE, Password(long), Load]), wrong);
+}
+
+#[test]
+fn who_is_exempt_is_asked_for_the_password_alone_and_under_uniform_for_a_code_too() {
+    let mut scene = Scene::with(active());
+    scene.config.login.exempt_groups = GroupNames(vec!["robots".to_owned()]);
+    let start = || [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    let exempt = Ok(Verdict::Admitted(Grant::Exempt(crate::login::Exemption::Group)));
+    assert_eq!(scene.play(start()), exempt);
+    scene.config.login.uniform = true;
+    let events = start().into_iter().chain([Ask("One-time code: ", "000000")]);
+    assert_eq!(scene.play(events), exempt);
+}
+
+#[test]
+fn where_enrollment_at_login_is_off_a_pending_user_is_shown_and_asked_nothing() {
+    let mut scene = Scene::with(pending());
+    scene.config.enrollment.at_login = AtLogin::Off;
+    let events = [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Skipped)));
+}

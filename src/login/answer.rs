@@ -1,0 +1,63 @@
+//! What came back from the prompt.
+
+use std::collections::BTreeSet;
+
+use crate::account::Record;
+use crate::code::{Code, RecoveryCode};
+
+/// What came back from the prompt.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// Nothing but Enter.
+    Empty,
+    /// Something that can be a code.
+    Code(Code),
+    /// Something that can be a recovery code.
+    Recovery(RecoveryCode),
+    /// Something that can be neither.
+    NotACode,
+    /// What sshd sends in place of an answer where it has already decided to
+    /// refuse (root login not permitted, user not allowed).
+    RefusedBySshd,
+}
+
+impl Answer {
+    /// What `auth-pam.c` of OpenSSH sends as the password of a user it refuses.
+    const SSHD_JUNK: &'static [u8] = b"\x08\n\r\x7fINCORRECT";
+
+    /// Reads an answer.
+    #[must_use]
+    pub fn read(typed: &[u8]) -> Self {
+        if typed.is_empty() {
+            Self::Empty
+        } else if Self::is_sshd_refusal(typed) {
+            Self::RefusedBySshd
+        } else {
+            let recovery = || RecoveryCode::parse(typed).map(Self::Recovery);
+            Code::parse(typed).map(Self::Code).or_else(recovery).unwrap_or(Self::NotACode)
+        }
+    }
+
+    /// The ways in which an answer can be a password and a code at its end: a code is
+    /// as long as those of one of the record's tokens, or a recovery code.
+    pub fn splits<'a>(
+        all: &'a [u8],
+        record: &Record,
+    ) -> impl Iterator<Item = (&'a [u8], Self)> + use<'a> {
+        let lengths = record.tokens.iter().map(|(_, token)| token.digits.get().into());
+        let lengths: BTreeSet<usize> = lengths.chain([RecoveryCode::TEXT_LENGTH]).collect();
+        lengths
+            .into_iter()
+            .filter_map(|length| all.split_at_checked(all.len().checked_sub(length)?))
+            .map(|(password, code)| (password, Self::read(code)))
+            .filter(|(_, answer)| matches!(answer, Self::Code(_) | Self::Recovery(_)))
+    }
+
+    /// Whether sshd, not the user, sent this. It fills it up to the length of
+    /// the real answer, by repeating it.
+    #[must_use]
+    pub fn is_sshd_refusal(typed: &[u8]) -> bool {
+        typed.len() >= 4
+            && typed.iter().zip(Self::SSHD_JUNK.iter().cycle()).all(|(byte, junk)| byte == junk)
+    }
+}

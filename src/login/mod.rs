@@ -1,0 +1,28 @@
+//! Who gets in: every rule about it is here, in [`plan`] (what to show and to
+//! ask) and [`judge`] (the verdict, and what the account becomes).
+//!
+//! Both are pure: no clock, no randomness, no file, no libpam. The driver of a login
+//! ([`crate::authenticate`]) and `onetimectl verify` call them and do as they say.
+//! What the driver needs of the world, it gets through the two traits of [`ports`].
+
+mod answer;
+mod find;
+mod judge;
+mod limits;
+mod password;
+mod plan;
+pub mod ports;
+mod verdict;
+
+pub use answer::Answer;
+pub use find::{ResyncError, resync};
+pub use judge::{Attempt, Judgement, judge};
+pub use password::{PasswordCheck, PasswordFault, PasswordProof};
+pub use plan::{
+    Circumstances, Invitation, PENDING_TRIES, Plan, Prompt, Question, Settled, WithoutRecord, plan,
+    plan_without_record,
+};
+pub use verdict::{Exemption, Grant, NotNeeded, Refusal, Verdict};
+
+#[cfg(test)]
+mod tests;

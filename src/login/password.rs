@@ -1,0 +1,65 @@
+//! What a login knows of the password, and the proof that lets a secret be shown.
+
+use super::Refusal;
+
+/// Evidence that whoever is at the other end may see the account's secret.
+///
+/// A secret is shown only to who holds one. The constructors below are all
+/// there are, and `tests/house.rs` pins who calls them.
+#[derive(Debug)]
+pub struct PasswordProof(());
+
+impl PasswordProof {
+    /// The nested transaction has just verified the password.
+    pub(crate) const fn by_transaction() -> Self {
+        Self(())
+    }
+
+    /// `show_without_password` says that the login needs none.
+    pub(super) const fn by_configuration() -> Self {
+        Self(())
+    }
+
+    /// The caller can read the record file itself (`onetimectl`, as root).
+    #[must_use]
+    pub const fn by_administrator() -> Self {
+        Self(())
+    }
+}
+
+/// What is known about the password when the code is due.
+#[derive(Debug)]
+pub enum PasswordCheck {
+    /// Verified in this login.
+    Right(PasswordProof),
+    /// Could not be verified in this login.
+    Wrong(PasswordFault),
+    /// An earlier module of the stack answers for it (`password=stack`).
+    InStack,
+    /// Something else does, an ssh key for instance (`password=none`).
+    Without,
+}
+
+/// Why a password counts as wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordFault {
+    /// It is.
+    Password,
+    /// sshd had decided to refuse, and sent something else in its place.
+    RefusedBySshd,
+    /// The password service could not say.
+    Service {
+        /// Its PAM result.
+        result: i32,
+    },
+}
+
+impl PasswordFault {
+    pub(super) const fn refusal(self) -> Refusal {
+        match self {
+            Self::Password => Refusal::WrongPassword,
+            Self::RefusedBySshd => Refusal::RefusedBySshd,
+            Self::Service { result } => Refusal::PasswordService { result },
+        }
+    }
+}

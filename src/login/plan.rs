@@ -1,0 +1,261 @@
+//! What a login shows and asks, decided before anything is shown.
+
+use std::net::IpAddr;
+
+use subtle::ConstantTimeEq;
+
+use super::find::host_key;
+use super::{Exemption, Grant, NotNeeded, PasswordCheck, PasswordProof, Refusal, Verdict};
+use crate::account::{Account, Phase, Record, Timestamp};
+use crate::config::{AtLogin, Config, Missing};
+
+/// How often a pending user may try a code in one login.
+pub const PENDING_TRIES: u32 = 3;
+
+/// All that a login's rules depend on besides the account.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// What is known of the password.
+    pub password: &'a PasswordCheck,
+    /// From where (PAM_RHOST).
+    pub rhost: Option<&'a str>,
+    /// Where to (PAM_SERVICE).
+    pub service: &'a str,
+    /// Those of the groups in the configuration that the user is a member of.
+    pub groups: &'a [String],
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What a login has to do next.
+#[derive(Debug)]
+pub enum Plan<'a> {
+    /// There is nothing to find out.
+    Settled(Settled),
+    /// Ask for a code.
+    Ask(Question<'a>),
+}
+
+/// A verdict that no code can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Nothing to ask.
+    Done(Verdict),
+    /// Ask as an active user is asked, and ignore the answer: nobody is
+    /// to learn that there is nothing to ask (`uniform`).
+    Pretend(Verdict),
+}
+
+/// How to ask for a code.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// Show this first.
+    pub show: Option<Invitation<'a>>,
+    /// Which prompt is due.
+    pub prompt: Prompt,
+    /// How many answers are heard.
+    pub tries: u32,
+}
+
+/// Which prompt is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prompt {
+    /// For an active user.
+    Code,
+    /// For a pending user, who may skip it.
+    SetUp,
+    /// For a pending user, who may not.
+    SetUpRequired,
+}
+
+/// A record that may be shown to the user, together with the evidence for it.
+#[derive(Debug)]
+pub struct Invitation<'a> {
+    record: &'a Record,
+}
+
+impl<'a> Invitation<'a> {
+    /// Permits to show `record` to who holds the proof.
+    #[must_use]
+    pub const fn new(record: &'a Record, _proof: &PasswordProof) -> Self {
+        Self { record }
+    }
+
+    /// What to show.
+    #[must_use]
+    pub const fn record(&self) -> &'a Record {
+        self.record
+    }
+}
+
+/// What becomes of a user without a record.
+#[derive(Debug)]
+pub enum WithoutRecord {
+    /// No code can be needed.
+    Settled(Settled),
+    /// Issue a record, and [`plan`] with it (`missing = "enrol"`).
+    Issue,
+}
+
+/// Decides what to show and to ask a user who has a record.
+#[must_use]
+pub fn plan<'a>(
+    account: &'a Account,
+    circumstances: &Circumstances<'_>,
+    config: &Config,
+) -> Plan<'a> {
+    let Circumstances { password, now, .. } = circumstances;
+    if let Some(why) =
+        exemption(circumstances, config).or_else(|| remembered(account, circumstances, config))
+    {
+        return Plan::Settled(settled(exempt(password, why), config));
+    }
+    match account.phase() {
+        // Asked whether the password was right or wrong: one verdict for both.
+        Phase::Active { .. } => Plan::Ask(Question { show: None, prompt: Prompt::Code, tries: 1 }),
+        Phase::Pending => {
+            if let PasswordCheck::Wrong(fault) = password {
+                return Plan::Settled(settled(Verdict::Refused(fault.refusal()), config));
+            }
+            if is_too_late(&account.record, *now) {
+                return Plan::Settled(settled(Verdict::Refused(Refusal::DeadlinePassed), config));
+            }
+            let prompt = match config.enrollment.at_login {
+                AtLogin::Optional => Prompt::SetUp,
+                AtLogin::Required => Prompt::SetUpRequired,
+                AtLogin::Off => {
+                    let verdict = without_code(password, Grant::Skipped, NotNeeded::Skipped);
+                    return Plan::Settled(settled(verdict, config));
+                }
+            };
+            let proof = may_be_shown(password, config);
+            let show = proof.as_ref().map(|proof| Invitation::new(&account.record, proof.proof()));
+            Plan::Ask(Question { show, prompt, tries: PENDING_TRIES })
+        }
+    }
+}
+
+/// Decides what becomes of a user who has no record.
+#[must_use]
+pub fn plan_without_record(circumstances: &Circumstances<'_>, config: &Config) -> WithoutRecord {
+    let password = circumstances.password;
+    let verdict = if let Some(why) = exemption(circumstances, config) {
+        exempt(password, why)
+    } else {
+        match missing(circumstances, config) {
+            Missing::Ignore => without_code(password, Grant::PasswordAlone, NotNeeded::NotEnabled),
+            Missing::Enrol if may_be_shown(password, config).is_some() => {
+                return WithoutRecord::Issue;
+            }
+            Missing::Deny | Missing::Enrol => refused_unless_wrong(password, Refusal::NotEnrolled),
+        }
+    };
+    WithoutRecord::Settled(settled(verdict, config))
+}
+
+/// The verdict, told as the configuration wants it.
+const fn settled(verdict: Verdict, config: &Config) -> Settled {
+    if config.login.uniform { Settled::Pretend(verdict) } else { Settled::Done(verdict) }
+}
+
+/// Evidence from the login, or in its place from the configuration.
+enum Shown<'a> {
+    Proven(&'a PasswordProof),
+    Configured(PasswordProof),
+}
+
+impl Shown<'_> {
+    const fn proof(&self) -> &PasswordProof {
+        match self {
+            Self::Proven(proof) => proof,
+            Self::Configured(proof) => proof,
+        }
+    }
+}
+
+/// Whether whoever is at the other end may see a secret.
+fn may_be_shown<'a>(password: &'a PasswordCheck, config: &Config) -> Option<Shown<'a>> {
+    match password {
+        PasswordCheck::Right(proof) => Some(Shown::Proven(proof)),
+        PasswordCheck::Without if config.enrollment.show_without_password => {
+            Some(Shown::Configured(PasswordProof::by_configuration()))
+        }
+        PasswordCheck::Wrong(_) | PasswordCheck::InStack | PasswordCheck::Without => None,
+    }
+}
+
+/// The verdict where the configuration asks for no code.
+const fn exempt(password: &PasswordCheck, why: Exemption) -> Verdict {
+    without_code(password, Grant::Exempt(why), NotNeeded::Exempt(why))
+}
+
+/// The verdict where no code is needed.
+pub(super) const fn without_code(
+    password: &PasswordCheck,
+    grant: Grant,
+    not_needed: NotNeeded,
+) -> Verdict {
+    match password {
+        PasswordCheck::Right(_) => Verdict::Admitted(grant),
+        PasswordCheck::Wrong(fault) => Verdict::Refused(fault.refusal()),
+        PasswordCheck::InStack | PasswordCheck::Without => Verdict::NotNeeded(not_needed),
+    }
+}
+
+const fn refused_unless_wrong(password: &PasswordCheck, refusal: Refusal) -> Verdict {
+    match password {
+        PasswordCheck::Wrong(fault) => Verdict::Refused(fault.refusal()),
+        PasswordCheck::Right(_) | PasswordCheck::InStack | PasswordCheck::Without => {
+            Verdict::Refused(refusal)
+        }
+    }
+}
+
+/// What becomes of this user without a record.
+fn missing(circumstances: &Circumstances<'_>, config: &Config) -> Missing {
+    let required = is_member(circumstances, &config.login.require_groups.0);
+    match config.login.missing {
+        Missing::Ignore if required => Missing::Deny,
+        other @ (Missing::Ignore | Missing::Deny | Missing::Enrol) => other,
+    }
+}
+
+/// Why this login needs no code although others do, whoever has a record.
+fn exemption(circumstances: &Circumstances<'_>, config: &Config) -> Option<Exemption> {
+    if is_member(circumstances, &config.login.exempt_groups.0) {
+        return Some(Exemption::Group);
+    }
+    // A host's name is what somebody says it is.
+    let address = circumstances.rhost.and_then(|rhost| rhost.parse::<IpAddr>().ok());
+    let exempt = address.is_some_and(|address| config.login.exempt_networks.contain(address));
+    exempt.then_some(Exemption::Network)
+}
+
+/// Whether an active user has logged in from this host not long ago (`remember`).
+fn remembered(
+    account: &Account,
+    circumstances: &Circumstances<'_>,
+    config: &Config,
+) -> Option<Exemption> {
+    let Circumstances { rhost, service, now, .. } = circumstances;
+    let Phase::Active { .. } = account.phase() else { return None };
+    let state = &account.state;
+    let (Some(rhost), Some(seconds)) = (rhost, config.login.remember.seconds()) else {
+        return None;
+    };
+    let key = host_key(state.generation, rhost, service);
+    // No longer than the configuration says now, whatever it said then.
+    let latest = now.plus(seconds);
+    let valid = |until: Timestamp| *now < until && until <= latest;
+    let known =
+        state.hosts.iter().any(|host| bool::from(host.key.ct_eq(&key)) && valid(host.until));
+    known.then_some(Exemption::RememberedHost)
+}
+
+fn is_member(circumstances: &Circumstances<'_>, groups: &[String]) -> bool {
+    circumstances.groups.iter().any(|group| groups.contains(group))
+}
+
+pub(super) fn is_too_late(record: &Record, now: Timestamp) -> bool {
+    record.deadline.is_some_and(|deadline| deadline <= now)
+}

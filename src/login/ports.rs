@@ -1,0 +1,145 @@
+//! What the driver of a login needs of the world, as two traits: the [`Door`] at which
+//! somebody stands, and the [`Accounts`] that it can be about. libpam's handle is one
+//! door and the store of files one place of accounts; both are tried by scripts too.
+
+use zeroize::Zeroizing;
+
+use super::{Judgement, PasswordProof, Verdict};
+use crate::account::{Account, Recovery, UserName};
+
+/// PAM_MAX_RESP_SIZE: bytes of an answer that are considered. A longer one is wrong.
+pub const MAX_ANSWER: usize = 512;
+
+/// What somebody typed. It is overwritten when it is dropped.
+pub type Typed = Zeroizing<Vec<u8>>;
+
+/// Whoever carries prompts to a person and answers back.
+pub trait Door {
+    /// The service that is logged in to (PAM_SERVICE).
+    fn service(&self) -> Option<String>;
+    /// The host that the user comes from (PAM_RHOST).
+    fn rhost(&self) -> Option<String>;
+    /// The terminal (PAM_TTY).
+    fn tty(&self) -> Option<String>;
+    /// Whether the application wants no texts that need no answer (PAM_SILENT).
+    fn wants_silence(&self) -> bool;
+
+    /// The name to authenticate, asked for if the application has not said it.
+    ///
+    /// # Errors
+    /// [`ConversationError`].
+    fn user(&mut self) -> Result<String, ConversationError>;
+    /// The name as it is now: another module may have changed it.
+    fn current_user(&self) -> Option<String>;
+
+    /// The password that an earlier module has left, if one has (PAM_AUTHTOK).
+    fn left_password(&self) -> Option<Typed>;
+    /// The password: what an earlier module has left, else what the user answers to
+    /// the usual prompt, which later modules then get.
+    ///
+    /// # Errors
+    /// [`ConversationError`].
+    fn ask_password(&mut self) -> Result<Typed, ConversationError>;
+    /// Leaves a password for later modules, or takes back the one that was left.
+    fn leave_password(&mut self, password: Option<&[u8]>);
+    /// Asks the password service whether the password is the user's.
+    fn verify_password(&mut self, service: &str, user: &str, password: &[u8]) -> PasswordAnswer;
+
+    /// Asks for one answer.
+    ///
+    /// # Errors
+    /// [`ConversationError`], also if the application has no answer to give.
+    fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Typed, ConversationError>;
+    /// Shows a text that needs no answer.
+    ///
+    /// # Errors
+    /// [`ConversationError`]: the application cannot show any.
+    fn show(&mut self, text: &str, tone: Tone) -> Result<(), ConversationError>;
+}
+
+/// What the password service said.
+#[derive(Debug)]
+pub enum PasswordAnswer {
+    /// The password is right.
+    Right(PasswordProof),
+    /// It is wrong, or the user has none or may not log in.
+    Wrong,
+    /// The service could not say: broken, or not set up.
+    Unavailable {
+        /// Its PAM result.
+        result: i32,
+    },
+}
+
+/// Whether what is typed is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Echo {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+/// How a text is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// As information.
+    Info,
+    /// As an error.
+    Error,
+}
+
+/// The application did not carry a prompt or an answer: why, in PAM's own word.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the conversation failed ({0})")]
+pub struct ConversationError(pub String);
+
+/// Where accounts are kept, as far as a login uses it.
+pub trait Accounts {
+    /// Why an account cannot be read or written. Each refuses the login.
+    type Error: std::fmt::Display;
+    /// An account as it was read, with what tells whether it has changed since.
+    type Snapshot: AsRef<Account>;
+
+    /// The account of `user`, whose uid is `uid`; `None` if they have no record.
+    ///
+    /// # Errors
+    /// [`Self::Error`]: what cannot be found out is not "no record".
+    fn load(&self, user: &UserName, uid: u32) -> Result<Option<Self::Snapshot>, Self::Error>;
+
+    /// Judges the account as it is now, makes the state that follows durable, and only
+    /// then returns the verdict. Nobody else changes the account between the two.
+    /// `known` is what was loaded before: where nothing has changed, it is judged.
+    /// `judge` is called again where somebody else was quicker.
+    ///
+    /// # Errors
+    /// [`Self::Error`]: then nothing was decided.
+    fn update(
+        &self,
+        user: &UserName,
+        uid: u32,
+        known: Option<&Self::Snapshot>,
+        judge: impl FnMut(Option<&Account>) -> Judgement,
+    ) -> Result<Verdict, Self::Error>;
+
+    /// Puts a new account in force, unless the user has one.
+    ///
+    /// # Errors
+    /// [`Self::Error`].
+    fn enroll(&self, account: &Account) -> Result<(), Self::Error>;
+
+    /// Gives an account recovery codes, unless it has some.
+    ///
+    /// # Errors
+    /// [`Self::Error`], also if there is no such account.
+    fn add_recovery(&self, user: &UserName, recovery: Recovery) -> Result<Addition, Self::Error>;
+}
+
+/// What [`Accounts::add_recovery`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addition {
+    /// The codes are in force.
+    Added,
+    /// The account has codes already, which still hold.
+    AlreadyThere,
+}

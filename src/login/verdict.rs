@@ -1,0 +1,96 @@
+//! How a login, or one attempt of it, can end, and why.
+
+use crate::account::Timestamp;
+
+/// How a login, or one attempt of it, ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Success.
+    Admitted(Grant),
+    /// This module has nothing to say: the rest of the stack decides.
+    NotNeeded(NotNeeded),
+    /// Ask once more.
+    Again(Refusal),
+    /// Failure.
+    Refused(Refusal),
+}
+
+/// Why somebody is admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    /// No record: the password suffices.
+    PasswordAlone,
+    /// Pending, and the code was skipped or not asked for: the password
+    /// suffices for now.
+    Skipped,
+    /// Pending, and the code was right: active from now on.
+    Activated,
+    /// Active, and the code was right.
+    Code,
+    /// Active, and a recovery code was right.
+    RecoveryCode {
+        /// How many are left.
+        left: usize,
+    },
+    /// The configuration asks for no code.
+    Exempt(Exemption),
+}
+
+/// Why no code is needed from somebody whose password others answer for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotNeeded {
+    /// No record.
+    NotEnabled,
+    /// Pending, and the code was skipped or not asked for.
+    Skipped,
+    /// The configuration asks for no code.
+    Exempt(Exemption),
+}
+
+/// Why the configuration asks for no code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exemption {
+    /// `exempt_groups`
+    Group,
+    /// `exempt_networks`
+    Network,
+    /// `remember`
+    RememberedHost,
+}
+
+/// Why somebody is refused. For the log; the user is not told which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The password, whatever the code.
+    WrongPassword,
+    /// The password service could not verify the password.
+    PasswordService {
+        /// Its PAM result.
+        result: i32,
+    },
+    /// No token shows this code near this step, or no recovery code is this.
+    WrongCode,
+    /// The token showed it, but it, or a later one, has been used.
+    SpentCode,
+    /// A counter token is far ahead: the next code would bring it back.
+    OutOfStep,
+    /// All codes of this time are spent, because the clock was set back.
+    ClockWentBack,
+    /// Not 6 to 8 digits.
+    NotACode,
+    /// No code was given.
+    NoCode,
+    /// Too many wrong codes.
+    LockedOut {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// sshd had decided to refuse and sent no answer of the user's.
+    RefusedBySshd,
+    /// The record was removed while the code was being typed.
+    Disabled,
+    /// No record, and the configuration demands one.
+    NotEnrolled,
+    /// Pending, and too late to activate.
+    DeadlinePassed,
+}

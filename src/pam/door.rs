@@ -1,0 +1,167 @@
+//! libpam's handle as the [`Door`] of a login: items, the password, one prompt, one
+//! text. Safe to call; the declarations behind it are in `sys`.
+
+use std::ffi::{CStr, CString};
+
+use pam::constants::{
+    PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_SILENT, PAM_TEXT_INFO, PamFlag,
+    PamResultCode,
+};
+use pam::conv::Conv;
+use pam::items::{AuthTok, Item, RHost, RUser, Service, Tty, User};
+use pam::module::PamHandle;
+use pam::secret::SecretBytes;
+
+use zeroize::Zeroizing;
+
+use super::{password, sys};
+use crate::login::ports::{ConversationError, Door, Echo, PasswordAnswer, Tone, Typed};
+
+/// PAM_SUCCESS as the declarations have it.
+pub(super) const SUCCESS: i32 = PamResultCode::PAM_SUCCESS as i32;
+
+/// The application at the other end of a handle.
+pub(super) struct PamDoor<'a> {
+    pamh: &'a mut PamHandle,
+    flags: PamFlag,
+}
+
+impl<'a> PamDoor<'a> {
+    pub(super) const fn new(pamh: &'a mut PamHandle, flags: PamFlag) -> Self {
+        Self { pamh, flags }
+    }
+
+    fn conversation(&self) -> Result<Conv<'_>, PamResultCode> {
+        self.pamh.get_item::<Conv<'_>>()?.ok_or(PamResultCode::PAM_CONV_ERR)
+    }
+}
+
+impl Door for PamDoor<'_> {
+    fn service(&self) -> Option<String> {
+        item::<Service<'_>>(self.pamh, |item| item.0)
+    }
+
+    fn rhost(&self) -> Option<String> {
+        rhost(self.pamh)
+    }
+
+    fn tty(&self) -> Option<String> {
+        tty(self.pamh)
+    }
+
+    fn wants_silence(&self) -> bool {
+        self.flags & PAM_SILENT != 0
+    }
+
+    fn user(&mut self) -> Result<String, ConversationError> {
+        self.pamh.get_user(None).map_err(failed)
+    }
+
+    fn current_user(&self) -> Option<String> {
+        item::<User<'_>>(self.pamh, |item| item.0)
+    }
+
+    fn left_password(&self) -> Option<Typed> {
+        let item = self.pamh.get_item::<AuthTok<'_>>().ok()??;
+        Some(typed(&item.to_owned_secret()))
+    }
+
+    fn ask_password(&mut self) -> Result<Typed, ConversationError> {
+        let (pamh, mut token) = (&mut *self.pamh, std::ptr::null());
+        // SAFETY: the handle is valid; `token` receives a pointer that libpam
+        // owns; a null prompt means libpam's own.
+        let code = unsafe {
+            sys::pam_get_authtok(pamh, sys::PAM_AUTHTOK, &raw mut token, std::ptr::null())
+        };
+        if code != SUCCESS {
+            let code = PamResultCode::try_from(code).unwrap_or(PamResultCode::PAM_SYSTEM_ERR);
+            return Err(failed(code));
+        }
+        self.left_password().ok_or_else(|| failed(PamResultCode::PAM_AUTHTOK_ERR))
+    }
+
+    fn leave_password(&mut self, password: Option<&[u8]>) {
+        let Some(password) = password else { return set_password(self.pamh, None) };
+        // libpam has no place for a password with a NUL in it.
+        if let Ok(text) = CString::new(password) {
+            set_password(self.pamh, Some(&text));
+            drop(Zeroizing::new(text.into_bytes()));
+        }
+    }
+
+    fn verify_password(&mut self, service: &str, user: &str, password: &[u8]) -> PasswordAnswer {
+        password::verify(self.pamh, service, user, password, self.flags)
+    }
+
+    fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Typed, ConversationError> {
+        let style = match echo {
+            Echo::On => PAM_PROMPT_ECHO_ON,
+            Echo::Off => PAM_PROMPT_ECHO_OFF,
+        };
+        let answer = self.conversation().and_then(|conversation| conversation.send(style, prompt));
+        // The application may have nothing to answer with.
+        match answer.map_err(failed)? {
+            Some(answer) => Ok(typed(&answer)),
+            None => Err(failed(PamResultCode::PAM_CONV_ERR)),
+        }
+    }
+
+    fn show(&mut self, text: &str, tone: Tone) -> Result<(), ConversationError> {
+        let style = match tone {
+            Tone::Info => PAM_TEXT_INFO,
+            Tone::Error => PAM_ERROR_MSG,
+        };
+        let shown = self.conversation().and_then(|conversation| conversation.send(style, text));
+        shown.map(drop).map_err(failed)
+    }
+}
+
+fn typed(secret: &SecretBytes) -> Typed {
+    Zeroizing::new(secret.as_bytes().to_vec())
+}
+
+fn failed(code: PamResultCode) -> ConversationError {
+    ConversationError(format!("{code:?}"))
+}
+
+/// PAM_RHOST.
+pub(super) fn rhost(pamh: &PamHandle) -> Option<String> {
+    item::<RHost<'_>>(pamh, |item| item.0)
+}
+
+/// PAM_TTY.
+pub(super) fn tty(pamh: &PamHandle) -> Option<String> {
+    item::<Tty<'_>>(pamh, |item| item.0)
+}
+
+/// PAM_RUSER.
+pub(super) fn ruser(pamh: &PamHandle) -> Option<String> {
+    item::<RUser<'_>>(pamh, |item| item.0)
+}
+
+fn item<'a, T: Item<'a>>(pamh: &'a PamHandle, text: impl FnOnce(T) -> &'a CStr) -> Option<String> {
+    let item = pamh.get_item::<T>().ok()??;
+    Some(text(item).to_string_lossy().into_owned()).filter(|text| !text.is_empty())
+}
+
+/// Sets the password for later modules, or forgets it.
+fn set_password(pamh: &mut PamHandle, password: Option<&CStr>) {
+    let value = password.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: the handle is valid, the value null or NUL-terminated; libpam
+    // copies it. Where it fails, later modules ask themselves.
+    let _ = unsafe { sys::pam_set_item(pamh, sys::PAM_AUTHTOK, value.cast()) };
+}
+
+/// Asks libpam to wait at least so long before it tells a failure.
+pub(super) fn delay_failure(pamh: &mut PamHandle, microseconds: u32) {
+    // SAFETY: the handle is valid. The only error is a handle that is null.
+    let _ = unsafe { sys::pam_fail_delay(pamh, microseconds) };
+}
+
+/// Whether a variable of the PAM environment is set. It belongs to the
+/// handle; the process environment is not read.
+pub(super) fn has_variable(pamh: &mut PamHandle, name: &CStr) -> bool {
+    // SAFETY: the handle is valid and the name NUL-terminated; the answer is
+    // compared with null and not kept.
+    !unsafe { sys::pam_getenv(pamh, name.as_ptr()) }.is_null()
+}

@@ -1,0 +1,451 @@
+//! The rules of accounts, whatever keeps their bytes ([`Backend`]): whose account it is,
+//! what of it is sound, what goes before what, what becomes of a state that was lost.
+//! The one door through which accounts change.
+
+use zeroize::Zeroizing;
+
+use super::backend::{Backend, Change, Half, Kept, Removed, Target, Unwritten};
+use super::files::Files;
+use super::slots::{self, Latest, Slot};
+use super::{Logged, StoreError, record};
+use crate::account::{Account, Record, Recovery, State, Timestamp, TokenState, UserName};
+use crate::code::{Kind, Step};
+use crate::login::ports::{Accounts, Addition};
+use crate::login::{Judgement, Verdict};
+
+/// The store of accounts.
+#[derive(Debug)]
+pub struct Store<B = Files> {
+    pub(super) backend: B,
+}
+
+/// Whether [`Store::issue`] may put a new record in the place of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// It may: the old secret is lost.
+    Yes,
+    /// It may not.
+    No,
+}
+
+/// What [`Store::issue`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Issued {
+    /// The record is in force.
+    New,
+    /// There was one already, and it still is.
+    AlreadyThere,
+}
+
+/// What [`Store::repair`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repaired {
+    /// Nothing: the account is sound.
+    Sound,
+    /// There is no account.
+    NoRecord,
+    /// Its state was lost; it is now active, and no code shown up to now is
+    /// accepted.
+    StateRebuilt,
+}
+
+/// How often an account is claimed again that others change at the same time.
+const CLAIM_TRIES: u32 = 100;
+
+/// An account as it was read, and what it was read from: where that is still so when it
+/// is claimed, it need not be parsed again.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// The account.
+    pub account: Account,
+    kept: Kept,
+    /// Where its next snapshot goes, and with which sequence number.
+    spare: Slot,
+    sequence: u64,
+}
+
+impl AsRef<Account> for Snapshot {
+    fn as_ref(&self) -> &Account {
+        &self.account
+    }
+}
+
+impl<B: Backend> Store<B> {
+    /// The account of `user`, whose uid is `uid`; `None` if they have no record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn load(&self, user: &UserName, uid: u32) -> Result<Option<Snapshot>, StoreError> {
+        let loaded = self.look(user)?;
+        if let Some(loaded) = &loaded {
+            self.must_be_of(user, uid, &loaded.account)?;
+        }
+        Ok(loaded)
+    }
+
+    /// A user who was re-created does not inherit the record.
+    fn must_be_of(&self, user: &UserName, uid: u32, account: &Account) -> Result<(), StoreError> {
+        let recorded = account.record.uid;
+        if recorded.admits(uid) {
+            return Ok(());
+        }
+        let path = self.backend.location(user, Half::Record);
+        Err(StoreError::Uid { path, user: user.clone(), recorded, actual: uid })
+    }
+
+    /// As [`Store::load`], whatever the uid: for admins, not for logins.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn inspect(&self, user: &UserName) -> Result<Option<Account>, StoreError> {
+        Ok(self.look(user)?.map(|loaded| loaded.account))
+    }
+
+    /// The account of a user whom the system perhaps does not know: only if it does, the
+    /// uid must be the record's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn inspect_as(
+        &self,
+        user: &UserName,
+        uid: Option<u32>,
+    ) -> Result<Option<Account>, StoreError> {
+        match uid {
+            Some(uid) => Ok(self.load(user, uid)?.map(|loaded| loaded.account)),
+            None => self.inspect(user),
+        }
+    }
+
+    /// Reads an account, and holds no claim on it when done.
+    ///
+    /// Whoever writes at the same time leaves it as it was or as it will be, and mostly
+    /// sound: then there is nothing to wait for. If it is not, it is read once nobody
+    /// writes.
+    fn look(&self, user: &UserName) -> Result<Option<Snapshot>, StoreError> {
+        let read = self.backend.peek(user).and_then(|kept| self.understand_any(user, kept));
+        if let Some(sound) = unless_damaged(read)?.flatten() {
+            return Ok(Some(sound));
+        }
+        let kept = self.backend.read(user)?;
+        self.understand_any(user, kept)
+    }
+
+    /// Judges the account under a claim on it, commits the next state durably, and only
+    /// then returns the verdict. What was loaded before is read again.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then nothing was decided, and the login is refused.
+    pub fn update(
+        &self,
+        user: &UserName,
+        uid: u32,
+        known: Option<&Snapshot>,
+        mut judge: impl FnMut(Option<&Account>) -> Judgement,
+    ) -> Result<Verdict, StoreError> {
+        self.claimed_again(user, || {
+            let Some((kept, claim)) = self.backend.claim(user)? else {
+                let nowhere = |_: &State| Err(StoreError::NotEnabled(user.clone()));
+                return Ok(judge(None).settle(nowhere)?);
+            };
+            let fresh;
+            let current = match known {
+                Some(known) if known.account.record.user == *user && known.kept == kept => known,
+                Some(_) | None => {
+                    fresh = self.understand(user, kept)?;
+                    &fresh
+                }
+            };
+            self.must_be_of(user, uid, &current.account)?;
+            judge(Some(&current.account))
+                .settle(|next| self.commit(user, &claim, current, Some(next), None))
+        })
+    }
+
+    /// Changes a state otherwise than by a login's verdict.
+    ///
+    /// # Errors
+    /// [`StoreError`], also when there is no record; those of `change`.
+    pub fn amend<E: From<StoreError>>(
+        &self,
+        user: &UserName,
+        mut change: impl FnMut(&Account) -> Result<State, E>,
+    ) -> Result<(), E> {
+        self.change(user, |account| Ok((Some(change(account)?), None)))
+    }
+
+    /// Changes what was issued without issuing anew: the generation and with
+    /// it the state stay.
+    ///
+    /// # Errors
+    /// [`StoreError`], also when there is no record; those of `change`.
+    pub fn amend_record<E: From<StoreError>>(
+        &self,
+        user: &UserName,
+        mut change: impl FnMut(&Account) -> Result<Account, E>,
+    ) -> Result<(), E> {
+        self.change(user, |account| {
+            let Account { record, state } = change(account)?;
+            Ok(((state != account.state).then_some(state), Some(record)))
+        })
+    }
+
+    /// Writes those halves of an account that `change` gives.
+    fn change<E: From<StoreError>>(
+        &self,
+        user: &UserName,
+        mut change: impl FnMut(&Account) -> Result<(Option<State>, Option<Record>), E>,
+    ) -> Result<(), E> {
+        self.claimed_again(user, || {
+            let claimed = self.backend.claim(user)?;
+            let (kept, claim) = claimed.ok_or_else(|| StoreError::NotEnabled(user.clone()))?;
+            let current = self.understand(user, kept)?;
+            let (state, record) = match change(&current.account) {
+                Ok(next) => next,
+                Err(error) => return Ok(Err(error)),
+            };
+            let text = record.map(|record| self.text_of(&record)).transpose()?;
+            let text = text.as_ref().map(|text| text.as_str());
+            self.commit(user, &claim, &current, state.as_ref(), text)?;
+            Ok(Ok(()))
+        })?
+    }
+
+    /// Puts `account` in force: with a fresh state, or with that which its
+    /// tokens had elsewhere.
+    ///
+    /// The state goes into the place that the record in force does not use: at any
+    /// point, the old account is whole or the new one is.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then a sound account that was in force still is.
+    pub fn issue(&self, account: &Account, replace_old: Replace) -> Result<Issued, StoreError> {
+        let Account { record, state } = account;
+        let user = &record.user;
+        // A broken account is reported as such, and nothing is made beside it.
+        if replace_old == Replace::No && self.inspect(user)?.is_some() {
+            return Ok(Issued::AlreadyThere);
+        }
+        let text = self.text_of(record)?;
+        self.claimed_again(user, || {
+            let claim = self.backend.claim_any(user)?;
+            let old = match replace_old {
+                Replace::No if self.record(user)?.is_some() => return Ok(Issued::AlreadyThere),
+                Replace::No => None,
+                // Damaged: it is what is to be replaced.
+                Replace::Yes => unless_damaged(self.record(user))?.flatten(),
+            };
+            let old = old.map(|old| unless_damaged(self.latest(user, &claim, &old))).transpose()?;
+            let (sequence, target) = match old.flatten() {
+                Some(Latest { spare, sequence, .. }) => (sequence, Target::Over(spare)),
+                None => (slots::FIRST_SEQUENCE, Target::Anew),
+            };
+            let snapshot = slots::encode(sequence, state);
+            let change = Change { state: Some((&snapshot, target)), record: Some(&text) };
+            self.backend.commit(user, &claim, change)?;
+            Ok(Issued::New)
+        })
+    }
+
+    /// Removes the record, and with it the secret, then the state. Works on
+    /// damaged accounts too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove(&self, user: &UserName) -> Result<Removed, StoreError> {
+        self.backend.remove(user)
+    }
+
+    /// Repairs what a login refuses and can be repaired without guessing.
+    ///
+    /// A lost state becomes that of an active account whose codes up to and
+    /// including those of `now` and `window` steps later are spent. Never a
+    /// fresh one: that would show the secret and let codes be used twice.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the record is damaged, or if a hotp token's counter
+    /// was lost with the state.
+    pub fn repair(
+        &self,
+        user: &UserName,
+        now: Timestamp,
+        window: u64,
+    ) -> Result<Repaired, StoreError> {
+        self.claimed_again(user, || {
+            // Looked at under the claim: it may be about to be issued.
+            let claim = self.backend.claim_any(user)?;
+            let Some(record) = self.record(user)? else {
+                self.backend.abandon(user, claim)?;
+                return Ok(Repaired::NoRecord);
+            };
+            if unless_damaged(self.latest(user, &claim, &record))?.is_some() {
+                return Ok(Repaired::Sound);
+            }
+            let state = rebuilt(&record, now, window)?;
+            let snapshot = slots::encode(slots::FIRST_SEQUENCE, &state);
+            let change = Change { state: Some((&snapshot, Target::Anew)), record: None };
+            self.backend.commit(user, &claim, change)?;
+            Ok(Repaired::StateRebuilt)
+        })
+    }
+
+    /// Everybody who has a record, in no particular order.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the directory cannot be read.
+    pub fn users(&self) -> Result<impl Iterator<Item = Result<UserName, StoreError>>, StoreError> {
+        self.backend.users()
+    }
+
+    /// Does `work` with a claim that it makes, again where somebody else was quicker.
+    fn claimed_again<T>(
+        &self,
+        user: &UserName,
+        mut work: impl FnMut() -> Result<T, Unwritten>,
+    ) -> Result<T, StoreError> {
+        for _ in 0..CLAIM_TRIES {
+            match work() {
+                Ok(done) => return Ok(done),
+                Err(Unwritten::Conflict) => {}
+                Err(Unwritten::Error(error)) => return Err(error),
+            }
+        }
+        Err(StoreError::Busy(user.clone()))
+    }
+
+    /// Writes what follows: a state, a record's text, or both.
+    fn commit(
+        &self,
+        user: &UserName,
+        claim: &B::Claim,
+        current: &Snapshot,
+        state: Option<&State>,
+        record: Option<&str>,
+    ) -> Result<(), Unwritten> {
+        let bytes = state.map(|state| slots::encode(current.sequence, state));
+        let target = match state {
+            // Also over the snapshot that still says "pending": if the newer
+            // one went bad, it would show the secret again.
+            Some(next) if next.activated_at != current.account.state.activated_at => {
+                Target::OverBoth(current.spare)
+            }
+            Some(_) | None => Target::Over(current.spare),
+        };
+        let state = bytes.as_ref().map(|bytes| (bytes, target));
+        self.backend.commit(user, claim, Change { state, record })
+    }
+
+    fn understand_any(
+        &self,
+        user: &UserName,
+        kept: Option<Kept>,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        kept.map(|kept| self.understand(user, kept)).transpose()
+    }
+
+    /// Makes an account of what was read.
+    fn understand(&self, user: &UserName, kept: Kept) -> Result<Snapshot, StoreError> {
+        let record = self.record_in(user, &kept.record)?;
+        let Latest { state, spare, sequence } = slots::latest(&kept.snapshots, record.generation)
+            .map_err(|what| self.state_error(user, what))?;
+        Ok(Snapshot { account: Account { record, state }, kept, spare, sequence })
+    }
+
+    fn latest(
+        &self,
+        user: &UserName,
+        claim: &B::Claim,
+        record: &Record,
+    ) -> Result<Latest, StoreError> {
+        let snapshots = self.backend.snapshots(user, claim)?;
+        slots::latest(&snapshots, record.generation).map_err(|what| self.state_error(user, what))
+    }
+
+    fn record(&self, user: &UserName) -> Result<Option<Record>, StoreError> {
+        let text = self.backend.record(user)?;
+        text.map(|text| self.record_in(user, &text)).transpose()
+    }
+
+    fn record_in(&self, user: &UserName, text: &str) -> Result<Record, StoreError> {
+        let record = record::from_text(text).map_err(|what| self.record_error(user, what))?;
+        if record.user != *user {
+            return Err(self.record_error(user, "it is another user's"));
+        }
+        Ok(record)
+    }
+
+    fn text_of(&self, record: &Record) -> Result<Zeroizing<String>, StoreError> {
+        record::to_text(record)
+            .map_err(|_| self.record_error(&record.user, "it cannot be written as TOML"))
+    }
+
+    fn state_error(&self, user: &UserName, what: &'static str) -> StoreError {
+        StoreError::State { path: self.backend.location(user, Half::State), what }
+    }
+
+    fn record_error(&self, user: &UserName, what: &'static str) -> StoreError {
+        StoreError::Record { path: self.backend.location(user, Half::Record), what }
+    }
+}
+
+impl<B: Backend> Accounts for Store<B> {
+    type Error = Logged;
+    type Snapshot = Snapshot;
+
+    fn load(&self, user: &UserName, uid: u32) -> Result<Option<Snapshot>, Logged> {
+        Ok(self.load(user, uid)?)
+    }
+
+    fn update(
+        &self,
+        user: &UserName,
+        uid: u32,
+        known: Option<&Snapshot>,
+        judge: impl FnMut(Option<&Account>) -> Judgement,
+    ) -> Result<Verdict, Logged> {
+        Ok(self.update(user, uid, known, judge)?)
+    }
+
+    fn enroll(&self, account: &Account) -> Result<(), Logged> {
+        let (Issued::New | Issued::AlreadyThere) = self.issue(account, Replace::No)?;
+        Ok(())
+    }
+
+    fn add_recovery(&self, user: &UserName, recovery: Recovery) -> Result<Addition, Logged> {
+        let mut addition = Addition::Added;
+        self.amend_record(user, |account| {
+            let mut next = account.clone();
+            if next.record.recovery.is_some() {
+                addition = Addition::AlreadyThere;
+            } else {
+                next.record.recovery = Some(recovery.clone());
+            }
+            Ok::<_, StoreError>(next)
+        })?;
+        Ok(addition)
+    }
+}
+
+/// The state of an account whose state was lost.
+fn rebuilt(record: &Record, now: Timestamp, window: u64) -> Result<State, StoreError> {
+    let mut state = State { activated_at: Some(now), ..State::fresh(record.generation) };
+    for (id, token) in &record.tokens {
+        let Kind::Totp { period } = token.kind else {
+            return Err(StoreError::CounterLost(record.user.clone()));
+        };
+        let present = now.0.checked_div(u64::from(period.get())).unwrap_or(0);
+        let next = Step(present).plus(window).plus(1);
+        state = state.with_token(*id, TokenState { next, ..TokenState::default() });
+    }
+    Ok(state)
+}
+
+/// `None` if it is damaged. What could not be read may be sound: that stays an error,
+/// and nothing is put in its place.
+fn unless_damaged<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(sound) => Ok(Some(sound)),
+        Err(error @ StoreError::Io { .. }) => Err(error),
+        Err(_) => Ok(None),
+    }
+}

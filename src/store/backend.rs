@@ -1,0 +1,154 @@
+//! The port below the rules of accounts: bytes, and the right to change them. A backend
+//! knows nothing of secrets, phases or verdicts. Files with locks ([`super::files`]) are
+//! one; a store that compares and swaps can be another: a claim is a lock there and the
+//! revision that was read here.
+
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use super::StoreError;
+pub use super::slots::{SLOT_BYTES, Slot};
+use crate::account::UserName;
+
+/// A whole snapshot of a state.
+pub type Snapshot = [u8; SLOT_BYTES];
+
+/// What is kept of an account. It holds the secret: there is no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The record's text.
+    pub record: Zeroizing<String>,
+    /// The two latest snapshots of the state, valid or not.
+    pub snapshots: [Snapshot; 2],
+}
+
+/// Where a new snapshot goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// In the place of this one. The other is what is left if the write is torn.
+    Over(Slot),
+    /// In the place of this one, then also of the other: neither may be read again.
+    OverBoth(Slot),
+    /// Whatever was there is of no use.
+    Anew,
+}
+
+/// What is written under a claim. A state goes before a record: at any point the old
+/// account is whole or the new one is.
+#[derive(Default)]
+pub struct Change<'a> {
+    /// The next snapshot.
+    pub state: Option<(&'a Snapshot, Target)>,
+    /// The record's next text.
+    pub record: Option<&'a str>,
+}
+
+/// Why nothing was written.
+#[derive(Debug)]
+pub enum Unwritten {
+    /// The account is no longer as it was when it was claimed: claim it again.
+    Conflict,
+    /// The backend's error.
+    Error(StoreError),
+}
+
+impl From<StoreError> for Unwritten {
+    fn from(error: StoreError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// What [`Backend::remove`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// A record, which is gone.
+    Record,
+    /// None.
+    Nothing,
+}
+
+/// Which half of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    /// What was issued.
+    Record,
+    /// What logins have done.
+    State,
+}
+
+/// Where the bytes of accounts are.
+pub trait Backend {
+    /// The right to change one account.
+    type Claim;
+
+    /// Reads an account without waiting for who changes it; `None` if there is no
+    /// state. It may be found between two states, and then is mostly unsound.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn peek(&self, user: &UserName) -> Result<Option<Kept>, StoreError>;
+
+    /// Reads an account that nobody changes; `None` if there is no record.
+    ///
+    /// # Errors
+    /// [`StoreError`], also if there is a record without a state.
+    fn read(&self, user: &UserName) -> Result<Option<Kept>, StoreError>;
+
+    /// Reads an account to change it; `None` if there is no record.
+    ///
+    /// # Errors
+    /// As for [`Backend::read`].
+    fn claim(&self, user: &UserName) -> Result<Option<(Kept, Self::Claim)>, StoreError>;
+
+    /// Claims a user's account, whether there is one, and whatever it is like.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn claim_any(&self, user: &UserName) -> Result<Self::Claim, StoreError>;
+
+    /// The record of an account; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn record(&self, user: &UserName) -> Result<Option<Zeroizing<String>>, StoreError>;
+
+    /// The snapshots of a claimed account.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn snapshots(&self, user: &UserName, claim: &Self::Claim) -> Result<[Snapshot; 2], StoreError>;
+
+    /// Writes, and returns once it is durable.
+    ///
+    /// # Errors
+    /// [`Unwritten`].
+    fn commit(
+        &self,
+        user: &UserName,
+        claim: &Self::Claim,
+        change: Change<'_>,
+    ) -> Result<(), Unwritten>;
+
+    /// Gives up a claim on a user who has no record, and what was made for it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn abandon(&self, user: &UserName, claim: Self::Claim) -> Result<(), StoreError>;
+
+    /// Removes record and state, sound or not. The record, and with it the secret, goes
+    /// first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn remove(&self, user: &UserName) -> Result<Removed, StoreError>;
+
+    /// Everybody who has a record, in no particular order.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be listed.
+    fn users(&self) -> Result<impl Iterator<Item = Result<UserName, StoreError>>, StoreError>;
+
+    /// Where an account is, for messages.
+    fn location(&self, user: &UserName, half: Half) -> PathBuf;
+}

@@ -1,0 +1,98 @@
+//! Makes, replaces and removes files so that it lasts, and nobody's process is ended
+//! for it.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, IFlags, Mode, OFlags, chmodat, fchmod, fsync, mkdirat, openat, renameat, unlinkat,
+};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Resource, getrlimit};
+
+use super::StoreError;
+use super::backend::Removed;
+use super::checked::{Dir, beyond_stdio, io_error};
+
+/// What the name of a file begins with that is not in force yet.
+pub(super) const TEMPORARY: &str = ".new-";
+
+pub(super) fn make_dir(
+    at: impl std::os::fd::AsFd,
+    name: &Path,
+    path: &Path,
+) -> Result<(), StoreError> {
+    match mkdirat(&at, name, Mode::RWXU) {
+        // Whatever the umask.
+        Ok(()) => chmodat(at, name, Mode::RWXU, AtFlags::empty()).map_err(io_error(path, "make")),
+        Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(io_error(path, "make")(error)),
+    }
+}
+
+/// On btrfs, writing in place allocates unless the directory says otherwise;
+/// elsewhere there is no such attribute and nothing to do.
+pub(super) fn set_nocow(dir: &Dir) {
+    if let Ok(flags) = rustix::fs::ioctl_getflags(&dir.fd) {
+        // Not supported here: nothing to set, and `doctor` reports it on btrfs.
+        let _unsupported = rustix::fs::ioctl_setflags(&dir.fd, flags | IFlags::NOCOW).is_err();
+    }
+}
+
+pub(super) fn unlink(dir: &Dir, name: &str) -> Result<Removed, StoreError> {
+    match unlinkat(&dir.fd, name, AtFlags::empty()) {
+        Ok(()) => Ok(Removed::Record),
+        Err(Errno::NOENT) => Ok(Removed::Nothing),
+        Err(error) => Err(io_error(&dir.path.join(name), "remove")(error)),
+    }
+}
+
+/// What a file is called before it is in force.
+pub(super) fn temporary(name: &str) -> String {
+    format!("{TEMPORARY}{name}")
+}
+
+/// Beyond its limit on the size of files the kernel does not let a process write,
+/// but ends it (SIGXFSZ). The process is the application's: an error instead.
+pub(super) fn within_limit(offset: u64, length: usize) -> io::Result<()> {
+    let end = offset.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if end > limit => Err(Errno::FBIG.into()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Replaces a file whole: a temporary file in the same directory, fsync,
+/// rename, fsync of the directory. The caller holds a lock, so a temporary
+/// file that is there was left behind by who was killed.
+pub(super) fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
+    let temporary = temporary(name);
+    unlink(dir, &temporary)?;
+    let replaced = write_and_rename(dir, &temporary, name, text);
+    if replaced.is_err() {
+        // What it is told of is the first error.
+        let _left = unlink(dir, &temporary).is_err();
+    }
+    replaced?;
+    dir.sync()
+}
+
+fn write_and_rename(dir: &Dir, temporary: &str, name: &str, text: &str) -> Result<(), StoreError> {
+    let path = dir.path.join(name);
+    within_limit(0, text.len()).map_err(io_error(&path, "write"))?;
+    let mut file = create(dir, temporary).map_err(io_error(&path, "write"))?;
+    file.write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
+    retry_on_intr(|| fsync(&file)).map_err(io_error(&path, "sync"))?;
+    renameat(&dir.fd, temporary, &dir.fd, name).map_err(io_error(&path, "replace"))
+}
+
+/// Makes a private file that was not there, and thus never through a link.
+pub(super) fn create(dir: &Dir, name: &str) -> Result<File, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let file = beyond_stdio(openat(&dir.fd, name, flags, mode)?)?;
+    // Whatever the umask, which is the host process's.
+    fchmod(&file, mode)?;
+    Ok(File::from(file))
+}

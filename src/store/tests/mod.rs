@@ -1,0 +1,407 @@
+//! The store as a whole: rules of accounts over real files.
+
+mod swaps;
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::backend::Backend;
+use super::files::{Access, MARKER, MARKER_TEXT};
+use super::slots::FILE_BYTES;
+use super::*;
+use crate::account::tests::record;
+use crate::account::{Account, Generation, Phase, Record, State, Timestamp, UserName};
+use crate::code::{Kind, Period, Step};
+use crate::config::Config;
+use crate::login::{self, Grant, Refusal, Verdict};
+
+/// A store of our own, whoever runs the tests.
+fn store() -> (tempfile::TempDir, Store) {
+    let owner = rustix::process::geteuid().as_raw();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::init(&dir.path().join("store"), owner).unwrap();
+    (dir, store)
+}
+
+fn totp() -> Record {
+    record(Kind::Totp { period: Period::default() })
+}
+
+fn fresh() -> Account {
+    Account::fresh(totp())
+}
+
+fn state_path(store: &Store) -> PathBuf {
+    store.path().join("state/alice")
+}
+
+fn activate(store: &Store) {
+    store
+        .amend(&totp().user, |account| {
+            let activated_at = Some(Timestamp(5));
+            Ok::<_, StoreError>(State { activated_at, ..account.state })
+        })
+        .unwrap();
+}
+
+fn phase(store: &Store) -> Result<Phase, StoreError> {
+    Ok(store.inspect(&totp().user)?.unwrap().phase())
+}
+
+#[test]
+fn an_active_account_never_goes_back_to_pending_by_a_damaged_slot() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    activate(&store);
+    let good = std::fs::read(state_path(&store)).unwrap();
+    for offset in [0, 4096] {
+        for at in offset..offset + 512 {
+            let mut damaged = good.clone();
+            damaged[at] ^= 0x10;
+            std::fs::write(state_path(&store), &damaged).unwrap();
+            assert_eq!(phase(&store).unwrap(), Phase::Active { since: Timestamp(5) }, "{at}");
+        }
+    }
+}
+
+#[test]
+fn a_state_of_any_other_size_is_refused_and_repaired_as_active() {
+    for size in [0, 1, 512, 4096, 8191, 8193, 100_000] {
+        let (_dir, store) = store();
+        store.issue(&fresh(), Replace::No).unwrap();
+        File::options().write(true).open(state_path(&store)).unwrap().set_len(size).unwrap();
+        assert!(phase(&store).is_err(), "{size}");
+        let now = Timestamp(3_000);
+        assert_eq!(store.repair(&totp().user, now, 1).unwrap(), Repaired::StateRebuilt);
+        let account = store.inspect(&totp().user).unwrap().unwrap();
+        assert_eq!(account.phase(), Phase::Active { since: now }, "{size}");
+        assert_eq!(account.state.token(crate::account::TokenId::FIRST).next, Step(102));
+        assert_eq!(store.repair(&totp().user, now, 1).unwrap(), Repaired::Sound);
+    }
+}
+
+#[test]
+fn an_account_issued_anew_is_pending_with_the_new_secret_and_the_old_one_whole_until_then() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    activate(&store);
+    assert_eq!(store.issue(&fresh(), Replace::No).unwrap(), Issued::AlreadyThere);
+    assert!(matches!(phase(&store), Ok(Phase::Active { .. })));
+    let old = std::fs::read(store.path().join("users/alice.toml")).unwrap();
+    let new = Record { generation: Generation([9; 16]), ..totp() };
+    assert_eq!(store.issue(&Account::fresh(new), Replace::Yes).unwrap(), Issued::New);
+    assert!(matches!(phase(&store), Ok(Phase::Pending)));
+    // As if the rename had never happened.
+    std::fs::write(store.path().join("users/alice.toml"), old).unwrap();
+    assert!(matches!(phase(&store), Ok(Phase::Active { .. })));
+}
+
+#[test]
+fn an_account_is_issued_with_the_state_that_it_had_elsewhere_whatever_was_there_before() {
+    let (_dir, store) = store();
+    let token = crate::account::TokenState { next: Step(57), drift: -3, resync: Step(0) };
+    for generation in [Generation([8; 16]), Generation([9; 16])] {
+        let record = Record { generation, ..totp() };
+        let state = State { activated_at: Some(Timestamp(5)), ..State::fresh(generation) };
+        let state = state.with_token(crate::account::TokenId::FIRST, token);
+        let account = Account { record, state };
+        assert_eq!(store.issue(&account, Replace::Yes).unwrap(), Issued::New);
+        assert_eq!(store.inspect(&totp().user).unwrap(), Some(account));
+    }
+}
+
+#[test]
+fn a_broken_account_is_not_taken_for_one_that_is_enabled() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    std::fs::remove_file(state_path(&store)).unwrap();
+    assert!(matches!(store.issue(&fresh(), Replace::No), Err(StoreError::State { .. })));
+    assert!(!state_path(&store).exists(), "nothing was made beside it");
+    assert_eq!(store.issue(&fresh(), Replace::Yes).unwrap(), Issued::New);
+}
+
+#[test]
+fn a_name_too_long_for_a_file_has_no_record_and_cannot_get_one() {
+    let (_dir, store) = store();
+    let long = UserName::new("Ü".repeat(100)).unwrap();
+    assert!(store.load(&long, 0).unwrap().is_none());
+    let record = Record { user: long, ..totp() };
+    assert!(matches!(store.issue(&Account::fresh(record), Replace::No), Err(StoreError::Name(_))));
+}
+
+#[test]
+fn init_is_harmless_to_repeat_and_mends_no_mode() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    let path = store.path().to_owned();
+    Store::init(&path, store.backend.owner).unwrap();
+    assert!(matches!(phase(&store), Ok(Phase::Pending)));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(matches!(Store::init(&path, store.backend.owner), Err(StoreError::Unsafe { .. })));
+}
+
+#[test]
+fn what_is_made_is_for_the_owner_alone() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    for (name, expected) in [
+        ("", 0o700),
+        ("users", 0o700),
+        ("state", 0o700),
+        ("users/alice.toml", 0o600),
+        ("state/alice", 0o600),
+    ] {
+        let metadata = std::fs::metadata(store.path().join(name)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o7777, expected, "{name}");
+    }
+}
+
+#[test]
+fn what_an_issue_that_was_killed_left_behind_is_removed_by_init_and_with_its_record() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    let users = store.path().join("users");
+    let leave = |name: &&str| std::fs::write(users.join(name), "a secret").unwrap();
+    let left = |name| users.join(name).exists();
+    let names = [".new-alice.toml", ".new-bob.toml", ".new-", "carol"];
+    names.iter().for_each(leave);
+    store.remove(&totp().user).unwrap();
+    assert_eq!(names.map(left), [false, true, true, true]);
+    names.iter().for_each(leave);
+    Store::init(store.path(), store.backend.owner).unwrap();
+    assert_eq!(names.map(left), [false, false, false, true]);
+}
+
+#[test]
+fn everybody_who_has_a_record_is_listed_and_nobody_else() {
+    let (_dir, store) = store();
+    for name in ["alice", "Bob"] {
+        let record = Record { user: UserName::new(name).unwrap(), ..totp() };
+        store.issue(&Account::fresh(record), Replace::No).unwrap();
+    }
+    for name in [".new-carol", "carol", "Dave.toml"] {
+        std::fs::write(store.path().join("users").join(name), "").unwrap();
+    }
+    let mut users: Vec<_> = store.users().unwrap().map(|user| user.unwrap()).collect();
+    users.sort();
+    assert_eq!(users, ["Bob", "alice"].map(|name| UserName::new(name).unwrap()));
+}
+
+/// A login's attempt with this answer.
+fn attempt_with(answer: &login::Answer) -> login::Attempt<'_> {
+    let circumstances = login::Circumstances {
+        password: &login::PasswordCheck::InStack,
+        rhost: None,
+        service: "sshd",
+        groups: &[],
+        now: Timestamp(5),
+    };
+    login::Attempt { circumstances, answer, tries_left: 0 }
+}
+
+/// Judges what `typed` is worth for alice's account, as a login would.
+fn login(store: &Store, uid: u32, typed: &[u8]) -> Result<Verdict, StoreError> {
+    let answer = login::Answer::read(typed);
+    let attempt = attempt_with(&answer);
+    store.update(&totp().user, uid, None, |account| {
+        login::judge(account, &attempt, &Config::default())
+    })
+}
+
+#[test]
+fn a_code_that_has_admitted_is_spent_on_disk() {
+    let (_dir, store) = store();
+    let disabled = Verdict::Refused(Refusal::Disabled);
+    assert_eq!(login(&store, 2001, b"755224").unwrap(), disabled);
+    store.issue(&Account::fresh(record(Kind::Hotp)), Replace::No).unwrap();
+    let activated = Verdict::Admitted(Grant::Activated);
+    assert_eq!(login(&store, 2001, b"755224").unwrap(), activated);
+    assert_eq!(phase(&store).unwrap(), Phase::Active { since: Timestamp(5) });
+    let spent = Verdict::Refused(Refusal::SpentCode);
+    assert_eq!(login(&store, 2001, b"755224").unwrap(), spent);
+}
+
+#[test]
+fn a_record_of_another_uid_is_neither_read_nor_judged() {
+    let (_dir, store) = store();
+    let user = &totp().user;
+    assert!(store.load(user, 2001).unwrap().is_none());
+    store.issue(&Account::fresh(record(Kind::Hotp)), Replace::No).unwrap();
+    let account = Account::fresh(record(Kind::Hotp));
+    let loaded = store.load(user, 2001).unwrap().map(|loaded| loaded.account);
+    assert_eq!(loaded, Some(account.clone()));
+    assert!(matches!(store.load(user, 2002), Err(StoreError::Uid { actual: 2002, .. })));
+    for uid in [Some(2001), None] {
+        assert_eq!(store.inspect_as(user, uid).unwrap(), Some(account.clone()));
+    }
+    let inspected = store.inspect_as(user, Some(2002));
+    assert!(matches!(inspected, Err(StoreError::Uid { actual: 2002, .. })));
+    let judged = login(&store, 2002, b"755224");
+    assert!(matches!(judged, Err(StoreError::Uid { actual: 2002, .. })));
+    assert_eq!(store.inspect(user).unwrap(), Some(account), "nothing was spent");
+}
+
+#[test]
+fn what_has_changed_since_it_was_loaded_is_judged_as_it_is_now() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    let user = &totp().user;
+    let sees = |loaded: &Snapshot, expected: &Account| {
+        let judge = |account: Option<&Account>| {
+            assert_eq!(account, Some(expected));
+            login::judge(None, &attempt_with(&login::Answer::Empty), &Config::default())
+        };
+        store.update(user, 2001, Some(loaded), judge).unwrap();
+    };
+    let loaded = store.load(user, 2001).unwrap().unwrap();
+    sees(&loaded, &fresh());
+    activate(&store);
+    let active = store.inspect(user).unwrap().unwrap();
+    assert_ne!(active, fresh());
+    sees(&loaded, &active);
+    let issuer = "elsewhere.example.org".to_owned();
+    let changed = Account { record: Record { issuer, ..totp() }, ..active };
+    store.amend_record(user, |_| Ok::<_, StoreError>(changed.clone())).unwrap();
+    sees(&loaded, &changed);
+}
+
+#[test]
+fn what_was_loaded_for_one_user_is_not_taken_for_anothers_account() {
+    let (_dir, store) = store();
+    store.issue(&Account::fresh(record(Kind::Hotp)), Replace::No).unwrap();
+    let alice = store.load(&totp().user, 2001).unwrap().unwrap();
+    for (from, to) in [("users/alice.toml", "users/bob.toml"), ("state/alice", "state/bob")] {
+        std::fs::copy(store.path().join(from), store.path().join(to)).unwrap();
+    }
+    let bob = UserName::new("bob").unwrap();
+    let judge = |_: Option<&Account>| panic!("alice's account was judged as bob's");
+    let judged = store.update(&bob, 2001, Some(&alice), judge);
+    assert!(matches!(judged, Err(StoreError::Record { .. })));
+}
+
+#[test]
+fn an_account_can_be_changed_in_both_its_halves_without_being_issued_anew() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    let issuer = "elsewhere.example.org".to_owned();
+    let changed = Account {
+        record: Record { issuer, ..totp() },
+        state: State { last_login: Some(Timestamp(6)), ..fresh().state },
+    };
+    let change = |_: &Account| Ok::<_, StoreError>(changed.clone());
+    store.amend_record(&totp().user, change).unwrap();
+    assert_eq!(store.inspect(&totp().user).unwrap(), Some(changed));
+}
+
+#[test]
+fn a_sound_account_is_read_without_waiting_for_its_lock() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    let _claim = store.backend.claim(&totp().user).unwrap().unwrap();
+    assert_eq!(store.inspect(&totp().user).unwrap(), Some(fresh()));
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the reader is to meet what is not sound")]
+fn what_is_not_sound_while_it_is_changed_is_read_when_that_is_done() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    let sound = std::fs::read(state_path(&store)).unwrap();
+    let (_kept, claim) = store.backend.claim(&totp().user).unwrap().unwrap();
+    let file = File::options().write(true).open(state_path(&store)).unwrap();
+    file.write_all_at(&[0; FILE_BYTES], 0).unwrap();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| store.inspect(&totp().user));
+        std::thread::sleep(Duration::from_millis(100));
+        file.write_all_at(&sound, 0).unwrap();
+        drop(claim);
+        assert_eq!(reader.join().unwrap().unwrap(), Some(fresh()));
+    });
+}
+
+#[test]
+fn whoever_reads_while_others_write_finds_a_sound_account_and_never_an_older_one() {
+    let (_dir, store) = store();
+    let user = totp().user;
+    let issue = |generation: u8| {
+        let generation = Generation([generation; 16]);
+        let record = Record { generation, ..totp() };
+        store.issue(&Account { record, state: State::fresh(generation) }, Replace::Yes)
+    };
+    issue(0).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for generation in 1..=u8::MAX {
+                issue(generation).unwrap();
+                for login in 1..=4 {
+                    let last_login = Some(Timestamp(login));
+                    let change = |account: &Account| {
+                        Ok::<_, StoreError>(State { last_login, ..account.state })
+                    };
+                    store.amend(&user, change).unwrap();
+                }
+            }
+        });
+        let mut before = None;
+        while !writer.is_finished() {
+            let account = store.inspect(&user).unwrap().unwrap();
+            let now = Some((account.record.generation.0, account.state.last_login));
+            assert!(before <= now, "{before:?}, then {now:?}");
+            before = now;
+        }
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn no_state_is_made_through_a_link() {
+    let (dir, store) = store();
+    let elsewhere = dir.path().join("elsewhere");
+    std::os::unix::fs::symlink(&elsewhere, state_path(&store)).unwrap();
+    let issued = store.issue(&fresh(), Replace::Yes);
+    assert!(matches!(issued, Err(StoreError::Unsafe { what: Wrong::Link, .. })));
+    assert!(!elsewhere.exists());
+}
+
+#[test]
+fn a_lock_on_a_state_that_was_removed_meanwhile_is_none() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    let open = || store.backend.open_state(&totp().user, Access::Exclusive).unwrap().unwrap();
+    let (file, again) = (open(), open());
+    assert!(store.backend.lock(file, Access::Exclusive).unwrap().is_some());
+    std::fs::remove_file(state_path(&store)).unwrap();
+    assert!(store.backend.lock(again, Access::Exclusive).unwrap().is_none());
+}
+
+#[test]
+fn a_store_of_another_format_and_one_that_cannot_be_examined_are_not_taken_for_none() {
+    let (dir, store) = store();
+    let open = |name: &str| Store::open(&dir.path().join(name), store.backend.owner).unwrap_err();
+    assert!(matches!(open("nothing"), StoreError::NoStore(_)));
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    assert!(matches!(open("file/in/it"), StoreError::Io { .. }));
+    let marker = MARKER_TEXT.replace("format = 1", "format = 2");
+    for marker in [marker.as_bytes(), b"format = \xFF"] {
+        std::fs::write(store.path().join(MARKER), marker).unwrap();
+        assert!(matches!(open("store"), StoreError::Format(_)));
+    }
+    let for_all = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(store.path().join(MARKER), for_all).unwrap();
+    assert!(matches!(open("store"), StoreError::Unsafe { what: Wrong::Mode(0o644), .. }));
+}
+
+#[test]
+fn a_directory_above_the_store_that_is_a_link_is_refused() {
+    let (dir, store) = store();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+    let error = Store::open(&link.join("store"), store.backend.owner).unwrap_err();
+    assert!(error.to_string().contains("link: is a symbolic link"), "{error}");
+    std::fs::DirBuilder::new().mode(0o700).create(dir.path().join("empty")).unwrap();
+    let error = Store::open(&dir.path().join("empty"), store.backend.owner).unwrap_err();
+    assert!(matches!(error, StoreError::NoStore(_)), "{error}");
+}

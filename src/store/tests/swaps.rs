@@ -1,0 +1,244 @@
+//! The rules of accounts over a backend of another kind: one that locks nothing, but
+//! refuses to write what was read before somebody else wrote.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+use super::super::backend::{
+    Backend, Change, Half, Kept, Removed, SLOT_BYTES, Slot, Snapshot, Target, Unwritten,
+};
+use super::super::*;
+use crate::account::tests::record;
+use crate::account::{Account, Generation, Phase, Record, State, Timestamp, UserName};
+use crate::code::{Kind, Period};
+use crate::config::Config;
+use crate::login::{self, Answer, Attempt, Circumstances, Grant, PasswordCheck, Refusal, Verdict};
+
+/// An account as a store of keys has it.
+#[derive(Clone, Default)]
+struct Entry {
+    record: Option<Zeroizing<String>>,
+    snapshots: Option<[Snapshot; 2]>,
+    revision: u64,
+}
+
+#[derive(Default)]
+struct Swaps {
+    entries: RefCell<BTreeMap<UserName, Entry>>,
+    /// How often somebody else is quicker from now on.
+    quicker: Cell<u32>,
+}
+
+impl Swaps {
+    fn entry(&self, user: &UserName) -> Entry {
+        self.entries.borrow().get(user).cloned().unwrap_or_default()
+    }
+}
+
+impl Backend for Swaps {
+    type Claim = u64;
+
+    fn peek(&self, user: &UserName) -> Result<Option<Kept>, StoreError> {
+        let entry = self.entry(user);
+        Ok(entry.record.zip(entry.snapshots).map(|(record, snapshots)| Kept { record, snapshots }))
+    }
+
+    fn read(&self, user: &UserName) -> Result<Option<Kept>, StoreError> {
+        self.peek(user)
+    }
+
+    fn claim(&self, user: &UserName) -> Result<Option<(Kept, u64)>, StoreError> {
+        Ok(self.peek(user)?.map(|kept| (kept, self.entry(user).revision)))
+    }
+
+    fn claim_any(&self, user: &UserName) -> Result<u64, StoreError> {
+        Ok(self.entry(user).revision)
+    }
+
+    fn record(&self, user: &UserName) -> Result<Option<Zeroizing<String>>, StoreError> {
+        Ok(self.entry(user).record)
+    }
+
+    fn snapshots(&self, user: &UserName, _claim: &u64) -> Result<[Snapshot; 2], StoreError> {
+        let missing = || StoreError::State { path: PathBuf::new(), what: "the state is missing" };
+        self.entry(user).snapshots.ok_or_else(missing)
+    }
+
+    fn commit(&self, user: &UserName, claim: &u64, change: Change<'_>) -> Result<(), Unwritten> {
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.entry(user.clone()).or_default();
+        if let Some(left) = self.quicker.get().checked_sub(1) {
+            self.quicker.set(left);
+            entry.revision += 1;
+        }
+        if entry.revision != *claim {
+            return Err(Unwritten::Conflict);
+        }
+        if let Some((snapshot, target)) = change.state {
+            let [first, second] = entry.snapshots.get_or_insert([[0; SLOT_BYTES]; 2]);
+            match target {
+                Target::Over(Slot::First) => *first = *snapshot,
+                Target::Over(Slot::Second) => *second = *snapshot,
+                Target::OverBoth(_) => (*first, *second) = (*snapshot, *snapshot),
+                Target::Anew => (*first, *second) = (*snapshot, [0; SLOT_BYTES]),
+            }
+        }
+        if let Some(text) = change.record {
+            entry.record = Some(Zeroizing::new(text.to_owned()));
+        }
+        entry.revision += 1;
+        Ok(())
+    }
+
+    fn abandon(&self, user: &UserName, _claim: u64) -> Result<(), StoreError> {
+        self.entries.borrow_mut().remove(user);
+        Ok(())
+    }
+
+    fn remove(&self, user: &UserName) -> Result<Removed, StoreError> {
+        let removed = self.entries.borrow_mut().remove(user);
+        Ok(if removed.is_some() { Removed::Record } else { Removed::Nothing })
+    }
+
+    fn users(&self) -> Result<impl Iterator<Item = Result<UserName, StoreError>>, StoreError> {
+        Ok(self.entries.borrow().keys().cloned().map(Ok).collect::<Vec<_>>().into_iter())
+    }
+
+    fn location(&self, _user: &UserName, _half: Half) -> PathBuf {
+        PathBuf::from("memory")
+    }
+}
+
+fn fresh(kind: Kind) -> Account {
+    Account::fresh(record(kind))
+}
+
+fn totp() -> Kind {
+    Kind::Totp { period: Period::default() }
+}
+
+fn alice() -> UserName {
+    UserName::new("alice").unwrap()
+}
+
+fn login<B: Backend>(store: &Store<B>, typed: &str, now: u64) -> Result<Verdict, StoreError> {
+    let answer = Answer::read(typed.as_bytes());
+    let circumstances = Circumstances {
+        password: &PasswordCheck::InStack,
+        rhost: None,
+        service: "sshd",
+        groups: &[],
+        now: Timestamp(now),
+    };
+    let attempt = Attempt { circumstances, answer: &answer, tries_left: 0 };
+    let judge = |account: Option<&Account>| login::judge(account, &attempt, &Config::default());
+    store.update(&alice(), 2001, None, judge)
+}
+
+#[test]
+fn a_login_that_others_were_quicker_than_is_judged_again_and_its_code_serves_once() {
+    let store = Store { backend: Swaps::default() };
+    store.issue(&fresh(Kind::Hotp), Replace::No).unwrap();
+    store.backend.quicker.set(5);
+    assert_eq!(login(&store, "755224", 5).unwrap(), Verdict::Admitted(Grant::Activated));
+    assert_eq!(store.backend.quicker.get(), 0, "it was judged six times");
+    let spent = Verdict::Refused(Refusal::SpentCode);
+    assert_eq!(login(&store, "755224", 5).unwrap(), spent);
+}
+
+#[test]
+fn a_login_that_others_are_always_quicker_than_is_refused_and_nothing_is_written() {
+    let store = Store { backend: Swaps::default() };
+    store.issue(&fresh(Kind::Hotp), Replace::No).unwrap();
+    store.backend.quicker.set(u32::MAX);
+    assert!(matches!(login(&store, "755224", 5), Err(StoreError::Busy(_))));
+    assert_eq!(store.inspect(&alice()).unwrap().unwrap().phase(), Phase::Pending);
+}
+
+#[test]
+fn nobody_who_issues_at_the_same_time_overwrites_the_other() {
+    let store = Store { backend: Swaps::default() };
+    store.backend.quicker.set(1);
+    assert_eq!(store.issue(&fresh(totp()), Replace::No).unwrap(), Issued::New);
+    assert_eq!(store.issue(&fresh(totp()), Replace::No).unwrap(), Issued::AlreadyThere);
+}
+
+/// What is done to an account.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Issue { generation: u8, replace: bool },
+    Login { code: &'static str, now: u64 },
+    Touch,
+    Rename,
+    Remove,
+    Repair,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let codes = ["755224", "287082", "359152", "969429", "000000", ""];
+    let step = prop_oneof![
+        (1_u8..4, any::<bool>())
+            .prop_map(|(generation, replace)| Step::Issue { generation, replace }),
+        (prop::sample::select(codes.to_vec()), 0_u64..90)
+            .prop_map(|(code, now)| Step::Login { code, now }),
+        Just(Step::Touch),
+        Just(Step::Rename),
+        Just(Step::Remove),
+        Just(Step::Repair),
+    ];
+    prop::collection::vec(step, 1..12)
+}
+
+/// What comes of a step, in words: errors name paths, which differ.
+fn take<B: Backend>(store: &Store<B>, step: Step) -> String {
+    let without_path =
+        |error: StoreError| format!("{error:?}").split('{').next().map(str::to_owned);
+    match step {
+        Step::Issue { generation, replace } => {
+            let record = Record { generation: Generation([generation; 16]), ..record(totp()) };
+            let replace = if replace { Replace::Yes } else { Replace::No };
+            format!("{:?}", store.issue(&Account::fresh(record), replace).map_err(without_path))
+        }
+        Step::Login { code, now } => format!("{:?}", login(store, code, now).map_err(without_path)),
+        Step::Touch => {
+            let change = |account: &Account| {
+                Ok::<_, StoreError>(State { last_login: Some(Timestamp(6)), ..account.state })
+            };
+            format!("{:?}", store.amend(&alice(), change).map_err(without_path))
+        }
+        Step::Rename => {
+            let change = |account: &Account| {
+                let mut next = account.clone();
+                next.record.issuer = "elsewhere.example.org".to_owned();
+                Ok::<_, StoreError>(next)
+            };
+            format!("{:?}", store.amend_record(&alice(), change).map_err(without_path))
+        }
+        Step::Remove => format!("{:?}", store.remove(&alice()).map_err(without_path)),
+        Step::Repair => {
+            let repaired = store.repair(&alice(), Timestamp(60), 1);
+            format!("{:?}", repaired.map_err(without_path))
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn files_and_compare_and_swap_keep_the_same_accounts(steps in steps()) {
+        let owner = rustix::process::geteuid().as_raw();
+        let dir = tempfile::tempdir().unwrap();
+        let files = Store::init(&dir.path().join("store"), owner).unwrap();
+        let swaps = Store { backend: Swaps::default() };
+        for step in steps {
+            prop_assert_eq!(take(&files, step), take(&swaps, step), "{:?}", step);
+            let (one, other) = (files.inspect(&alice()).unwrap(), swaps.inspect(&alice()).unwrap());
+            prop_assert_eq!(one, other, "{:?}", step);
+        }
+    }
+}
