@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Cli, ExportFormat};
 use crate::context::Context;
-use crate::moving::import::formats::pskc;
+use crate::moving::import::formats::pskc::{self, user_id::user_id};
 use crate::say::report::{self, Row};
 use crate::say::{self, Form};
 use crate::select::{Origin, Selected};
@@ -150,7 +150,7 @@ fn packages(account: &Account) -> Result<Vec<Zeroizing<String>>, std::fmt::Error
             }
         }
         writeln!(xml, "      </Data>")?;
-        writeln!(xml, "      <UserId>{}</UserId>", escape(pskc::user_id(user)))?;
+        writeln!(xml, "      <UserId>{}</UserId>", escape(user_id(user)))?;
         writeln!(xml, "    </Key>\n  </KeyPackage>")?;
         packages.push(xml);
     }

@@ -4,12 +4,11 @@
 
 mod package;
 mod reader;
-mod user_id;
+pub(crate) mod user_id;
 
 use jiff::tz::TimeZone;
 
 use super::{BOUND_OF_MANY, Entry, Format, FormatError, Users, first_line};
-pub(crate) use user_id::user_id;
 
 /// The namespace of PSKC.
 pub(crate) const NAMESPACE: &str = "urn:ietf:params:xml:ns:keyprov:pskc";
