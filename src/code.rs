@@ -589,6 +589,26 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_read_by_serde_from_base32_and_never_quoted() {
+        use serde::de::value::{self, CowStrDeserializer};
+        let read = |text: &'static str| {
+            let [borrowed, owned] = [text.into(), text.to_owned().into()].map(|text| {
+                Secret::deserialize(CowStrDeserializer::<value::Error>::new(text))
+                    .map_err(|error| error.to_string())
+            });
+            assert_eq!(borrowed, owned);
+            borrowed
+        };
+        assert_eq!(read("gezdgnbvgy3tqojq"), Ok(Secret::from_bytes(b"1234567890".into()).unwrap()));
+        for wrong in ["GEZDGNBV", "GEZ1GNBVGY3TQOJQ"] {
+            assert!(!read(wrong).unwrap_err().contains(wrong));
+        }
+        let number = value::U8Deserializer::<value::Error>::new(5);
+        let error = Secret::deserialize(number).unwrap_err().to_string();
+        assert_eq!(error, "invalid type: integer `5`, expected a secret in base32");
+    }
+
+    #[test]
     fn secrets_out_of_range_are_refused() {
         assert_eq!(Secret::from_base32("GEZDGNBV"), Err(CodeError::SecretLength(40)));
         assert_eq!(Secret::from_base32("GEZ1GNBV"), Err(CodeError::SecretNotBase32));
@@ -606,6 +626,11 @@ mod tests {
         for (period, ok) in [(14, false), (15, true), (300, true), (301, false), (65_566, false)] {
             assert_eq!(Period::try_from(period).is_ok(), ok, "{period}");
         }
+        let (min, max) = (6, 8);
+        assert_eq!("six".parse::<Digits>(), Err(CodeError::NotANumber { min, max }));
+        assert_eq!("9".parse::<Digits>(), Err(CodeError::Digits(9)));
+        let (min, max) = (15, 300);
+        assert_eq!("-30".parse::<Period>(), Err(CodeError::NotANumber { min, max }));
         assert_eq!("sha256".parse(), Ok(Algorithm::Sha256));
         assert_eq!(Algorithm::Sha256.to_string(), "SHA256");
         assert_eq!("MD5".parse::<Algorithm>(), Err(CodeError::Algorithm));

@@ -112,3 +112,58 @@ where
 {
     Table::deserialize(deserializer).map(|Table(table)| table)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::IntoDeserializer;
+    use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
+
+    use super::*;
+
+    fn whole(value: impl IntoDeserializer<'static, Error>) -> Result<u64, String> {
+        WholeNumber { min: 6, max: 8 }
+            .read(value.into_deserializer())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_whole_number_is_read_between_its_ends_and_not_beyond_them() {
+        for number in 6_u64..=8 {
+            assert_eq!(whole(number), Ok(number));
+            assert_eq!(whole(i64::try_from(number).unwrap()), Ok(number));
+        }
+        let expected = "expected a whole number from 6 to 8";
+        assert_eq!(whole(5_u64), Err(format!("invalid value: integer `5`, {expected}")));
+        assert_eq!(whole(9_i64), Err(format!("invalid value: integer `9`, {expected}")));
+        assert_eq!(whole(-6_i64), Err(format!("invalid value: integer `-6`, {expected}")));
+        assert_eq!(whole("6"), Err(format!("invalid type: string \"6\", {expected}")));
+    }
+
+    #[test]
+    fn a_word_is_a_string_that_can_be_parsed() {
+        let word = |value: &'static str| {
+            let value: serde::de::value::StrDeserializer<'_, Error> = value.into_deserializer();
+            Word::<u8>::deserialize(value).map(|Word(number)| number)
+        };
+        assert_eq!(word("7"), Ok(7));
+        assert_eq!(word("x").unwrap_err().to_string(), "invalid digit found in string");
+        let number: serde::de::value::U8Deserializer<Error> = 7_u8.into_deserializer();
+        let error = Word::<u8>::deserialize(number).unwrap_err().to_string();
+        assert_eq!(error, "invalid type: integer `7`, expected a string");
+    }
+
+    #[test]
+    fn a_table_is_read_by_its_keys_and_never_by_position() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Pair {
+            a: u8,
+            b: u8,
+        }
+        let keys = MapDeserializer::<_, Error>::new([("b", 2_u8), ("a", 1)].into_iter());
+        assert_eq!(table(keys), Ok(Pair { a: 1, b: 2 }));
+        let positions = || SeqDeserializer::<_, Error>::new([1_u8, 2].into_iter());
+        assert_eq!(Pair::deserialize(positions()), Ok(Pair { a: 1, b: 2 }), "what serde does");
+        let error = table::<_, Pair>(positions()).unwrap_err().to_string();
+        assert_eq!(error, "invalid type: sequence, expected a table");
+    }
+}

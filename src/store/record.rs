@@ -376,6 +376,15 @@ mod tests {
     }
 
     #[test]
+    fn a_uid_is_a_number_or_any() {
+        use serde::de::value::{self, BoolDeserializer, I64Deserializer, StrDeserializer};
+        assert_eq!(uid(I64Deserializer::<value::Error>::new(5)), Ok(Uid::Is(5)));
+        assert_eq!(uid(StrDeserializer::<value::Error>::new("any")), Ok(Uid::Any));
+        let error = uid(BoolDeserializer::<value::Error>::new(true)).unwrap_err().to_string();
+        assert_eq!(error, "invalid type: boolean `true`, expected a uid or \"any\"");
+    }
+
+    #[test]
     fn a_record_holds_one_to_four_tokens_by_ascending_id() {
         for count in 1..=4 {
             let tokens = full().tokens.into_iter().take(count).collect();
