@@ -394,8 +394,8 @@ fn a_handout_is_refused_for_who_is_active_or_not_enabled_and_then_nothing_change
     for more in [&[][..], &["--recovery"]] {
         let sheet =
             |user| world.onetimectl(&[&["handout", user, "-o", "/root/sheet.html"], more].concat());
-        assert_ends(&sheet("alice"), 1, "onetimectl enable --new-secret issues a different one");
-        assert_ends(&sheet("bob"), 1, "not enabled (onetimectl enable issues a secret)");
+        assert_ends(&sheet("alice"), 1, "issue a different secret: onetimectl enable --new-secret");
+        assert_ends(&sheet("bob"), 1, "not enabled\n  -> issue a secret: onetimectl enable");
         assert!(!world.exists("/root/sheet.html"));
     }
     assert_eq!(world.read("/var/lib/onetime/users/alice.toml"), before);

@@ -76,6 +76,45 @@ fn assert_shows_nothing(text: &str, secret: &str) {
     assert!(!text.contains(secret) && !text.contains(&in_fours(secret)[..9]), "{text}");
 }
 
+// --- errors ---
+
+#[test]
+fn an_error_has_its_remedy_on_a_line_of_its_own_and_as_json_null_where_nothing_failed() {
+    let world = installed();
+    enable(&world, "alice");
+    for (args, said, remedy) in [
+        // An error of the tool, one of the store for a user, one of the whole run.
+        (
+            &["enable", "nosuch"][..],
+            "onetimectl: nosuch: this system knows no such user\n",
+            "check the name; to issue a secret all the same: --force",
+        ),
+        (
+            &["unlock", "bob"],
+            "onetimectl: bob: bob is not enabled\n",
+            "issue a secret: onetimectl enable",
+        ),
+        (
+            &["verify", "bob", "123456"],
+            "onetimectl: bob: not enabled\n",
+            "issue a secret: onetimectl enable",
+        ),
+    ] {
+        let run = world.onetimectl(args);
+        assert_ends(&run, 1, said);
+        assert_eq!(run.stderr, format!("{said}  -> {remedy}\n"));
+    }
+    let failed = &as_json(&world, &["unlock", "bob"])[0];
+    assert_eq!(failed["error"], "bob is not enabled");
+    assert_eq!(failed["remedy"], "issue a secret: onetimectl enable");
+    let sound = &as_json(&world, &["unlock", "alice"])[0];
+    assert_eq!((&sound["error"], &sound["remedy"]), (&Value::Null, &Value::Null));
+    // Where nothing is known that would help, nothing is said.
+    let unknown = world.onetimectl(&["status", "ghost"]);
+    assert_eq!(unknown.stderr, "onetimectl: ghost: this system knows no such user\n");
+    assert_eq!(status(&world, "ghost")["remedy"], Value::Null);
+}
+
 // --- init ---
 
 #[test]
@@ -167,7 +206,9 @@ fn enable_does_not_touch_who_is_enabled_already_unless_told_to_make_a_new_secret
     assert!(files() == before, "the same bytes");
     assert!(!world.exists("/root/a.png"), "a picture of a secret that was not issued");
     let told = as_json(&world, &["enable", "alice"]);
-    assert_eq!(told, json!([{ "user": "alice", "result": "already_enabled", "error": null }]));
+    let row =
+        json!({ "user": "alice", "result": "already_enabled", "error": null, "remedy": null });
+    assert_eq!(told, json!([row]));
 
     world.onetimectl(&["enable", "alice", "--new-secret"]).ok();
     assert_ne!(secret(&world, "alice"), old);
@@ -236,7 +277,8 @@ fn enable_tells_the_secret_on_a_terminal_and_as_json_but_not_to_a_pipe_and_not_w
     let uri = told["uri"].as_str().expect("a string");
     assert!(uri.starts_with("otpauth://totp/") && uri.contains(&issued), "{uri}");
     let told = as_json(&world, &["enable", "alice", "--new-secret", "--no-qr"]);
-    assert_eq!(told, json!([{ "user": "alice", "result": "enabled", "error": null }]));
+    let row = json!({ "user": "alice", "result": "enabled", "error": null, "remedy": null });
+    assert_eq!(told, json!([row]));
 }
 
 #[test]
@@ -282,6 +324,19 @@ fn enable_refuses_what_no_token_can_be_like() {
         let option = format!("{option}={value}");
         assert_ends(&world.onetimectl(&["enable", "alice", &option]), 2, value);
     }
+    // What was given, and what is allowed.
+    for (option, value, allowed) in [
+        ("--digits", "six", "must be a whole number from 6 to 8"),
+        ("--period", "301", "a period of 301 s: it must be 15 to 300 s"),
+        ("--algorithm", "MD5", "use SHA1, SHA256 or SHA512"),
+        ("--issuer", "a:b", "the issuer must be 1 to 64 characters without ':'"),
+    ] {
+        let run = world.onetimectl(&["enable", "alice", option, value]);
+        assert_ends(&run, 2, &format!("invalid value '{value}' for '{option} <"));
+        assert_ends(&run, 2, allowed);
+    }
+    let remove = world.onetimectl(&["token", "remove", "alice", "x"]);
+    assert_ends(&remove, 2, "invalid value 'x' for '<ID>': the number of a token must be 1 to 4");
     let hotp = world.onetimectl(&["enable", "alice", "--kind", "hotp", "--period", "30"]);
     assert!(!hotp.success() && hotp.stderr.contains("--period is for totp"), "{}", hotp.text());
     for issuer in ["", "a:b", "a\nb", &"x".repeat(65)] {
@@ -411,6 +466,7 @@ fn status_as_json_has_these_keys_for_a_user_and_an_error_alone_for_one_who_is_un
         "locked_until",
         "otp",
         "recovery_codes_left",
+        "remedy",
         "since",
         "tokens",
         "user",
@@ -437,7 +493,7 @@ fn status_as_json_has_these_keys_for_a_user_and_an_error_alone_for_one_who_is_un
 
     assert_ends(&world.onetimectl(&["status", "ghost"]), 1, "onetimectl: ghost: this system");
     let ghost = status(&world, "ghost");
-    assert_eq!(keys(&ghost), ["user", "error"].iter().rev().copied().collect::<Vec<_>>());
+    assert_eq!(keys(&ghost), ["error", "remedy", "user"]);
     assert!(ghost["error"].is_string(), "{ghost}");
 }
 
@@ -649,7 +705,7 @@ fn whoever_is_not_root_gets_help_version_and_completions_and_for_the_rest_is_sen
         };
         let run = as_alice(&[&[verb], user].concat());
         assert_ends(&run, 4, "not permitted");
-        assert!(run.stdout.is_empty() && run.stderr.contains("(sudo onetimectl"), "{}", run.text());
+        assert!(run.stdout.is_empty() && run.stderr.contains("sudo onetimectl"), "{}", run.text());
         assert_ends(&as_alice(&[verb, "--help"]), 0, "Usage: onetimectl ");
     }
     let version = as_alice(&["--version"]).ok();

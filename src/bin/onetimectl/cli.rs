@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use pam_onetime::account::{MAX_TOKENS, TokenId};
 use pam_onetime::code::{Algorithm, Digits, Period};
-use pam_onetime::config::{DEFAULT_PATH, Span, TokenKind};
+use pam_onetime::config::{DEFAULT_PATH, Span, TokenKind, is_issuer};
 
 use crate::moving::import::format_parser;
 use crate::moving::import::formats::Format;
@@ -39,13 +40,13 @@ Examples:
   onetimectl status                 who is on, and who has enrolled
   onetimectl doctor                 is this machine set up well?
   onetimectl disable alice          lost phone: the password is enough again
-  onetimectl enable alice           a different secret: she enrols anew";
+  onetimectl enable alice           a different secret: she enrolls anew";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Make the store (harmless to repeat)
     Init,
-    /// Issue a secret: the user enrols at the next login
+    /// Issue a secret: the user enrolls at the next login
     #[command(group = somebody())]
     Enable(EnableOptions),
     /// Destroy the secret: the password is enough again
@@ -84,19 +85,19 @@ pub(crate) enum Verb {
     },
     /// Write a sheet to print for a pending user: QR code, key, what to do
     Handout(HandoutOptions),
-    /// Mend an account whose state was lost
+    /// Rebuild the state of an account that lost it
     #[command(group = somebody())]
     Repair {
         #[command(flatten)]
         whom: Whom,
     },
-    /// Issue new recovery codes; the old ones are worth nothing then
+    /// Issue new recovery codes; the old ones no longer work
     Recovery {
         /// Whose
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         user: String,
     },
-    /// Find a token again whose clock or counter has run off
+    /// Resynchronize a token whose clock or counter has run off
     Resync {
         /// Whose
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
@@ -132,7 +133,7 @@ pub(crate) enum Verb {
         #[command(flatten)]
         whom: Whom,
     },
-    /// Look at the machine: what is wrong, and how to mend it
+    /// Look at the machine: what is wrong, and how to fix it
     Doctor,
     /// Print completions for a shell
     Completions {
@@ -160,14 +161,14 @@ pub(crate) enum TokenVerb {
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         user: String,
     },
-    /// Remove a token: its codes work no more
+    /// Remove a token: its codes no longer work
     Remove {
         /// Whose
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         user: String,
         /// Its number in the list
-        #[arg(value_name = "ID")]
-        id: u8,
+        #[arg(value_name = "ID", value_parser = token_id)]
+        id: TokenId,
     },
 }
 
@@ -188,6 +189,24 @@ pub(crate) struct TokenOptions {
     pub(crate) period: Option<Period>,
 }
 
+/// What is allowed, where a value was given that is not; clap puts the value
+/// itself before it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum ValueError {
+    #[error("the issuer must be 1 to 64 characters without ':' and control characters")]
+    Issuer,
+    #[error("the number of a token must be 1 to {MAX_TOKENS}")]
+    TokenId,
+}
+
+fn issuer(text: &str) -> Result<String, ValueError> {
+    if is_issuer(text) { Ok(text.to_owned()) } else { Err(ValueError::Issuer) }
+}
+
+fn token_id(text: &str) -> Result<TokenId, ValueError> {
+    text.parse().ok().and_then(TokenId::new).ok_or(ValueError::TokenId)
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct EnableOptions {
     #[command(flatten)]
@@ -195,7 +214,7 @@ pub(crate) struct EnableOptions {
     #[command(flatten)]
     pub(crate) token: TokenOptions,
     /// Who issues it, as the app shows it [default: from the configuration]
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = issuer)]
     pub(crate) issuer: Option<String>,
     /// How long it can be activated: none, 12h, 14d [default: from the configuration]
     #[arg(long, value_name = "TIME")]

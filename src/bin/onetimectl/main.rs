@@ -6,10 +6,11 @@ mod accounts;
 mod cli;
 mod context;
 mod doctor;
+mod error;
 mod moving;
 mod paper;
+mod people;
 mod say;
-mod select;
 
 use std::process::ExitCode;
 

@@ -8,45 +8,49 @@ use serde::Serialize;
 
 use crate::cli::Whom;
 use crate::context::Context;
+use crate::people::{All, Origin, People, select};
 use crate::say::{self, report};
-use crate::select::{All, Origin, Selected, select};
 
-#[derive(Serialize)]
-struct Told {
-    result: &'static str,
+#[derive(Clone, Copy, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+enum DisableRow {
+    Disabled,
+    NotEnabled,
+}
+
+impl DisableRow {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled; the secret is destroyed",
+            Self::NotEnabled => "was not enabled",
+        }
+    }
 }
 
 pub(crate) fn run(context: &Context, whom: &Whom, yes: bool) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    let selected = select(whom, All::Enabled(&store))?;
-    if !yes && std::io::stdin().is_terminal() && !confirmed(&selected)? {
+    let people = select(whom, All::Enabled(&store))?;
+    if !yes && std::io::stdin().is_terminal() && !confirmed(&people)? {
         say::line("Nothing changed.");
         return Ok(ExitCode::FAILURE);
     }
     report::each(
         context.form,
-        &selected.names,
-        |user| {
-            // Also for a user whom the system does not know any more.
-            let person = selected.find(user)?;
-            let result = match store.remove(&person.name)? {
-                Removed::Record => {
-                    report::log(&person.name, "disabled: the secret was destroyed");
-                    "disabled"
-                }
-                Removed::Nothing => "not_enabled",
-            };
-            Ok(Told { result })
+        &people,
+        // Also for a user whom the system no longer knows.
+        |user| match store.remove(&user.name)? {
+            Removed::Record => {
+                report::log(&user.name, "disabled: the secret was destroyed");
+                Ok(DisableRow::Disabled)
+            }
+            Removed::Nothing => Ok(DisableRow::NotEnabled),
         },
-        |told| match told.result {
-            "disabled" => "disabled; the secret is destroyed".to_owned(),
-            _ => "was not enabled".to_owned(),
-        },
+        |row| row.text().to_owned(),
     )
 }
 
-fn confirmed(selected: &Selected) -> anyhow::Result<bool> {
-    let whom = match (selected.origin, selected.names.as_slice()) {
+fn confirmed(people: &People) -> anyhow::Result<bool> {
+    let whom = match (people.origin, people.names()) {
         (Origin::Named, names) => names.join(", "),
         (Origin::Elsewhere, [only]) => format!("1 user ({only})"),
         (Origin::Elsewhere, names) => format!("{} users", names.len()),
@@ -57,4 +61,20 @@ fn confirmed(selected: &Selected) -> anyhow::Result<bool> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_results_as_json_are_the_words_of_the_manual_page() {
+        for (row, word) in
+            [(DisableRow::Disabled, "disabled"), (DisableRow::NotEnabled, "not_enabled")]
+        {
+            assert_eq!(serde_json::to_value(row).unwrap(), json!({ "result": word }));
+        }
+    }
 }

@@ -3,11 +3,11 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use anyhow::{bail, ensure};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use pam_onetime::account::{Account, Uid};
-use pam_onetime::config::is_issuer;
+use pam_onetime::code::RecoveryCode;
+use pam_onetime::config::Config;
 use pam_onetime::enrollment::new_record;
 use pam_onetime::login::{Invitation, PasswordProof};
 use pam_onetime::messages;
@@ -17,113 +17,154 @@ use rand::rngs::SysRng;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::accounts::{recovery, token};
 use crate::cli::{Cli, EnableOptions};
 use crate::context::Context;
+use crate::error::ToolError;
+use crate::paper::file::NewFile;
 use crate::paper::qr::{self, Shown};
+use crate::people::{All, Origin, User, select};
 use crate::say::Form;
 use crate::say::report;
-use crate::select::{All, Origin, Selected, select};
-use crate::{recovery, token};
 
 #[derive(Serialize)]
-struct Told {
-    result: &'static str,
-    #[serde(flatten)]
-    shown: Option<Shown>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    recovery_codes: Vec<recovery::Plain>,
-    #[serde(skip)]
-    text: Zeroizing<String>,
+#[serde(tag = "result", rename_all = "snake_case")]
+enum EnableRow {
+    Enabled {
+        /// `None`: the secret is not to be shown.
+        #[serde(flatten)]
+        shown: Option<Shown>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        recovery_codes: Vec<recovery::Plain>,
+        /// What a terminal shows of the secret and the recovery codes.
+        #[serde(skip)]
+        text: Zeroizing<String>,
+    },
+    AlreadyEnabled,
+}
+
+impl EnableRow {
+    fn text(&self) -> String {
+        match self {
+            Self::Enabled { text, .. } => {
+                format!("enabled; the QR code is shown at the next login{}", **text)
+            }
+            Self::AlreadyEnabled => "already enabled, nothing changed \
+                                     (--new-secret issues a different secret)"
+                .to_owned(),
+        }
+    }
 }
 
 pub(crate) fn run(context: &Context, options: &EnableOptions) -> anyhow::Result<ExitCode> {
-    let selected = select(&options.whom, All::Ordinary)?;
-    if options.qr.is_some() && selected.names.len() != 1 {
+    let people = select(&options.whom, All::Ordinary)?;
+    if options.qr.is_some() && people.names().len() != 1 {
         Cli::command().error(ErrorKind::ArgumentConflict, "--qr takes one USER").exit();
     }
-    let store = context.open_or_make()?;
-    report::each(
-        context.form,
-        &selected.names,
-        |user| enable(context, options, &store, &selected, user),
-        |told| told.text.to_string(),
-    )
-}
-
-fn enable(
-    context: &Context,
-    options: &EnableOptions,
-    store: &Store,
-    selected: &Selected,
-    user: &str,
-) -> anyhow::Result<Told> {
-    let known = selected.find(user)?;
-    let uid = match &known.person {
-        Some(person) => person.uid(),
-        None if options.force => Uid::Any,
-        None => bail!("this system knows no such user (--force issues a secret all the same)"),
-    };
     let mut config = token::configured(&context.config, &options.token)?;
     config.enrollment.deadline = options.deadline.unwrap_or(config.enrollment.deadline);
-    let issuer = issuer(context, options)?;
-    let mut record = new_record(&mut SysRng, &config, known.name, uid, issuer, now()?)?;
-    let codes = match options.recovery {
-        true => recovery::issue(&mut record)?,
-        false => Vec::new(),
-    };
-    let account = Account::fresh(record);
-    let record = &account.record;
-    let invitation = Invitation::new(record, &PasswordProof::by_administrator());
-    // Written first: where it cannot be, no secret is issued that nobody has seen.
-    let file = options.qr.as_deref().map(|path| qr::write(&invitation, path)).transpose()?;
-    let replace = if options.new_secret { Replace::Yes } else { Replace::No };
-    match store.issue(&account, replace) {
-        Ok(Issued::New) => {
-            if let Some(file) = file {
-                file.keep();
-            }
-        }
-        Ok(Issued::AlreadyThere) => {
-            let text = "already enabled, nothing changed (--new-secret issues a different secret)";
-            let text = Zeroizing::new(text.to_owned());
-            return Ok(Told {
-                result: "already_enabled",
-                shown: None,
-                recovery_codes: Vec::new(),
-                text,
-            });
-        }
-        Err(error) => return Err(error.into()),
-    }
-    report::log(&record.user, "enabled: a new secret was issued");
+    let issuer = options.issuer.clone().or_else(|| config.issuer.clone());
+    let issuer = issuer.map_or_else(host_name, Ok)?;
     let on_screen = !options.no_qr
         && match context.form {
             // Nobody looks at the secrets of a whole group as they scroll by.
-            Form::Text => selected.origin == Origin::Named && std::io::stdout().is_terminal(),
+            Form::Text => people.origin == Origin::Named && std::io::stdout().is_terminal(),
             Form::Json => true,
         };
-    let mut text = Zeroizing::new("enabled; the QR code is shown at the next login".to_owned());
-    if on_screen && context.form == Form::Text {
-        text.push_str(&qr::text(&invitation, &context.config));
-    }
-    if !codes.is_empty() && context.form == Form::Text {
-        text.push('\n');
-        text.push_str(&messages::recovery_codes(&codes, context.config.login.language));
-    }
-    Ok(Told {
-        result: "enabled",
-        shown: on_screen.then(|| Shown::of(&invitation)),
-        recovery_codes: recovery::plain(&codes),
-        text,
-    })
+    let store = context.open_or_make()?;
+    let job = Job { form: context.form, options, config, issuer, store, on_screen };
+    report::each(context.form, &people, |user| job.enable(user), EnableRow::text)
 }
 
-fn issuer(context: &Context, options: &EnableOptions) -> anyhow::Result<String> {
-    let chosen = options.issuer.clone().or_else(|| context.config.issuer.clone());
-    let issuer = chosen.map_or_else(host_name, Ok)?;
-    ensure!(
-        is_issuer(&issuer),
-        "the issuer must be 1 to 64 characters without ':' and control characters"
-    );
-    Ok(issuer)
+/// What is the same for all users of a run.
+struct Job<'a> {
+    form: Form,
+    options: &'a EnableOptions,
+    /// With the options of the command line in it.
+    config: Config,
+    issuer: String,
+    store: Store,
+    /// Whether the secret is shown as text or JSON.
+    on_screen: bool,
+}
+
+impl Job<'_> {
+    fn enable(&self, user: &User) -> anyhow::Result<EnableRow> {
+        let (account, codes) = self.account(user)?;
+        let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
+        // Written first: where it cannot be, no secret is issued that nobody has seen.
+        let file = self.options.qr.as_deref();
+        let file = file.map(|path| qr::write(&invitation, path)).transpose()?;
+        let replace = if self.options.new_secret { Replace::Yes } else { Replace::No };
+        // Without the secret the file goes.
+        match self.store.issue(&account, replace)? {
+            Issued::New => {
+                let _path = file.map(NewFile::keep);
+            }
+            Issued::AlreadyThere => return Ok(EnableRow::AlreadyEnabled),
+        }
+        report::log(&account.record.user, "enabled: a new secret was issued");
+        Ok(EnableRow::Enabled {
+            shown: self.on_screen.then(|| Shown::of(&invitation)),
+            recovery_codes: recovery::plain(&codes),
+            text: match self.form {
+                Form::Text => self.text(&invitation, &codes),
+                Form::Json => Zeroizing::default(),
+            },
+        })
+    }
+
+    /// A new account, and the recovery codes in its record, if there are any.
+    fn account(&self, user: &User) -> anyhow::Result<(Account, Vec<RecoveryCode>)> {
+        let uid = match &user.person {
+            Some(person) => person.uid(),
+            None if self.options.force => Uid::Any,
+            None => {
+                return Err(ToolError::new(
+                    "this system knows no such user",
+                    "check the name; to issue a secret all the same: --force",
+                )
+                .into());
+            }
+        };
+        let (name, issuer) = (user.name.clone(), self.issuer.clone());
+        let mut record = new_record(&mut SysRng, &self.config, name, uid, issuer, now()?)?;
+        let codes = match self.options.recovery {
+            true => recovery::issue(&mut record)?,
+            false => Vec::new(),
+        };
+        Ok((Account::fresh(record), codes))
+    }
+
+    /// What a terminal shows besides the result.
+    fn text(&self, invitation: &Invitation<'_>, codes: &[RecoveryCode]) -> Zeroizing<String> {
+        let mut text = Zeroizing::default();
+        if self.on_screen {
+            text = qr::text(invitation, &self.config);
+        }
+        if !codes.is_empty() {
+            text.push('\n');
+            text.push_str(&messages::recovery_codes(codes, self.config.login.language));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_results_as_json_are_the_words_of_the_manual_page() {
+        let enabled = EnableRow::Enabled {
+            shown: None,
+            recovery_codes: Vec::new(),
+            text: Zeroizing::default(),
+        };
+        for (row, word) in [(enabled, "enabled"), (EnableRow::AlreadyEnabled, "already_enabled")] {
+            assert_eq!(serde_json::to_value(row).unwrap(), json!({ "result": word }));
+        }
+    }
 }

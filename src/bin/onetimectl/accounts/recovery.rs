@@ -10,7 +10,7 @@ use rand::rngs::SysRng;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::context::{Context, User};
+use crate::context::Context;
 use crate::say::report;
 
 /// How many are issued at once.
@@ -21,7 +21,7 @@ const COUNT: usize = 8;
 pub(crate) struct Plain(#[serde(serialize_with = "report::plain")] Zeroizing<String>);
 
 #[derive(Serialize)]
-struct Told {
+struct RecoveryRow {
     recovery_codes: Vec<Plain>,
     #[serde(skip)]
     text: Zeroizing<String>,
@@ -33,9 +33,8 @@ pub(crate) fn run(context: &Context, user: &str) -> anyhow::Result<ExitCode> {
         context.form,
         user,
         |user| {
-            let known = User::find(user)?;
             let mut codes = Vec::new();
-            store.amend_record(&known.name, |account| {
+            store.amend_record(&user.name, |account| {
                 let mut account = account.clone();
                 codes = issue(&mut account.record)?;
                 Ok::<_, anyhow::Error>(account)
@@ -43,11 +42,11 @@ pub(crate) fn run(context: &Context, user: &str) -> anyhow::Result<ExitCode> {
             if codes.is_empty() {
                 bail!("no codes were made");
             }
-            report::log(&known.name, "new recovery codes were issued");
+            report::log(&user.name, "new recovery codes were issued");
             let text = messages::recovery_codes(&codes, context.config.login.language);
-            Ok(Told { recovery_codes: plain(&codes), text })
+            Ok(RecoveryRow { recovery_codes: plain(&codes), text })
         },
-        |told| told.text.to_string(),
+        |row| row.text.to_string(),
     )
 }
 

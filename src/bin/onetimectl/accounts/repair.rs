@@ -1,4 +1,4 @@
-//! `onetimectl repair`: mends accounts whose state was lost.
+//! `onetimectl repair`: rebuilds the state of accounts that lost it.
 
 use std::process::ExitCode;
 
@@ -8,43 +8,64 @@ use serde::Serialize;
 
 use crate::cli::Whom;
 use crate::context::Context;
+use crate::people::{All, select};
 use crate::say::report;
-use crate::select::{All, select};
 
-#[derive(Serialize)]
-struct Told {
-    result: &'static str,
+#[derive(Clone, Copy, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+enum RepairRow {
+    Sound,
+    Rebuilt,
+    NotEnabled,
+}
+
+impl RepairRow {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Sound => "nothing to repair",
+            Self::Rebuilt => {
+                "repaired: it is active, and the codes shown up to now are spent \
+                 (if the user never enrolled: onetimectl enable --new-secret)"
+            }
+            Self::NotEnabled => "not enabled",
+        }
+    }
 }
 
 pub(crate) fn run(context: &Context, whom: &Whom) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    let selected = select(whom, All::Enabled(&store))?;
     report::each(
         context.form,
-        &selected.names,
+        &select(whom, All::Enabled(&store))?,
         |user| {
-            let person = selected.find(user)?;
             let window = context.config.code.window.get();
-            let result = match store.repair(&person.name, now()?, window)? {
-                Repaired::Sound => "sound",
-                Repaired::NoRecord => "not_enabled",
+            match store.repair(&user.name, now()?, window)? {
+                Repaired::Sound => Ok(RepairRow::Sound),
+                Repaired::NoRecord => Ok(RepairRow::NotEnabled),
                 Repaired::StateRebuilt => {
-                    report::log(&person.name, "repaired: a lost state was rebuilt as active");
-                    "rebuilt"
+                    report::log(&user.name, "repaired: a lost state was rebuilt as active");
+                    Ok(RepairRow::Rebuilt)
                 }
-            };
-            Ok(Told { result })
-        },
-        |told| {
-            match told.result {
-                "rebuilt" => {
-                    "repaired: it is active, and the codes shown up to now are spent \
-                     (if the user never enrolled: onetimectl enable --new-secret)"
-                }
-                "sound" => "nothing to repair",
-                _ => "not enabled",
             }
-            .to_owned()
         },
+        |row| row.text().to_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_results_as_json_are_the_words_of_the_manual_page() {
+        for (row, word) in [
+            (RepairRow::Sound, "sound"),
+            (RepairRow::Rebuilt, "rebuilt"),
+            (RepairRow::NotEnabled, "not_enabled"),
+        ] {
+            assert_eq!(serde_json::to_value(row).unwrap(), json!({ "result": word }));
+        }
+    }
 }

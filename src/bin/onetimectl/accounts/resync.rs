@@ -1,4 +1,5 @@
-//! `onetimectl resync`: finds a token again whose clock or counter has run off.
+//! `onetimectl resync`: resynchronizes a token whose clock or counter has run
+//! off (RFC 4226 section 7.4), by two codes in a row.
 
 use std::process::ExitCode;
 
@@ -10,19 +11,34 @@ use pam_onetime::system::now;
 use serde::Serialize;
 
 use crate::accounts::verify;
-use crate::context::{Context, User};
+use crate::context::Context;
+use crate::people::User;
 use crate::say::report;
 
 #[derive(Serialize)]
-struct Told {
-    result: &'static str,
-    /// Steps that each totp token's clock is ahead, by id.
-    drift: Vec<(u8, i32)>,
+#[serde(tag = "result", rename_all = "snake_case")]
+enum ResyncRow {
+    Resynchronized {
+        /// Steps that the clock of a totp token is ahead, by the token's number;
+        /// only those that are off.
+        drift: Vec<(u8, i32)>,
+    },
+}
+
+impl ResyncRow {
+    fn text(&self) -> String {
+        let Self::Resynchronized { drift } = self;
+        match drift.as_slice() {
+            [] => "found; both codes are spent".to_owned(),
+            drift => format!("found; both codes are spent (drift, by token: {drift:?})"),
+        }
+    }
 }
 
 pub(crate) fn run(context: &Context, user: &str, codes: &[String]) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    let known = User::find(user)?;
+    // Nobody is asked for the codes of a name that is none.
+    User::find(user)?;
     let typed = match codes {
         [] => [verify::ask("First code: ")?, verify::ask("Next code: ")?],
         [one, two] => [one, two].map(|code| code.clone().into()),
@@ -32,22 +48,33 @@ pub(crate) fn run(context: &Context, user: &str, codes: &[String]) -> anyhow::Re
     report::one(
         context.form,
         user,
-        |_| {
+        |user| {
             let both = one.as_ref().zip(two.as_ref()).context("a code has 6 to 8 digits")?;
             let mut drift = Vec::new();
             let now = now()?;
-            store.amend(&known.name, |account| {
+            store.amend(&user.name, |account| {
                 let state = resync(account, [both.0, both.1], now, &context.config.code)?;
                 drift = TokenId::all().map(|id| (id.get(), state.token(id).drift)).collect();
                 drift.retain(|(_, drift)| *drift != 0);
                 Ok::<_, anyhow::Error>(state)
             })?;
-            report::log(&known.name, "resynchronized");
-            Ok(Told { result: "resynchronized", drift })
+            report::log(&user.name, "resynchronized");
+            Ok(ResyncRow::Resynchronized { drift })
         },
-        |told| match told.drift.as_slice() {
-            [] => "found; both codes are spent".to_owned(),
-            drift => format!("found; both codes are spent (drift, by token: {drift:?})"),
-        },
+        ResyncRow::text,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_results_as_json_are_the_words_of_the_manual_page() {
+        let row = ResyncRow::Resynchronized { drift: vec![(1, -3)] };
+        let expected = json!({ "result": "resynchronized", "drift": [[1, -3]] });
+        assert_eq!(serde_json::to_value(row).unwrap(), expected);
+    }
 }

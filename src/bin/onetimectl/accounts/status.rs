@@ -16,13 +16,13 @@ use serde::Serialize;
 
 use crate::cli::{Filters, Whom};
 use crate::context::Context;
+use crate::people::{All, People, User, select};
 use crate::say::progress::{Beside, Progress};
 use crate::say::report::{self, Row};
 use crate::say::{self, Form};
-use crate::select::{All, Selected, select};
 
 #[derive(Serialize)]
-struct Told {
+struct StatusRow {
     otp: bool,
     activated: bool,
     /// Unix times.
@@ -41,7 +41,7 @@ struct Told {
     locked_until: Option<u64>,
 }
 
-impl Told {
+impl StatusRow {
     fn of(account: Option<&Account>, now: Timestamp, period: u64) -> Self {
         let state = account.map(|account| &account.state);
         let since = account.and_then(|account| match account.phase() {
@@ -104,45 +104,42 @@ pub(crate) fn run(context: &Context, whom: &Whom) -> anyhow::Result<ExitCode> {
         return list(context, Filters::default());
     }
     let store = context.store()?;
-    let selected = select(whom, All::Enabled(&store))?;
-    show(context, &store, &selected, Filters::default())
+    let people = select(whom, All::Enabled(&store))?;
+    show(context, &store, &people, Filters::default())
 }
 
 /// Everybody who is enabled, or whom a filter lets through.
 pub(crate) fn list(context: &Context, filters: Filters) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    let selected = Selected::enabled(&store)?;
-    if selected.names.is_empty() && context.form == Form::Text {
+    let people = People::enabled(&store)?;
+    if people.names().is_empty() && context.form == Form::Text {
         say::line("Nobody is enabled.");
         return Ok(ExitCode::SUCCESS);
     }
-    show(context, &store, &selected, filters)
+    show(context, &store, &people, filters)
 }
 
 fn show(
     context: &Context,
     store: &Store,
-    selected: &Selected,
+    people: &People,
     filters: Filters,
 ) -> anyhow::Result<ExitCode> {
     let now = now()?;
-    let progress = Progress::of(selected.names.len());
-    let mut table = Table::of(&selected.names);
-    // Thousands of rows, and nothing is changed: told in larger pieces.
+    let progress = Progress::of(people.names().len());
+    let mut table = Table::of(people.names());
+    // Thousands of rows, and nothing is changed: printed in larger pieces.
     let out = Beside { progress: &progress, out: std::io::stdout().lock() };
     let out = BufWriter::with_capacity(64 * 1024, out);
-    let row = |user: &String| Row {
-        user: user.clone(),
-        result: look(context, store, selected, user, now),
-    };
-    let code = side_by_side(&selected.names, row, |rows| {
+    let row = |name: &String| Row::of(people, name, |user| look(context, store, user, now));
+    let code = side_by_side(people.names(), row, |rows| {
         let rows = rows.filter(|row| {
             progress.step();
-            // What cannot be read is in no state: it is always told.
-            row.result.as_ref().map_or(true, |told| told.passes(filters))
+            // What cannot be read is in no state: it is always reported.
+            row.result.as_ref().map_or(true, |status| status.passes(filters))
         });
-        report::tell(context.form, out, &progress, rows, |out, user, told| {
-            table.row(out, user, told)
+        report::print(context.form, out, &progress, rows, |out, user, status| {
+            table.row(out, user, status)
         })
     })?;
     if context.form == Form::Text && code == ExitCode::SUCCESS && table.header.is_some() {
@@ -151,18 +148,18 @@ fn show(
     Ok(code)
 }
 
-/// How many accounts are read before their rows are told.
+/// How many accounts are read before their rows are printed.
 const BATCH: usize = 512;
 
 /// More threads would wait for the kernel rather than work.
 const MAX_THREADS: usize = 8;
 
-/// Does `work` for each, on all processors, while what is done is told: in order, and
-/// never far ahead.
+/// Does `work` for each, on all processors, while `print` takes the results: in
+/// order, and never far ahead.
 fn side_by_side<T: Sync, R: Send, A>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
-    tell: impl FnOnce(&mut dyn Iterator<Item = R>) -> A,
+    print: impl FnOnce(&mut dyn Iterator<Item = R>) -> A,
 ) -> A {
     let threads = available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
     let work = &work;
@@ -180,7 +177,7 @@ fn side_by_side<T: Sync, R: Send, A>(
                 results
             })
             .collect();
-        tell(&mut workers.iter().cycle().map_while(|worker| worker.recv().ok()).flatten())
+        print(&mut workers.iter().cycle().map_while(|worker| worker.recv().ok()).flatten())
     })
 }
 
@@ -188,16 +185,14 @@ fn side_by_side<T: Sync, R: Send, A>(
 fn look(
     context: &Context,
     store: &Store,
-    selected: &Selected,
-    user: &str,
+    user: &User,
     now: Timestamp,
-) -> anyhow::Result<Told> {
-    let user = selected.find(user)?;
-    let account = store.inspect_as(&user.name, user.person.as_ref().map(|person| person.uid))?;
+) -> anyhow::Result<StatusRow> {
+    let account = store.inspect_as(&user.name, user.uid())?;
     if account.is_none() && user.person.is_none() {
         return Err(anyhow!("this system knows no such user"));
     }
-    Ok(Told::of(account.as_ref(), now, context.config.limits.period))
+    Ok(StatusRow::of(account.as_ref(), now, context.config.limits.period))
 }
 
 /// Columns that are as wide from the first row on as the widest needs: later
@@ -221,11 +216,11 @@ impl Table {
         Self { widths, zone: TimeZone::system(), header: Some(header) }
     }
 
-    fn row(&mut self, out: &mut impl Write, user: &str, told: &Told) -> io::Result<()> {
+    fn row(&mut self, out: &mut impl Write, user: &str, status: &StatusRow) -> io::Result<()> {
         if let Some(header) = self.header.take() {
             self.line(out, &header.map(Cow::Borrowed))?;
         }
-        self.line(out, &told.cells(user, &self.zone))
+        self.line(out, &status.cells(user, &self.zone))
     }
 
     fn line(&self, out: &mut impl Write, cells: &[Cow<'_, str>; 8]) -> io::Result<()> {

@@ -1,24 +1,29 @@
 //! `onetimectl token`: several tokens of one user, a phone and a hardware key
-//! for instance. A code of any works; only that token moves.
+//! for instance. A code of any works; only that token moves on.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
-use pam_onetime::account::{MAX_TOKENS, TokenId, TokenState};
+use pam_onetime::account::{MAX_TOKENS, Record, TokenId, TokenState};
 use pam_onetime::code::{Kind, Secret, Token};
 use pam_onetime::config::{Config, TokenKind};
 use pam_onetime::enrollment::new_token;
 use pam_onetime::login::{Invitation, PasswordProof};
+use pam_onetime::store::Store;
 use rand::rngs::SysRng;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::cli::{TokenOptions, TokenVerb};
-use crate::context::{Context, User};
+use crate::context::Context;
+use crate::error::ToolError;
 use crate::paper::qr::{self, Shown};
-use crate::say::Form;
-use crate::say::report;
+use crate::people::User;
+use crate::say::{Form, report};
+
+const ONLY_TOKEN: ToolError =
+    ToolError::new("it is the only token", "to lift the requirement: onetimectl disable");
 
 pub(crate) fn run(context: &Context, verb: &TokenVerb) -> anyhow::Result<ExitCode> {
     match verb {
@@ -44,13 +49,30 @@ pub(crate) fn configured(config: &Config, options: &TokenOptions) -> anyhow::Res
 }
 
 #[derive(Serialize)]
-struct Added {
-    result: &'static str,
-    id: u8,
-    #[serde(flatten)]
-    shown: Option<Shown>,
-    #[serde(skip)]
-    text: Zeroizing<String>,
+#[serde(tag = "result", rename_all = "snake_case")]
+enum TokenRow {
+    Added {
+        id: u8,
+        /// `None`: the secret is not to be shown.
+        #[serde(flatten)]
+        shown: Option<Shown>,
+        /// What a terminal shows of the secret.
+        #[serde(skip)]
+        text: Zeroizing<String>,
+    },
+    Removed {
+        #[serde(skip)]
+        id: u8,
+    },
+}
+
+impl TokenRow {
+    fn text(&self) -> String {
+        match self {
+            Self::Added { id, text, .. } => format!("token {id} added{}", **text),
+            Self::Removed { id } => format!("token {id} removed; its codes no longer work"),
+        }
+    }
 }
 
 fn add(
@@ -70,46 +92,52 @@ fn add(
         context.form,
         user,
         |user| {
-            let known = User::find(user)?;
-            let mut added = None;
-            store.amend_record(&known.name, |account| {
-                let mut account = account.clone();
-                let taken = |id: &TokenId| account.record.tokens.iter().any(|(t, _)| t == id);
-                let id = TokenId::all().find(|id| !taken(id));
-                let id = id.with_context(|| format!("has {MAX_TOKENS} tokens already"))?;
-                account.record.tokens.push((id, token.clone()));
-                account.record.tokens.sort_by_key(|(id, _)| *id);
-                // A removed token may have left its state in this place.
-                account.state = account.state.with_token(id, TokenState::default());
-                added = Some((id, account.record.clone()));
-                Ok::<_, anyhow::Error>(account)
-            })?;
-            let (id, record) = added.context("nothing was added")?;
-            report::log(&known.name, "a token was added");
+            let (id, record) = store_token(&store, user, &token)?;
+            report::log(&user.name, "a token was added");
             let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
             let on_screen = !stdin
                 && match context.form {
                     Form::Text => std::io::stdout().is_terminal(),
                     Form::Json => true,
                 };
-            let mut text = Zeroizing::new(format!("token {} added", id.get()));
-            if on_screen && context.form == Form::Text {
-                text.push_str(&qr::text_of(&invitation, &context.config, Some(id)));
-            }
+            let text = match context.form {
+                Form::Text if on_screen => qr::text_of(&invitation, &context.config, Some(id)),
+                Form::Text | Form::Json => Zeroizing::default(),
+            };
             let shown = on_screen.then(|| Shown::of_token(&invitation, id));
-            Ok(Added { result: "added", id: id.get(), shown, text })
+            Ok(TokenRow::Added { id: id.get(), shown, text })
         },
-        |told| told.text.to_string(),
+        TokenRow::text,
     )
 }
 
-#[derive(Serialize)]
-struct Listed {
-    tokens: Vec<One>,
+/// Puts the token into the record, under the first number that is free.
+/// Returns the number and the new record.
+fn store_token(store: &Store, user: &User, token: &Token) -> anyhow::Result<(TokenId, Record)> {
+    let mut added = None;
+    store.amend_record(&user.name, |account| {
+        let mut account = account.clone();
+        let taken = |id: &TokenId| account.record.tokens.iter().any(|(t, _)| t == id);
+        let id = TokenId::all().find(|id| !taken(id));
+        let id = id.with_context(|| format!("has {MAX_TOKENS} tokens already"))?;
+        account.record.tokens.push((id, token.clone()));
+        account.record.tokens.sort_by_key(|(id, _)| *id);
+        // A removed token may have left its state in this place.
+        account.state = account.state.with_token(id, TokenState::default());
+        added = Some((id, account.record.clone()));
+        Ok::<_, anyhow::Error>(account)
+    })?;
+    added.context("nothing was added")
 }
 
 #[derive(Serialize)]
-struct One {
+struct TokensRow {
+    tokens: Vec<TokenInfo>,
+}
+
+/// A token without its secret.
+#[derive(Serialize)]
+struct TokenInfo {
     id: u8,
     kind: &'static str,
     algorithm: &'static str,
@@ -122,7 +150,7 @@ struct One {
     drift: i32,
 }
 
-impl One {
+impl TokenInfo {
     fn of(id: TokenId, token: &Token, state: TokenState) -> Self {
         Self {
             id: id.get(),
@@ -152,42 +180,54 @@ fn list(context: &Context, user: &str) -> anyhow::Result<ExitCode> {
         context.form,
         user,
         |user| {
-            let known = User::find(user)?;
-            let account = store.inspect(&known.name)?.context("not enabled")?;
+            let account = store.inspect(&user.name)?.ok_or(ToolError::NOT_ENABLED)?;
             let tokens = account.record.tokens.iter();
-            let one =
-                |(id, token): &(TokenId, Token)| One::of(*id, token, account.state.token(*id));
-            Ok(Listed { tokens: tokens.map(one).collect() })
+            let one = |(id, token): &(TokenId, Token)| {
+                TokenInfo::of(*id, token, account.state.token(*id))
+            };
+            Ok(TokensRow { tokens: tokens.map(one).collect() })
         },
-        |told| told.tokens.iter().map(One::text).collect(),
+        |row| row.tokens.iter().map(TokenInfo::text).collect(),
     )
 }
 
-#[derive(Serialize)]
-struct Removed {
-    result: &'static str,
-}
-
-fn remove(context: &Context, user: &str, id: u8) -> anyhow::Result<ExitCode> {
+fn remove(context: &Context, user: &str, id: TokenId) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
     report::one(
         context.form,
         user,
         |user| {
-            let known = User::find(user)?;
-            store.amend_record(&known.name, |account| {
+            store.amend_record(&user.name, |account| {
                 let mut account = account.clone();
                 let before = account.record.tokens.len();
-                account.record.tokens.retain(|(token, _)| token.get() != id);
+                account.record.tokens.retain(|(token, _)| *token != id);
                 match account.record.tokens.len() {
-                    after if after == before => bail!("has no token {id}"),
-                    0 => bail!("it is the only token (onetimectl disable lifts the requirement)"),
+                    after if after == before => bail!("has no token {}", id.get()),
+                    0 => Err(ONLY_TOKEN.into()),
                     _ => Ok(account),
                 }
             })?;
-            report::log(&known.name, "a token was removed");
-            Ok(Removed { result: "removed" })
+            report::log(&user.name, "a token was removed");
+            Ok(TokenRow::Removed { id: id.get() })
         },
-        |_| format!("token {id} removed; its codes work no more"),
+        TokenRow::text,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_results_as_json_are_the_words_of_the_manual_page() {
+        let added = TokenRow::Added { id: 2, shown: None, text: Zeroizing::default() };
+        for (row, expected) in [
+            (added, json!({ "result": "added", "id": 2 })),
+            (TokenRow::Removed { id: 2 }, json!({ "result": "removed" })),
+        ] {
+            assert_eq!(serde_json::to_value(row).unwrap(), expected);
+        }
+    }
 }

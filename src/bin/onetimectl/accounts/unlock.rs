@@ -8,38 +8,60 @@ use serde::Serialize;
 
 use crate::cli::Whom;
 use crate::context::Context;
+use crate::people::{All, select};
 use crate::say::report;
-use crate::select::{All, select};
 
-#[derive(Serialize)]
-struct Told {
-    result: &'static str,
+#[derive(Clone, Copy, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+enum UnlockRow {
+    Unlocked,
+    NotEnabled,
+}
+
+impl UnlockRow {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Unlocked => "unlocked; failures are forgotten",
+            Self::NotEnabled => "not enabled",
+        }
+    }
 }
 
 pub(crate) fn run(context: &Context, whom: &Whom) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    let selected = select(whom, All::Enabled(&store))?;
     report::each(
         context.form,
-        &selected.names,
+        &select(whom, All::Enabled(&store))?,
         |user| {
-            let person = selected.find(user)?;
-            let amended = store.amend(&person.name, |account| {
+            let amended = store.amend(&user.name, |account| {
                 Ok::<_, StoreError>(account.state.with_failures(Failures::default()))
             });
             match amended {
                 // Not every member of a group need be enabled.
                 Err(StoreError::NotEnabled(_)) if !whom.groups.is_empty() => {
-                    return Ok(Told { result: "not_enabled" });
+                    return Ok(UnlockRow::NotEnabled);
                 }
                 amended => amended?,
             }
-            report::log(&person.name, "unlocked");
-            Ok(Told { result: "unlocked" })
+            report::log(&user.name, "unlocked");
+            Ok(UnlockRow::Unlocked)
         },
-        |told| match told.result {
-            "unlocked" => "unlocked; failures are forgotten".to_owned(),
-            _ => "not enabled".to_owned(),
-        },
+        |row| row.text().to_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_results_as_json_are_the_words_of_the_manual_page() {
+        for (row, word) in
+            [(UnlockRow::Unlocked, "unlocked"), (UnlockRow::NotEnabled, "not_enabled")]
+        {
+            assert_eq!(serde_json::to_value(row).unwrap(), json!({ "result": word }));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! `onetimectl verify`: judges a code as a login would. A right one is spent,
+//! `onetimectl verify`: checks a code as a login would. A right one is spent,
 //! and activates a pending account.
 
 use std::io::IsTerminal;
@@ -11,20 +11,34 @@ use pam_onetime::system::now;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::context::{Context, User};
+use crate::context::Context;
+use crate::error::ToolError;
+use crate::people::User;
 use crate::say::report;
 
-#[derive(Serialize)]
-struct Told {
-    result: &'static str,
+#[derive(Clone, Copy, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+enum VerifyRow {
+    Right,
+    Activated,
 }
 
-pub(crate) fn run(context: &Context, user: &str, code: Option<&str>) -> anyhow::Result<ExitCode> {
+impl VerifyRow {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Right => "right code",
+            Self::Activated => "right code; activated, a code is needed from now on",
+        }
+    }
+}
+
+pub(crate) fn run(context: &Context, name: &str, code: Option<&str>) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    let person = User::find(user)?;
-    let uid = person.known_uid().with_context(|| user.to_owned())?;
-    if store.load(&person.name, uid)?.is_none() {
-        bail!("{user}: not enabled (onetimectl enable issues a secret)");
+    // Nobody is asked for a code that cannot be checked.
+    let user = User::find(name)?;
+    let uid = user.uid().with_context(|| format!("{name}: this system knows no such user"))?;
+    if store.load(&user.name, uid)?.is_none() {
+        return Err(ToolError::NOT_ENABLED).with_context(|| name.to_owned());
     }
     let typed = match code {
         Some(code) => Zeroizing::new(code.to_owned()),
@@ -32,8 +46,8 @@ pub(crate) fn run(context: &Context, user: &str, code: Option<&str>) -> anyhow::
     };
     report::one(
         context.form,
-        user,
-        |_| {
+        name,
+        |user| {
             let answer = match Answer::read(typed.trim().as_bytes()) {
                 code @ Answer::Code(_) => code,
                 Answer::Empty | Answer::Recovery(_) | Answer::NotACode | Answer::RefusedBySshd => {
@@ -48,24 +62,27 @@ pub(crate) fn run(context: &Context, user: &str, code: Option<&str>) -> anyhow::
                 now: now()?,
             };
             let attempt = Attempt { circumstances, answer: &answer, tries_left: 0 };
-            let verdict = store.update(&person.name, uid, None, |account| {
+            let verdict = store.update(&user.name, uid, None, |account| {
                 judge(account, &attempt, &context.config)
             })?;
             match verdict {
                 Verdict::Admitted(Grant::Activated) => {
-                    report::log(&person.name, "activated by onetimectl verify");
-                    Ok(Told { result: "activated" })
+                    report::log(&user.name, "activated by onetimectl verify");
+                    Ok(VerifyRow::Activated)
                 }
-                Verdict::Admitted(_) => Ok(Told { result: "right" }),
+                Verdict::Admitted(
+                    Grant::Code
+                    | Grant::RecoveryCode { .. }
+                    | Grant::PasswordAlone
+                    | Grant::Skipped
+                    | Grant::Exempt(_),
+                ) => Ok(VerifyRow::Right),
                 Verdict::NotNeeded(_) | Verdict::Again(_) | Verdict::Refused(_) => {
                     bail!(audit::explain(verdict).1)
                 }
             }
         },
-        |told| match told.result {
-            "activated" => "right code; activated, a code is needed from now on".to_owned(),
-            _ => "right code".to_owned(),
-        },
+        |row| row.text().to_owned(),
     )
 }
 
@@ -77,4 +94,18 @@ pub(crate) fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     let mut line = Zeroizing::new(String::with_capacity(64));
     std::io::stdin().read_line(&mut line)?;
     Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_results_as_json_are_the_words_of_the_manual_page() {
+        for (row, word) in [(VerifyRow::Right, "right"), (VerifyRow::Activated, "activated")] {
+            assert_eq!(serde_json::to_value(row).unwrap(), json!({ "result": word }));
+        }
+    }
 }

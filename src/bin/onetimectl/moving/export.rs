@@ -22,9 +22,9 @@ use zeroize::Zeroizing;
 use crate::cli::{Cli, ExportFormat};
 use crate::context::Context;
 use crate::moving::import::formats::pskc::{self, user_id::user_id};
+use crate::people::{Origin, People, User};
 use crate::say::report::{self, Row};
 use crate::say::{self, Form};
-use crate::select::{Origin, Selected};
 
 /// Enough for what is written of one token.
 const ENOUGH: usize = 4096;
@@ -59,12 +59,12 @@ pub(crate) fn run(
     if std::io::stdout().is_terminal() {
         say::warn("what follows are secrets: whoever sees them can make every code");
     }
-    let selected = match users {
-        [] => Selected::enabled(&store)?,
-        _ => Selected::new(users.to_vec(), Origin::Named)?,
+    let people = match users {
+        [] => People::enabled(&store)?,
+        _ => People::of(users.to_vec(), Origin::Named)?,
     };
-    let row = |user: &String| Row { user: user.clone(), result: export(&store, &selected, user) };
-    let rows: Vec<_> = selected.names.iter().map(row).collect();
+    let row = |name: &String| Row::of(&people, name, |user| export(&store, user));
+    let rows: Vec<_> = people.names().iter().map(row).collect();
     if context.form == Form::Text {
         let told = || rows.iter().filter_map(|row| row.result.as_ref().ok());
         match format {
@@ -91,16 +91,15 @@ pub(crate) fn run(
     report::finish(context.form, rows)
 }
 
-fn export(store: &Store, selected: &Selected, user: &str) -> anyhow::Result<Told> {
-    let known = selected.find(user)?;
-    let account = store.inspect_as(&known.name, known.person.as_ref().map(|person| person.uid))?;
+fn export(store: &Store, user: &User) -> anyhow::Result<Told> {
+    let account = store.inspect_as(&user.name, user.uid())?;
     let Some(account) = account else { bail!("is not enabled") };
     let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
     let uris = Enrollment::of(&invitation)
         .map(|token| token.uri_from(account.state.token(token.id).next))
         .collect();
     let packages = packages(&account).context("a token cannot be written")?;
-    report::log(&known.name, "exported: the secret was shown to an administrator");
+    report::log(&user.name, "exported: the secret was shown to an administrator");
     Ok(Told { uris, packages })
 }
 

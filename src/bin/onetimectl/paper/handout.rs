@@ -18,7 +18,8 @@ use zeroize::Zeroizing;
 
 use crate::accounts::recovery;
 use crate::cli::{Cli, HandoutOptions};
-use crate::context::{Context, User};
+use crate::context::Context;
+use crate::error::ToolError;
 use crate::paper::file::NewFile;
 use crate::paper::qr;
 use crate::say::report;
@@ -51,11 +52,10 @@ pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result
         context.form,
         &options.user,
         |user| {
-            let known = User::find(user)?;
             let mut told = None;
             if options.recovery {
                 let mut made = None;
-                let stored = store.amend_record(&known.name, |account| {
+                let stored = store.amend_record(&user.name, |account| {
                     let mut account = account.clone();
                     let codes = recovery::issue(&mut account.record)?;
                     // Written first: no codes are issued that nobody has seen.
@@ -68,10 +68,10 @@ pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result
                 if let Some(file) = made {
                     file.keep();
                 }
-                report::log(&known.name, "new recovery codes were issued");
+                report::log(&user.name, "new recovery codes were issued");
             } else {
-                let account = store.inspect(&known.name)?;
-                let account = account.context("not enabled (onetimectl enable issues a secret)")?;
+                let account = store.inspect(&user.name)?;
+                let account = account.ok_or(ToolError::NOT_ENABLED)?;
                 write(context, options, kind, &account, &[])?.keep();
             }
             let file = options.output.display().to_string();

@@ -13,7 +13,8 @@ use pam_onetime::messages;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::context::{Context, User};
+use crate::context::Context;
+use crate::error::ToolError;
 use crate::paper::file::NewFile;
 use crate::say::report;
 
@@ -59,10 +60,11 @@ struct Told {
 pub(crate) fn must_be_pending(account: &Account) -> anyhow::Result<()> {
     match account.phase() {
         Phase::Pending => Ok(()),
-        Phase::Active { .. } => bail!(
-            "already activated: its secret is not shown any more \
-             (onetimectl enable --new-secret issues a different one)"
-        ),
+        Phase::Active { .. } => Err(ToolError::new(
+            "already activated: its secret is no longer shown",
+            "issue a different secret: onetimectl enable --new-secret",
+        )
+        .into()),
     }
 }
 
@@ -72,10 +74,7 @@ pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow:
         context.form,
         user,
         |user| {
-            let person = User::find(user)?;
-            let Some(account) = store.inspect(&person.name)? else {
-                bail!("not enabled: there is no secret to show (onetimectl enable issues one)");
-            };
+            let account = store.inspect(&user.name)?.ok_or(ToolError::NOT_ENABLED)?;
             must_be_pending(&account)?;
             let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
             let file = file.map(|path| write(&invitation, path)).transpose()?;

@@ -42,13 +42,15 @@ pub(crate) fn write(text: &str) -> std::io::Result<()> {
 
 /// Prints what does not fail the run on standard error.
 pub(crate) fn warn(what: &str) {
-    complain(what);
+    complain(what, None);
 }
 
-/// In one piece: other processes may write to the same terminal.
-pub(super) fn complain(what: &str) {
-    let line = format!("onetimectl: {what}\n");
-    eprint!("{line}");
+/// Prints what is wrong on standard error, and what to do about it below. In one
+/// piece: other processes may write to the same terminal.
+pub(super) fn complain(what: &str, remedy: Option<&str>) {
+    let remedy = remedy.map(|remedy| format!("  -> {remedy}\n")).unwrap_or_default();
+    let lines = format!("onetimectl: {what}\n{remedy}");
+    eprint!("{lines}");
 }
 
 /// A text in colour, where standard output is the terminal of somebody who has

@@ -11,9 +11,10 @@ use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer as _};
 use zeroize::Zeroizing;
 
+use crate::error;
+use crate::people::{People, User};
 use crate::say::Form;
-use crate::say::failure::with_remedy;
-use crate::say::print::complain;
+use crate::say::failure::failure;
 use crate::say::progress::{Beside, Progress};
 
 /// Exit codes, as onetimectl(8) lists them.
@@ -30,77 +31,94 @@ pub(crate) struct Row<T> {
     pub(crate) result: anyhow::Result<T>,
 }
 
-/// A row as JSON: what there is to say of the user, and an error or null.
+impl<T> Row<T> {
+    /// Looks the user up and does `work` for them.
+    pub(crate) fn of(
+        people: &People,
+        name: &str,
+        work: impl FnOnce(&User) -> anyhow::Result<T>,
+    ) -> Self {
+        Self { user: name.to_owned(), result: people.find(name).and_then(|user| work(&user)) }
+    }
+}
+
+/// A row as JSON: what there is to say of the user; an error or null, and what
+/// to do about it or null.
 #[derive(Serialize)]
 struct JsonRow<'a, T> {
     user: &'a str,
     #[serde(flatten)]
-    told: Option<&'a T>,
+    result: Option<&'a T>,
     error: Option<String>,
+    remedy: Option<&'static str>,
 }
 
 impl<'a, T> JsonRow<'a, T> {
     fn of(row: &'a Row<T>) -> Self {
-        let (told, error) = match &row.result {
-            Ok(told) => (Some(told), None),
-            Err(error) => (None, Some(with_remedy(error))),
-        };
-        Self { user: &row.user, told, error }
+        let (user, result) = (row.user.as_str(), row.result.as_ref());
+        let error = result.err();
+        Self {
+            user,
+            result: result.ok(),
+            error: error.map(|error| format!("{error:#}")),
+            remedy: error.and_then(error::remedy),
+        }
     }
 }
 
 /// [`each`], for one user.
 pub(crate) fn one<T: Serialize>(
     form: Form,
-    user: &str,
-    work: impl Fn(&str) -> anyhow::Result<T>,
+    name: &str,
+    work: impl Fn(&User) -> anyhow::Result<T>,
     text: impl Fn(&T) -> String,
 ) -> anyhow::Result<ExitCode> {
-    each(form, &[user.to_owned()], work, text)
+    each(form, &People::one(name), work, text)
 }
 
-/// Does `work` for each user; one that fails does not keep the next from
-/// being done. Prints each result with `text` or as JSON, as it comes.
+/// Looks each user up and does `work` for them; one that fails does not keep
+/// the next from being done. Prints each result with `text` or as JSON, as it
+/// comes.
 pub(crate) fn each<T: Serialize>(
     form: Form,
-    users: &[String],
-    work: impl Fn(&str) -> anyhow::Result<T>,
+    people: &People,
+    work: impl Fn(&User) -> anyhow::Result<T>,
     text: impl Fn(&T) -> String,
 ) -> anyhow::Result<ExitCode> {
-    let progress = Progress::of(users.len());
-    let rows = users.iter().map(|user| {
-        let result = work(user);
+    let progress = Progress::of(people.names().len());
+    let rows = people.names().iter().map(|name| {
+        let row = Row::of(people, name, &work);
         progress.step();
-        Row { user: user.clone(), result }
+        row
     });
-    // A line at a time: what was done is told when it is done.
+    // A line at a time: what was done is reported when it is done.
     let out = Beside { progress: &progress, out: std::io::stdout().lock() };
-    tell(form, out, &progress, rows, |out, row, told| writeln!(out, "{}: {}", row, text(told)))
+    print(form, out, &progress, rows, |out, user, result| writeln!(out, "{user}: {}", text(result)))
 }
 
-/// Tells each row as it comes, with `text` or as an element of a JSON array,
-/// and errors on stderr; and what all that makes of the exit code.
-pub(crate) fn tell<T: Serialize, W: Write>(
+/// Prints each row as it comes, with `text` or as an element of a JSON array,
+/// and errors on standard error. Returns the exit code that they make.
+pub(crate) fn print<T: Serialize, W: Write>(
     form: Form,
     mut out: W,
     progress: &Progress,
     rows: impl Iterator<Item = Row<T>>,
     mut text: impl FnMut(&mut W, &str, &T) -> std::io::Result<()>,
 ) -> anyhow::Result<ExitCode> {
-    let (mut told, mut failed) = (0_usize, 0_usize);
+    let (mut done, mut failed) = (0_usize, 0_usize);
     let mut count = |row: &Row<T>| match &row.result {
-        Ok(_) => told = told.saturating_add(1),
+        Ok(_) => done = done.saturating_add(1),
         Err(error) => {
             failed = failed.saturating_add(1);
-            progress.beside(|| complain(&format!("{}: {}", row.user, with_remedy(error))));
+            progress.beside(|| failure(Some(&row.user), error));
         }
     };
     match form {
         Form::Text => {
             for row in rows {
                 count(&row);
-                if let Ok(told) = &row.result {
-                    text(&mut out, &row.user, told).context(STDOUT)?;
+                if let Ok(result) = &row.result {
+                    text(&mut out, &row.user, result).context(STDOUT)?;
                 }
             }
         }
@@ -117,17 +135,18 @@ pub(crate) fn tell<T: Serialize, W: Write>(
         }
     }
     out.flush().context(STDOUT)?;
-    Ok(match (told, failed) {
+    Ok(match (done, failed) {
         (_, 0) => ExitCode::SUCCESS,
         (0, _) => ExitCode::from(FAILED),
         (_, _) => ExitCode::from(SOME_FAILED),
     })
 }
 
-/// Tells rows whose text has been written already: errors, JSON, exit code.
+/// Prints the rest of rows whose text has been written already: errors, JSON.
+/// Returns the exit code.
 pub(crate) fn finish<T: Serialize>(form: Form, rows: Vec<Row<T>>) -> anyhow::Result<ExitCode> {
     let progress = Progress::of(rows.len());
-    tell(form, std::io::stdout().lock(), &progress, rows.into_iter(), |_, _, _| Ok(()))
+    print(form, std::io::stdout().lock(), &progress, rows.into_iter(), |_, _, _| Ok(()))
 }
 
 /// For `serialize_with`: a text that is overwritten when dropped.
@@ -146,4 +165,38 @@ pub(crate) fn log(user: &UserName, what: &str) {
         ..Subject::default()
     };
     audit::send(Outcome::Changed, &subject, what);
+}
+
+#[cfg(test)]
+mod tests {
+    use pam_onetime::store::StoreError;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Serialize)]
+    #[serde(tag = "result", rename_all = "snake_case")]
+    enum Example {
+        AllWell { count: u8 },
+    }
+
+    #[test]
+    fn a_row_as_json_has_the_result_or_else_why_not_and_what_to_do() {
+        let json = |result| {
+            let row = Row { user: "alice".to_owned(), result };
+            serde_json::to_value(JsonRow::of(&row)).unwrap()
+        };
+        assert_eq!(
+            json(Ok(Example::AllWell { count: 2 })),
+            json!({ "user": "alice", "result": "all_well", "count": 2, "error": null, "remedy": null })
+        );
+        // However deep in the chain the error is that knows what to do.
+        let error = Err(StoreError::Busy(UserName::new("alice").unwrap())).context("cannot");
+        let row = json(error);
+        let keys: Vec<_> = row.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["error", "remedy", "user"]);
+        assert_eq!(row["error"], "cannot: alice: the account is being changed all the time");
+        assert_eq!(row["remedy"], "try again");
+        assert_eq!(json(Err(anyhow::anyhow!("no")))["remedy"], serde_json::Value::Null);
+    }
 }

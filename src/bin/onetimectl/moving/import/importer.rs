@@ -16,7 +16,8 @@ use super::candidates::Candidate;
 use super::formats::ForeignToken;
 use super::report::{Completion, ImportReport};
 use crate::cli::ImportOptions;
-use crate::context::{Context, People};
+use crate::context::Context;
+use crate::people::People;
 use crate::say;
 
 /// Bits; RFC 4226 section 4 (R6).

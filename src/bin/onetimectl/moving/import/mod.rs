@@ -17,7 +17,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use pam_onetime::account::UserName;
 
 use crate::cli::ImportOptions;
-use crate::context::{Context, People};
+use crate::context::Context;
+use crate::people::{Origin, People};
 use crate::say::progress::Progress;
 use crate::say::report::Row;
 use crate::say::{self, Form};
@@ -41,7 +42,8 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
     }
     let candidates = candidates.into_users();
     ensure!(!candidates.is_empty(), "there is nobody to import in these files");
-    let people = People::of(candidates.iter().map(|(user, _)| user))?;
+    let names = candidates.iter().map(|(user, _)| user.clone()).collect();
+    let people = People::of(names, Origin::Elsewhere)?;
     let importer = Importer::new(context, options, people)?;
     let progress = Progress::of(candidates.len());
     let mut seen = BTreeSet::new();

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::formats::{self, FORMATS, ForeignToken, Format, FormatError, Users};
-use crate::context::User;
+use crate::people::User;
 
 /// A file that was read.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Source {
         let path = self.path.display();
         ensure!(metadata.is_file(), "{path}: is not a regular file");
         ensure!(metadata.nlink() == 1, "{path}: has {} hard links", metadata.nlink());
-        let uid = User::find(user)?.person.map(|person| person.uid);
+        let uid = User::find(user)?.uid();
         let owner = metadata.uid();
         ensure!(owner == 0 || Some(owner) == uid, "{path}: is owned by uid {owner}, not by {user}");
         Ok(())

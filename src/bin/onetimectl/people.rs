@@ -1,15 +1,50 @@
-//! Who is meant: users named one by one, a group's members, all of them, or a
-//! list on standard input.
+//! Who is meant, and who that is: names given one by one, a group's members, all
+//! of them, or a list on standard input; each looked up in the user database.
+//!
+//! There is one way to look a user up: [`User::find`]. [`People`] does it for
+//! many, and `report::each` hands each verb the user it is to work on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::BufRead;
 
 use anyhow::{Context as _, bail, ensure};
+use pam_onetime::account::UserName;
 use pam_onetime::store::Store;
-use pam_onetime::system::{Local, Passwd, members, ordinary_uids};
+use pam_onetime::system::{Local, Passwd, Person, members, ordinary_uids};
 
 use crate::cli::Whom;
-use crate::context::{People, User};
+
+/// From so many users on, /etc/passwd is read once instead of for each.
+const MANY: usize = 64;
+
+/// A user, as far as this system knows them.
+#[derive(Clone)]
+pub(crate) struct User {
+    /// The canonical name, or the one given.
+    pub(crate) name: UserName,
+    /// `None`: the system does not know them.
+    pub(crate) person: Option<Person>,
+}
+
+impl User {
+    /// Looks a name up.
+    ///
+    /// # Errors
+    /// The user database cannot be read, or the name is none.
+    pub(crate) fn find(given: &str) -> anyhow::Result<Self> {
+        let person = Person::find(given)?;
+        let name = match &person {
+            Some(person) => person.name.clone(),
+            None => UserName::new(given)?,
+        };
+        Ok(Self { name, person })
+    }
+
+    /// `None`: the system does not know them.
+    pub(crate) fn uid(&self) -> Option<u32> {
+        self.person.as_ref().map(|person| person.uid)
+    }
+}
 
 /// Whom `--all` means.
 #[derive(Clone, Copy)]
@@ -29,19 +64,19 @@ pub(crate) enum Origin {
     Elsewhere,
 }
 
-/// At least one name, none of them twice, in the order in which they were
-/// given or else sorted.
-pub(crate) struct Selected {
-    pub(crate) names: Vec<String>,
+/// Users by the names that were given, in that order or else sorted.
+pub(crate) struct People {
+    names: Vec<String>,
     pub(crate) origin: Origin,
-    people: People,
+    /// Those of /etc/passwd, where it was read; others are looked up alone.
+    local: HashMap<String, Person>,
 }
 
-/// Finds out who is meant.
+/// Finds out who is meant: at least one user, nobody twice.
 ///
 /// An error if that is nobody: whoever thinks of a group as protected must
 /// learn that it has no members.
-pub(crate) fn select(whom: &Whom, all: All<'_>) -> anyhow::Result<Selected> {
+pub(crate) fn select(whom: &Whom, all: All<'_>) -> anyhow::Result<People> {
     let mut chosen = Chosen::default();
     for user in whom.users.iter().filter(|user| *user != "-") {
         chosen.add(user);
@@ -77,24 +112,57 @@ pub(crate) fn select(whom: &Whom, all: All<'_>) -> anyhow::Result<Selected> {
         true => Origin::Elsewhere,
         false => Origin::Named,
     };
-    Selected::new(chosen.names, origin)
+    People::of(chosen.names, origin)
 }
 
-impl Selected {
-    /// These names as they are; one that stands twice is done twice.
-    pub(crate) fn new(names: Vec<String>, origin: Origin) -> anyhow::Result<Self> {
-        let people = People::of(names.iter())?;
-        Ok(Self { names, origin, people })
+impl People {
+    /// These names as they are; one that is given twice is done twice.
+    ///
+    /// # Errors
+    /// /etc/passwd cannot be read.
+    pub(crate) fn of(names: Vec<String>, origin: Origin) -> anyhow::Result<Self> {
+        let mut local = HashMap::new();
+        if names.len() > MANY {
+            let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
+            let passwd = Passwd::read()?;
+            for user in passwd.users().filter(|user| wanted.contains(user.name)) {
+                // The first line holds, and a name that cannot be one of ours
+                // fails when it is looked up.
+                if let Ok(person) = user.person() {
+                    local.entry(user.name.to_owned()).or_insert(person);
+                }
+            }
+        }
+        Ok(Self { names, origin, local })
     }
 
     /// All who have a record, sorted; perhaps nobody.
+    ///
+    /// # Errors
+    /// The store or /etc/passwd cannot be read.
     pub(crate) fn enabled(store: &Store) -> anyhow::Result<Self> {
-        Self::new(everybody(All::Enabled(store))?, Origin::Elsewhere)
+        Self::of(everybody(All::Enabled(store))?, Origin::Elsewhere)
     }
 
-    /// Looks one of them up.
+    /// One user.
+    pub(crate) fn one(name: &str) -> Self {
+        Self { names: vec![name.to_owned()], origin: Origin::Named, local: HashMap::new() }
+    }
+
+    /// The names as they were given.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// [`User::find`], for one of these.
+    ///
+    /// # Errors
+    /// As there.
     pub(crate) fn find(&self, given: &str) -> anyhow::Result<User> {
-        self.people.find(given)
+        match self.local.get(given) {
+            Some(person) => Ok(User { name: person.name.clone(), person: Some(person.clone()) }),
+            None => User::find(given),
+        }
     }
 }
 
