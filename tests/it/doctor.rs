@@ -8,12 +8,16 @@ use std::path::Path;
 
 use crate::common::{World, activate, conf, enable, installed, modules_directory, state_file};
 
-/// A world with everything installed and sshd configured as README.md says.
+/// A world with everything installed and sshd configured as README.md says. Without a
+/// host key sshd would not say what is in force.
 fn set_up() -> World {
     let world = installed();
+    world.run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", HOST_KEY]).ok();
     world.write("/etc/ssh/sshd_config", SSHD_CONFIG.as_bytes(), 0o644);
     world
 }
+
+const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 
 const SSHD_CONFIG: &str =
     "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n";
@@ -324,17 +328,17 @@ fn faults_of_sshd_are_named() {
     world.remove("/etc/ssh/sshd_config");
     named(&world, "sshd-config-unreadable", "sshd_config", "UsePAM yes");
     for (before, id, what, remedy) in [
-        ("UsePAM no", "sshd-without-pam", "UsePAM", "UsePAM yes"),
+        ("UsePAM no", "sshd-without-pam", "sshd_config:1", "UsePAM yes"),
         (
-            "KbdInteractiveAuthentication no",
+            "\nKbdInteractiveAuthentication no",
             "sshd-without-prompts",
-            "Kbd",
+            "sshd_config:2",
             "KbdInteractiveAuthentication yes",
         ),
         (
             "PasswordAuthentication yes",
             "sshd-password-method",
-            "PasswordAuth",
+            "sshd_config:1",
             "PasswordAuthentication no",
         ),
         (
@@ -343,7 +347,18 @@ fn faults_of_sshd_are_named() {
             "Match User bob",
             "meant to differ",
         ),
-        ("Include sshd_config.d/*.conf", "sshd-without-pam", "UsePAM", "UsePAM yes"),
+        (
+            "Match Group sudo LocalPort 2222\nAuthenticationMethods publickey\nMatch all",
+            "sshd-match-differs",
+            "Match Group sudo LocalPort 2222",
+            "meant to differ",
+        ),
+        (
+            "Include sshd_config.d/*.conf",
+            "sshd-without-pam",
+            "sshd_config.d/x.conf:1",
+            "UsePAM yes",
+        ),
     ] {
         world.write("/etc/ssh/sshd_config.d/x.conf", b"UsePAM no\n", 0o644);
         world.write("/etc/ssh/sshd_config", format!("{before}\n{SSHD_CONFIG}").as_bytes(), 0o644);
@@ -360,6 +375,41 @@ fn faults_of_sshd_are_named() {
     let both = format!("{SSHD_CONFIG}AuthenticationMethods publickey,keyboard-interactive\n");
     world.write("/etc/ssh/sshd_config", both.as_bytes(), 0o644);
     assert!(!report(&world).0);
+}
+
+#[test]
+fn sshd_itself_says_what_is_in_force() {
+    let world = set_up();
+    let ids = |config: &str| -> Vec<_> {
+        world.write("/etc/ssh/sshd_config", config.as_bytes(), 0o644);
+        let rows = report(&world).1.into_iter();
+        rows.map(|row| row.id).filter(|id| id.starts_with("sshd-")).collect()
+    };
+    // As a block sets what is in force anyway, no login differs.
+    let same = format!("{SSHD_CONFIG}Match User bob\nPasswordAuthentication no\n");
+    assert_eq!(ids(&same), ["sshd-sound"]);
+    // The first of two blocks about a login holds.
+    let two = "Match User bob\nPasswordAuthentication no\nMatch User bob LocalPort 22\n\
+               PasswordAuthentication yes\n";
+    assert_eq!(ids(&format!("{SSHD_CONFIG}{two}")), ["sshd-sound"]);
+    assert_eq!(ids(&format!("{SSHD_CONFIG}NoSuchKeyword yes\n")), ["sshd-config-refused"]);
+    let within = ids(&format!("{SSHD_CONFIG}Match User bob\nUsePAM no\n"));
+    assert_eq!(within, ["sshd-config-refused", "sshd-match-differs"]);
+}
+
+#[test]
+fn where_sshd_does_not_answer_its_files_are_read() {
+    let world = set_up();
+    world.write("/etc/ssh/sshd_config", format!("UsePAM no\n{SSHD_CONFIG}").as_bytes(), 0o644);
+    world.remove("/run/sshd");
+    named(&world, "sshd-not-asked", "/run/sshd", "start sshd");
+    named(&world, "sshd-without-pam", "sshd_config:1", "UsePAM yes");
+    world.run("mkdir", &["/run/sshd"]).ok();
+    world.remove(HOST_KEY);
+    named(&world, "sshd-not-asked", "host", "start sshd");
+    named(&world, "sshd-without-pam", "sshd_config:1", "UsePAM yes");
+    world.write("/etc/ssh/sshd_config", SSHD_CONFIG.as_bytes(), 0o644);
+    assert!(!report(&world).0, "nothing of it has failed");
 }
 
 #[test]

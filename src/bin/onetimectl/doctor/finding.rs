@@ -129,6 +129,8 @@ finding_ids! {
     PasswordServiceRefusesAll = "password-service-refuses-all", PasswordService, Warn;
 
     SshdSound = "sshd-sound", Sshd, Ok;
+    SshdNotAsked = "sshd-not-asked", Sshd, Warn;
+    SshdConfigRefused = "sshd-config-refused", Sshd, Fail;
     SshdConfigUnreadable = "sshd-config-unreadable", Sshd, Warn;
     SshdWithoutPam = "sshd-without-pam", Sshd, Fail;
     SshdWithoutPrompts = "sshd-without-prompts", Sshd, Fail;
@@ -275,6 +277,29 @@ mod tests {
         // A paragraph each.
         for paragraph in section.split("\n.It Cm ").skip(1) {
             assert!(paragraph.lines().filter(|line| !line.starts_with(".El")).count() > 1);
+        }
+    }
+
+    #[test]
+    fn every_finding_is_made_by_a_test() {
+        let mut tests = include_str!("../../../../tests/it/doctor.rs").to_owned();
+        for file in [
+            include_str!("machine.rs"),
+            include_str!("module.rs"),
+            include_str!("password_service.rs"),
+            include_str!("services.rs"),
+            include_str!("sshd.rs"),
+            include_str!("store.rs"),
+        ] {
+            tests.push_str(file.split_once("#[cfg(test)]").expect("it has tests").1);
+        }
+        let words: BTreeSet<_> =
+            tests.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').collect();
+        for id in FindingId::ALL {
+            assert!(
+                words.contains(id.word()) || words.contains(format!("{id:?}").as_str()),
+                "{id:?}"
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! `onetimectl doctor`: looks at the machine, and says what is wrong and how to
 //! fix it. It changes nothing.
 //!
-//! Here the machine is read, with bounds; what was read is judged by the other
+//! Here the machine is read, with bounds, and sshd is asked; what was read is judged by the other
 //! files, which take values and return findings.
 
 mod finding;
@@ -12,6 +12,7 @@ mod roles;
 mod rules;
 mod services;
 mod sshd;
+mod sshd_config;
 mod stack;
 mod store;
 mod table;
@@ -22,7 +23,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use pam_onetime::config::Config;
 use pam_onetime::store::read_config;
@@ -31,10 +32,13 @@ use pam_onetime::{clock_synchronized, system};
 use crate::cli::Cli;
 use crate::say::Form;
 use finding::{Finding, FindingId, Level};
+use sshd_config::SshdConfig;
 
 /// Where libpam looks for services, the first before the others.
 const SERVICE_DIRS: [&str; 3] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d"];
 const SSHD_DIR: &str = "/etc/ssh";
+/// Where sshd may be, the first before the others.
+const SSHD_PROGRAMS: [&str; 3] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"];
 /// No configuration is nearly as large.
 const MAX_TEXT_BYTES: u64 = 1024 * 1024;
 /// So much of the audit log's end is read.
@@ -98,24 +102,43 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 
 fn sshd(password: pam_onetime::PasswordMode) -> Vec<Finding> {
     let file = format!("{SSHD_DIR}/sshd_config");
-    let Some(text) = read_text(Path::new(&file)) else {
-        let what = format!("{file} cannot be read, so what sshd does is not known");
-        let remedy = "see that sshd has: UsePAM yes, KbdInteractiveAuthentication yes, \
-                      PasswordAuthentication no";
-        return vec![Finding::new(FindingId::SshdConfigUnreadable, what, remedy)];
+    let text = read_text(Path::new(&file));
+    let config = text.map(|text| SshdConfig::read(&file, &text, &included));
+    let member = |group: &str| {
+        let passwd = system::Passwd::read().ok()?;
+        system::members(group, &passwd).ok()??.into_iter().next()
     };
-    sshd::Settings::read(&text, &included).judge(password)
+    sshd::judge(password, config.as_ref(), &sshd::Machine { ask: &ask_sshd, member: &member })
 }
 
-/// The files that sshd includes for a pattern.
-fn included(pattern: &str) -> Vec<String> {
+/// What sshd says is in force for a connection. It reads its own configuration,
+/// needs its host keys and /run/sshd, and changes nothing.
+fn ask_sshd(connection: &sshd::Connection) -> Result<String, sshd::Silence> {
+    let program = SSHD_PROGRAMS.into_iter().find(|program| Path::new(program).is_file());
+    let program = program.ok_or(sshd::Silence::NotInstalled)?;
+    #[expect(clippy::disallowed_methods, reason = "the admin's tool, not a login")]
+    let mut command = Command::new(program);
+    command.env_clear().stdin(Stdio::null());
+    command.args(["-T", "-C", &connection.specification()]);
+    let output =
+        command.output().map_err(|error| sshd::Silence::Failed(format!("{program}: {error}")))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(sshd::Silence::of(&String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+/// The files that sshd includes for a pattern: name and text of each.
+fn included(pattern: &str) -> Vec<(String, String)> {
     let path = Path::new(SSHD_DIR).join(pattern);
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
     else {
         return Vec::new();
     };
-    let names = file_names(dir).into_iter().filter(|there| sshd::fits(name, there));
-    names.filter_map(|name| read_text(&dir.join(name))).collect()
+    let names = file_names(dir).into_iter().filter(|there| sshd_config::fits(name, there));
+    let paths = names.map(|name| dir.join(name));
+    paths.filter_map(|path| Some((path.display().to_string(), read_text(&path)?))).collect()
 }
 
 /// The module, in each directory that libpam may look in.

@@ -1,135 +1,287 @@
-//! Judges sshd_config(5) for a sshd whose stack uses the module. Text in,
-//! findings out; sshd itself is not asked.
+//! Judges sshd, whose stack uses the module, by what it says is in force
+//! (`sshd -T`), for everybody and for the logins that a Match block is about. Where
+//! it does not answer, what its files say is judged. Values in, findings out.
 
 use std::collections::BTreeMap;
 
 use pam_onetime::PasswordMode;
 
 use super::finding::{Finding, FindingId};
+use super::sshd_config::{KEYWORDS, Override, SshdConfig, keyword};
 
-/// As deep as sshd follows includes.
-const MAX_DEPTH: u32 = 16;
+/// The main file, for messages.
+const FILE: &str = "/etc/ssh/sshd_config";
 
-/// The files that a pattern after `Include` stands for.
-pub(crate) type Files<'a> = dyn Fn(&str) -> Vec<String> + 'a;
+/// Match blocks about which sshd is asked; each takes a run of it.
+const MAX_ASKED: usize = 100;
 
-/// What can go wrong with a code.
-const KEYWORDS: [&str; 5] = [
-    "usepam",
-    "kbdinteractiveauthentication",
-    "passwordauthentication",
-    "authenticationmethods",
-    "pubkeyauthentication",
-];
-
-/// The settings that matter: the first value of each, and Match blocks.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Settings {
-    values: BTreeMap<&'static str, String>,
-    /// `keyword (criteria)`
-    overridden: Vec<String>,
+/// Why sshd does not say what is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// There is no sshd in the usual directories.
+    NotInstalled,
+    /// It does not accept its configuration, for this reason.
+    Refused(String),
+    /// It cannot answer here, for this reason: no host keys, no /run/sshd.
+    Failed(String),
 }
 
+/// Asks sshd: what `sshd -T -C` prints for a connection.
+type Ask<'a> = dyn Fn(&Connection) -> Result<String, Silence> + 'a;
+
+/// What the machine can be asked.
+pub(crate) struct Machine<'a> {
+    pub(crate) ask: &'a Ask<'a>,
+    /// Somebody who is in a group.
+    pub(crate) member: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// A connection that sshd is asked about. All of it is always given: a Match block
+/// about something that is not makes sshd refuse to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Connection {
+    user: String,
+    host: String,
+    address: String,
+    local_address: String,
+    local_port: String,
+}
+
+impl Connection {
+    /// Of nobody in particular; the addresses are those of documentation (RFC 5737).
+    fn any() -> Self {
+        Self {
+            user: "no-such-user".to_owned(),
+            host: "host.invalid".to_owned(),
+            address: "192.0.2.1".to_owned(),
+            local_address: "192.0.2.2".to_owned(),
+            local_port: "22".to_owned(),
+        }
+    }
+
+    /// One that satisfies these criteria; `None` where that cannot be told for sure.
+    fn matching(criteria: &[String], member: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
+        let mut connection = Self::any();
+        for pair in criteria.chunks(2) {
+            let [criterion, patterns] = pair else { return None };
+            let example = example(patterns)?;
+            match criterion.to_ascii_lowercase().as_str() {
+                "user" => connection.user = example,
+                // Of a pattern nobody is known to be a member.
+                "group" if !patterns.contains(['*', '?', ',']) => {
+                    connection.user = member(patterns)?;
+                }
+                "host" => connection.host = example,
+                "address" => connection.address = example,
+                "localaddress" => connection.local_address = example,
+                "localport" => connection.local_port = example,
+                _ => return None,
+            }
+        }
+        Some(connection)
+    }
+
+    /// As after `sshd -C`.
+    pub(crate) fn specification(&self) -> String {
+        let Self { user, host, address, local_address, local_port } = self;
+        format!("user={user},host={host},addr={address},laddr={local_address},lport={local_port}")
+    }
+}
+
+/// Something that fits the first of these patterns; none if some are excluded.
+fn example(patterns: &str) -> Option<String> {
+    let first = patterns.split(',').next().filter(|first| !first.is_empty())?;
+    let first = first.split('/').next().unwrap_or(first);
+    (!patterns.contains('!')).then(|| first.replace(['*', '?'], "1"))
+}
+
+/// The values of the keywords that matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Settings(BTreeMap<&'static str, String>);
+
 impl Settings {
-    /// Reads the text of sshd_config, and what it includes.
-    pub(crate) fn read(text: &str, files: &Files<'_>) -> Self {
-        let mut settings = Self::default();
-        settings.add(text, None, 0, files);
+    /// What sshd does without a word in its configuration.
+    fn defaults() -> Self {
+        Self(
+            KEYWORDS
+                .into_iter()
+                .zip(["no", "yes", "yes", "any", "yes"].map(str::to_owned))
+                .collect(),
+        )
+    }
+
+    /// Of what `sshd -T` prints.
+    fn of_answer(answer: &str) -> Self {
+        let mut settings = Self::defaults();
+        for line in answer.lines() {
+            let (word, value) = line.split_once(' ').unwrap_or((line, ""));
+            if let Some(keyword) = keyword(word) {
+                settings.0.insert(keyword, value.trim().to_ascii_lowercase());
+            }
+        }
         settings
     }
 
-    /// A Match block ends with its file.
-    fn add(&mut self, text: &str, within: Option<&str>, depth: u32, files: &Files<'_>) {
-        let mut within = within.map(str::to_owned);
-        for line in text.lines() {
-            let words = words(line);
-            let Some((keyword, arguments)) = words.split_first() else { continue };
-            match keyword.to_ascii_lowercase().as_str() {
-                "match" if arguments.first().is_some_and(|a| a.eq_ignore_ascii_case("all")) => {
-                    within = None;
-                }
-                "match" => within = Some(arguments.join(" ")),
-                "include" if depth < MAX_DEPTH => {
-                    for text in arguments.iter().flat_map(|pattern| files(pattern)) {
-                        self.add(&text, within.as_deref(), depth.saturating_add(1), files);
-                    }
-                }
-                // Its name until OpenSSH 8.7.
-                "challengeresponseauthentication" => {
-                    self.set("kbdinteractiveauthentication", arguments, within.as_deref());
-                }
-                keyword => self.set(keyword, arguments, within.as_deref()),
-            }
+    fn of_files(config: &SshdConfig) -> Self {
+        let mut settings = Self::defaults();
+        for (keyword, setting) in &config.settings {
+            settings.0.insert(keyword, setting.value.clone());
+        }
+        settings
+    }
+
+    fn get(&self, keyword: &str) -> &str {
+        self.0.get(keyword).map_or("", String::as_str)
+    }
+}
+
+/// A rule that is broken: by which keyword, how, and what it should be.
+struct Breach {
+    id: FindingId,
+    keyword: &'static str,
+    what: &'static str,
+    remedy: &'static str,
+}
+
+/// What is wrong for a stack that takes the password in this way.
+fn breaches(settings: &Settings, password: PasswordMode) -> Vec<Breach> {
+    let mut found = Vec::new();
+    let mut add = |id, keyword, what, remedy| found.push(Breach { id, keyword, what, remedy });
+    if settings.get("usepam") != "yes" {
+        let what = "UsePAM is not yes: no code is ever asked for";
+        add(FindingId::SshdWithoutPam, "usepam", what, "UsePAM yes");
+    }
+    let keyword = "kbdinteractiveauthentication";
+    if settings.get(keyword) != "yes" {
+        let what = "KbdInteractiveAuthentication is not yes: no code can be asked for";
+        add(FindingId::SshdWithoutPrompts, keyword, what, "KbdInteractiveAuthentication yes");
+    }
+    let keyword = "passwordauthentication";
+    if settings.get(keyword) != "no" {
+        let what = "PasswordAuthentication is not no: it cannot ask for a code";
+        add(FindingId::SshdPasswordMethod, keyword, what, "PasswordAuthentication no");
+    }
+    let keyword = "authenticationmethods";
+    let lists = Methods::read(settings.get(keyword));
+    match password {
+        PasswordMode::None if !lists.all(|list| list.has_key() && list.has_code()) => {
+            let what = "password=none, but AuthenticationMethods does not ask for key and code: \
+                        a code alone lets in, and users without a record need nothing";
+            let remedy = "AuthenticationMethods publickey,keyboard-interactive";
+            add(FindingId::SshdCodeAlone, keyword, what, remedy);
+        }
+        PasswordMode::Verify | PasswordMode::Stack
+            if lists.is_set() && !lists.all(List::has_code) =>
+        {
+            let what = "AuthenticationMethods lets in without keyboard-interactive: no code";
+            let remedy = "keyboard-interactive in each list of AuthenticationMethods";
+            add(FindingId::SshdMethodWithoutCode, keyword, what, remedy);
+        }
+        PasswordMode::None | PasswordMode::Verify | PasswordMode::Stack => {}
+    }
+    found
+}
+
+/// Judges sshd for a stack that takes the password in this way; without `config`,
+/// its files cannot be read.
+pub(crate) fn judge(
+    password: PasswordMode,
+    config: Option<&SshdConfig>,
+    machine: &Machine<'_>,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let asked = (machine.ask)(&Connection::any()).map(|answer| Settings::of_answer(&answer));
+    if let Err(silence) = &asked {
+        found.push(silence.finding());
+    }
+    let settings = match (&asked, config) {
+        (Ok(settings), _) => settings.clone(),
+        (Err(_), Some(config)) => Settings::of_files(config),
+        (Err(_), None) => {
+            let what = format!("{FILE} cannot be read, so what sshd does is not known");
+            let remedy = "see that sshd has: UsePAM yes, KbdInteractiveAuthentication yes, \
+                          PasswordAuthentication no";
+            found.push(Finding::new(FindingId::SshdConfigUnreadable, what, remedy));
+            return found;
+        }
+    };
+    for Breach { id, keyword, what, remedy } in breaches(&settings, password) {
+        let line = config.and_then(|config| config.settings.get(keyword));
+        let place = line.map_or(FILE.to_owned(), |line| line.place.to_string());
+        let set = if line.is_some() { format!(" ({place})") } else { String::new() };
+        let remedy = format!("in {place}: {remedy}; then reload sshd");
+        found.push(Finding::new(id, format!("{what}{set}"), remedy));
+    }
+    let ask = asked.is_ok().then_some(machine.ask);
+    found.extend(judge_overrides(config, &settings, ask, machine.member));
+    if found.is_empty() {
+        let methods = Methods::read(settings.get("authenticationmethods"));
+        let open = !methods.is_set() && settings.get("pubkeyauthentication") != "no";
+        let keys = if open { "; ssh keys are accepted without a code" } else { "" };
+        found.push(Finding::sound(FindingId::SshdSound, format!("asks for codes{keys}")));
+    }
+    found
+}
+
+/// The lines of Match blocks that make a difference. Where sshd can be asked about a
+/// login that the block is about, only those that it says are in force.
+fn judge_overrides(
+    config: Option<&SshdConfig>,
+    settings: &Settings,
+    ask: Option<&Ask<'_>>,
+    member: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Finding> {
+    let overrides = config.into_iter().flat_map(|config| &config.overrides);
+    let mut found = Vec::new();
+    for (number, Override { keyword, criteria, setting }) in overrides.enumerate() {
+        let connection = Connection::matching(criteria, member).filter(|_| number < MAX_ASKED);
+        let answer = ask.zip(connection).and_then(|(ask, connection)| ask(&connection).ok());
+        let in_force = answer.map(|answer| Settings::of_answer(&answer));
+        let value = in_force.as_ref().map_or(setting.value.as_str(), |there| there.get(keyword));
+        if in_force.is_some() && value == settings.get(keyword) {
+            continue;
+        }
+        let criteria = criteria.join(" ");
+        let place = &setting.place;
+        let what = format!("Match {criteria} differs: {keyword} {value} ({place})");
+        let remedy = "see that those logins are meant to differ";
+        found.push(Finding::new(FindingId::SshdMatchDiffers, what, remedy));
+    }
+    found
+}
+
+impl Silence {
+    fn finding(&self) -> Finding {
+        let instead = "its files are read instead";
+        match self {
+            Self::NotInstalled => Finding::new(
+                FindingId::SshdNotAsked,
+                format!("there is no sshd to ask what is in force: {instead}"),
+                "install sshd, or take pam_onetime.so out of /etc/pam.d/sshd",
+            ),
+            Self::Refused(why) => Finding::new(
+                FindingId::SshdConfigRefused,
+                format!("{why}: sshd does not start with it"),
+                "correct the line; sshd -t says whether sshd accepts it",
+            ),
+            Self::Failed(why) => Finding::new(
+                FindingId::SshdNotAsked,
+                format!("sshd does not say what is in force ({why}): {instead}"),
+                "start sshd, which makes what is missing (host keys, /run/sshd); \
+                 sshd -T says whether it answers",
+            ),
         }
     }
 
-    fn set(&mut self, keyword: &str, arguments: &[String], within: Option<&str>) {
-        let Some(keyword) = KEYWORDS.into_iter().find(|known| *known == keyword) else { return };
-        let value = arguments.join(" ").to_ascii_lowercase();
-        match within {
-            None => {
-                self.values.entry(keyword).or_insert(value);
-            }
-            Some(criteria) => self.overridden.push(format!("{keyword} {value} (Match {criteria})")),
+    /// Of what `sshd -T` says when it fails: a line of its configuration, or
+    /// something else.
+    pub(crate) fn of(complaint: &str) -> Self {
+        let first = complaint.lines().next().unwrap_or_default().trim().to_owned();
+        if first.starts_with('/') && first.contains("line ") {
+            Self::Refused(first)
+        } else {
+            Self::Failed(first)
         }
-    }
-
-    fn is(&self, keyword: &str, wanted: &str, default: &str) -> bool {
-        self.values.get(keyword).map_or(default, String::as_str) == wanted
-    }
-
-    /// Judges them for a stack that takes the password in this way.
-    pub(crate) fn judge(&self, password: PasswordMode) -> Vec<Finding> {
-        let mut found = Vec::new();
-        let mut add = |id, what: &str, remedy: &str| {
-            let remedy = format!("in /etc/ssh/sshd_config: {remedy}; then reload sshd");
-            found.push(Finding::new(id, what, remedy));
-        };
-        if !self.is("usepam", "yes", "no") {
-            let what = "UsePAM is not yes: no code is ever asked for";
-            add(FindingId::SshdWithoutPam, what, "UsePAM yes");
-        }
-        if !self.is("kbdinteractiveauthentication", "yes", "yes") {
-            let what = "KbdInteractiveAuthentication is not yes: no code can be asked for";
-            add(FindingId::SshdWithoutPrompts, what, "KbdInteractiveAuthentication yes");
-        }
-        if !self.is("passwordauthentication", "no", "yes") {
-            let what = "PasswordAuthentication is not no: it cannot ask for a code";
-            add(FindingId::SshdPasswordMethod, what, "PasswordAuthentication no");
-        }
-        let lists = Methods::read(self.values.get("authenticationmethods"));
-        match password {
-            PasswordMode::None if !lists.all(|list| list.has_key() && list.has_code()) => {
-                let what = "password=none, but AuthenticationMethods does not ask for key and code: \
-                            a code alone lets in, and users without a record need nothing";
-                add(
-                    FindingId::SshdCodeAlone,
-                    what,
-                    "AuthenticationMethods publickey,keyboard-interactive",
-                );
-            }
-            PasswordMode::Verify | PasswordMode::Stack
-                if lists.is_set() && !lists.all(List::has_code) =>
-            {
-                let what = "AuthenticationMethods lets in without keyboard-interactive: no code";
-                add(
-                    FindingId::SshdMethodWithoutCode,
-                    what,
-                    "keyboard-interactive in each list of AuthenticationMethods",
-                );
-            }
-            PasswordMode::None | PasswordMode::Verify | PasswordMode::Stack => {}
-        }
-        for overridden in &self.overridden {
-            let what = format!("a Match block overrides: {overridden}");
-            add(FindingId::SshdMatchDiffers, &what, "see that those logins are meant to differ");
-        }
-        if found.is_empty() {
-            let open = !lists.is_set() && !self.is("pubkeyauthentication", "no", "yes");
-            let keys = if open { "; ssh keys are accepted without a code" } else { "" };
-            found.push(Finding::sound(FindingId::SshdSound, format!("asks for codes{keys}")));
-        }
-        found
     }
 }
 
@@ -150,9 +302,8 @@ impl List<'_> {
 struct Methods<'a>(Vec<List<'a>>);
 
 impl<'a> Methods<'a> {
-    fn read(value: Option<&'a String>) -> Self {
-        let lists = value.into_iter().flat_map(|value| value.split_whitespace());
-        let lists = lists.filter(|list| *list != "any").map(|list| {
+    fn read(value: &'a str) -> Self {
+        let lists = value.split_whitespace().filter(|list| *list != "any").map(|list| {
             // keyboard-interactive:pam is one way of it.
             let methods = list.split(',').map(|method| method.split(':').next().unwrap_or(method));
             List(methods.collect())
@@ -169,95 +320,30 @@ impl<'a> Methods<'a> {
     }
 }
 
-/// Keyword and arguments of a line, with `=` or space between them.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut rest = line.trim().chars().peekable();
-    loop {
-        let equals = words.len() == 1;
-        while rest.next_if(|c| c.is_whitespace() || (equals && *c == '=')).is_some() {}
-        let mut word = String::new();
-        match rest.peek() {
-            None | Some('#') => return words,
-            Some('"') => {
-                rest.next();
-                word.extend(std::iter::from_fn(|| rest.next_if(|c| *c != '"')));
-                rest.next();
-            }
-            Some(_) => {
-                let keyword = words.is_empty();
-                let ends = |c: &char| c.is_whitespace() || (keyword && *c == '=');
-                word.extend(std::iter::from_fn(|| rest.next_if(|c| !ends(c))));
-                if word.is_empty() {
-                    // A `=` in the place of a keyword.
-                    word.extend(rest.next());
-                }
-            }
-        }
-        words.push(word);
-    }
-}
-
-/// Whether a file's name fits a pattern with `*` and `?`.
-pub(crate) fn fits(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
-    if name.first() == Some(&'.') && pattern.first() != Some(&'.') {
-        return false;
-    }
-    // `reached`: whether the pattern so far fits the first so many characters.
-    let mut reached = vec![false; name.len().saturating_add(1)];
-    if let Some(start) = reached.first_mut() {
-        *start = true;
-    }
-    for wanted in pattern {
-        let mut next = Vec::with_capacity(reached.len());
-        let mut before = false;
-        for (index, here) in reached.iter().enumerate() {
-            let fits_one =
-                index > 0 && (wanted == '?' || name.get(index.saturating_sub(1)) == Some(&wanted));
-            let fits_any = wanted == '*' && (*here || next.last() == Some(&true));
-            next.push(if wanted == '*' { fits_any } else { fits_one && before });
-            before = *here;
-        }
-        reached = next;
-    }
-    reached.last() == Some(&true)
-}
-
 #[cfg(test)]
 mod tests {
+    use FindingId::*;
+    use PasswordMode::{None, Stack, Verify};
+
     use super::*;
-    use proptest::prelude::*;
 
     const GOOD: &str = "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n";
 
-    fn read(text: &str) -> Settings {
-        let files = |pattern: &str| match pattern {
-            "conf.d/*.conf" => vec!["UsePAM no\n".to_owned(), GOOD.to_owned()],
-            "match.conf" => vec!["Match User bob\nPasswordAuthentication yes\n".to_owned()],
-            "loop" => vec!["Include loop\n".to_owned()],
-            _ => Vec::new(),
-        };
-        Settings::read(text, &files)
+    fn config(text: &str) -> SshdConfig {
+        SshdConfig::read(FILE, text, &|_: &str| Vec::new())
+    }
+
+    /// The findings where sshd does not answer.
+    fn unasked(text: &str, password: PasswordMode) -> Vec<Finding> {
+        let silent = |_: &Connection| Err(Silence::NotInstalled);
+        let machine = Machine { ask: &silent, member: &|_: &str| Option::None };
+        let mut found = judge(password, Some(&config(text)), &machine);
+        assert_eq!(found.remove(0).id, SshdNotAsked);
+        found
     }
 
     #[test]
-    fn the_first_value_of_a_keyword_holds_wherever_it_stands() {
-        let settings =
-            read(" usepam = \"yes\" # c\nInclude conf.d/*.conf\nUsePAM no\nInclude loop");
-        assert_eq!(settings.judge(PasswordMode::Verify).len(), 1, "{settings:?}");
-        let settings = read(&format!("Include match.conf\n{GOOD}"));
-        assert_eq!(settings.overridden, ["passwordauthentication yes (Match User bob)"]);
-        assert_eq!(settings.values["passwordauthentication"], "no");
-        let settings = read("Match User bob\nUsePAM no\nMatch all\nUsePAM yes\n");
-        assert_eq!(settings.values["usepam"], "yes");
-    }
-
-    #[test]
-    fn each_fault_has_its_name() {
-        use FindingId::*;
-        use PasswordMode::{None, Stack, Verify};
+    fn each_fault_has_its_name_whether_sshd_answers_or_not() {
         let both = "AuthenticationMethods publickey,keyboard-interactive:pam\n";
         let either = "AuthenticationMethods publickey,keyboard-interactive publickey\n";
         for (before, mode, id) in [
@@ -273,43 +359,102 @@ mod tests {
             ("AuthenticationMethods keyboard-interactive\n", None, SshdCodeAlone),
             (either, Verify, SshdMethodWithoutCode),
         ] {
-            let found = read(&format!("{before}{GOOD}")).judge(mode);
+            // What sshd says counts, whatever the files say.
+            let answer = format!("{GOOD}{before}").to_ascii_lowercase();
+            let ask = |_: &Connection| Ok(answer.clone());
+            let machine = Machine { ask: &ask, member: &|_: &str| Option::None };
+            let asked = judge(mode, Some(&config("UsePAM no")), &machine);
+            let ids: Vec<_> = asked.iter().map(|finding| finding.id).collect();
+            assert_eq!(ids, [id], "{before}: {asked:?}");
+
+            let found = unasked(&format!("{before}{GOOD}"), mode);
             let ids: Vec<_> = found.iter().map(|finding| finding.id).collect();
-            assert_eq!(ids, [id], "{before}: {found:?}");
+            let ids: Vec<_> = ids.into_iter().filter(|id| *id != SshdSound).collect();
+            let expected: Vec<_> = [id].into_iter().filter(|id| *id != SshdSound).collect();
+            assert_eq!(ids, expected, "{before}: {found:?}");
         }
-        let found =
-            read(&format!("{GOOD}Match Group x\nAuthenticationMethods any\n")).judge(Verify);
-        let differs = |f: &Finding| f.id == SshdMatchDiffers && f.what.contains("Match Group x");
-        assert!(found.iter().any(differs));
         // What sshd does without a word in its configuration.
-        let found: Vec<_> = read("").judge(Verify).into_iter().map(|f| f.id).collect();
+        let found: Vec<_> = unasked("", Verify).into_iter().map(|f| f.id).collect();
         assert_eq!(found, [SshdWithoutPam, SshdPasswordMethod]);
-        let keys = &read(GOOD).judge(Verify)[0].what;
-        assert!(keys.contains("keys are accepted without a code"), "{keys}");
     }
 
     #[test]
-    fn patterns_fit_as_in_a_shell() {
-        for (pattern, name, does) in [
-            ("*.conf", "a.conf", true),
-            ("*.conf", ".conf", false),
-            ("*.conf", "a.conf.bak", false),
-            ("?a*", "xab", true),
-            ("?a*", "a", false),
-            ("*", "", true),
-            ("a*b*c", "aXbYbc", true),
-            ("plain", "plain", true),
+    fn the_line_that_sets_it_is_named() {
+        let found = unasked(&format!("# c\nUsePAM no\n{GOOD}"), Verify);
+        assert!(found[0].what.contains("sshd_config:2"), "{found:?}");
+        assert!(found[0].remedy.as_ref().unwrap().contains("sshd_config:2: UsePAM yes"));
+    }
+
+    #[test]
+    fn a_block_differs_if_sshd_says_so_for_a_login_that_it_is_about() {
+        let text = "Match User bob,al*\nPasswordAuthentication yes\n\
+                    Match Group staff Address 10.0.0.0/8\nPasswordAuthentication yes\n\
+                    Match User *,!root\nPasswordAuthentication no\n";
+        let good = GOOD.to_ascii_lowercase();
+        let ask = |connection: &Connection| {
+            let differs = connection.user == "bob";
+            Ok(if differs {
+                good.replace("passwordauthentication no", "passwordauthentication yes")
+            } else {
+                good.clone()
+            })
+        };
+        let member = |group: &str| (group == "staff").then(|| "carol".to_owned());
+        let found = judge(Verify, Some(&config(text)), &Machine { ask: &ask, member: &member });
+        let named: Vec<_> = found.iter().map(|finding| (finding.id, &finding.what)).collect();
+        let [(SshdMatchDiffers, bob), (SshdMatchDiffers, others)] = named.as_slice() else {
+            panic!("{named:?}")
+        };
+        // Whom the last is about cannot be told for sure: the file counts.
+        assert!(bob.contains("bob,al*") && others.contains("!root"), "{named:?}");
+    }
+
+    #[test]
+    fn a_connection_satisfies_the_criteria_or_there_is_none() {
+        let member = |group: &str| (group == "staff").then(|| "carol".to_owned());
+        for (criteria, expected) in [
+            (
+                "Host *.example.org LocalPort 2222",
+                Some(
+                    "user=no-such-user,host=1.example.org,addr=192.0.2.1,laddr=192.0.2.2,lport=2222",
+                ),
+            ),
+            (
+                "group staff address 10.0.0.0/8,192.168.*",
+                Some("user=carol,host=host.invalid,addr=10.0.0.0,laddr=192.0.2.2,lport=22"),
+            ),
+            ("Group nobody-there", Option::None),
+            ("Group st*", Option::None),
+            ("User !root,*", Option::None),
+            ("Canonical", Option::None),
+            ("RDomain x", Option::None),
         ] {
-            assert_eq!(fits(pattern, name), does, "{pattern} {name}");
+            let words: Vec<_> = criteria.split(' ').map(str::to_owned).collect();
+            let found = Connection::matching(&words, &member);
+            let found = found.map(|connection| connection.specification());
+            assert_eq!(found.as_deref(), expected, "{criteria}");
         }
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-        #[test]
-        fn no_text_is_too_strange(text in "(?s).{0,200}", pattern in ".{0,20}") {
-            read(&text).judge(PasswordMode::None);
-            fits(&pattern, &text);
+    #[test]
+    fn a_refused_configuration_is_told_from_an_sshd_that_cannot_answer() {
+        for (complaint, id) in [
+            ("/etc/ssh/sshd_config: line 1: Bad configuration option: Foo\nx", SshdConfigRefused),
+            (
+                "/etc/ssh/sshd_config line 3: Directive 'UsePAM' is not allowed within a Match block",
+                SshdConfigRefused,
+            ),
+            ("Missing privilege separation directory: /run/sshd", SshdNotAsked),
+            ("sshd: no hostkeys available -- exiting.", SshdNotAsked),
+            ("/etc/ssh/sshd_config: No such file or directory", SshdNotAsked),
+            ("", SshdNotAsked),
+        ] {
+            assert_eq!(Silence::of(complaint).finding().id, id, "{complaint}");
         }
+        assert_eq!(Silence::NotInstalled.finding().id, SshdNotAsked);
+        let silent = |_: &Connection| Err(Silence::NotInstalled);
+        let machine = Machine { ask: &silent, member: &|_: &str| Option::None };
+        let found = judge(Verify, Option::None, &machine);
+        assert_eq!(found[1].id, SshdConfigUnreadable);
     }
 }

@@ -6,9 +6,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use pam_onetime::account::{Account, Phase, Timestamp, UserName};
+use pam_onetime::account::{Phase, Timestamp, UserName};
 use pam_onetime::store::{Problem, Purpose, Store, StoreError, Wrong, examine};
-use pam_onetime::system::Person;
+use pam_onetime::system::{Person, SystemError};
 use rustix::fs::IFlags;
 
 use super::finding::{Check, Finding, FindingId, Level, NameList};
@@ -34,10 +34,12 @@ pub(crate) fn judge(dir: &Path, now: Option<Timestamp>) -> Vec<Finding> {
         Ok(users) => {
             for user in users {
                 match user {
-                    Ok(user) => match judge_account(&store, &user, now) {
-                        None => sound = sound.saturating_add(1),
-                        Some(fault) => faults.add(fault, user.as_str()),
-                    },
+                    Ok(user) => {
+                        match judge_account(&store, &user, Person::find(user.as_str()), now) {
+                            None => sound = sound.saturating_add(1),
+                            Some(fault) => faults.add(fault, user.as_str()),
+                        }
+                    }
                     Err(error) => faults.add(Fault::of_store(&error), error.to_string()),
                 }
             }
@@ -144,9 +146,14 @@ fn remedy_of(error: &StoreError) -> &'static str {
     error.remedy().unwrap_or("look at the disk (dmesg); restore it from a backup")
 }
 
-/// What is wrong with an account.
-fn judge_account(store: &Store, user: &UserName, now: Option<Timestamp>) -> Option<Fault> {
-    let Ok(person) = Person::find(user.as_str()) else {
+/// What is wrong with an account; `person` is what the user database says.
+fn judge_account(
+    store: &Store,
+    user: &UserName,
+    person: Result<Option<Person>, SystemError>,
+    now: Option<Timestamp>,
+) -> Option<Fault> {
+    let Ok(person) = person else {
         return Some(Fault::new(
             FindingId::AccountUserNotLookedUp,
             "the user database does not answer",
@@ -154,35 +161,41 @@ fn judge_account(store: &Store, user: &UserName, now: Option<Timestamp>) -> Opti
         ));
     };
     match store.inspect_as(user, person.as_ref().map(|person| person.uid)) {
-        Ok(Some(account)) => judge_readable(&account, person.as_ref(), now),
+        Ok(Some(account)) => {
+            let known = person.map(|person| person.name);
+            judge_name(&account.record.user, known.as_ref())
+                .or_else(|| judge_deadline(account.record.deadline, account.phase(), now))
+        }
         // Disabled since it was listed.
         Ok(None) => None,
         Err(error) => Some(Fault::of_account(&error)),
     }
 }
 
-/// What is wrong with an account that can be read.
-fn judge_readable(
-    account: &Account,
-    person: Option<&Person>,
-    now: Option<Timestamp>,
-) -> Option<Fault> {
-    let Some(person) = person else {
-        return Some(Fault::new(
+/// What is wrong with a name, for which the user database says `known`.
+fn judge_name(recorded: &UserName, known: Option<&UserName>) -> Option<Fault> {
+    match known {
+        None => Some(Fault::new(
             FindingId::AccountUserUnknown,
             "this system knows no such user",
             "if they are gone: onetimectl disable",
-        ));
-    };
-    if person.name != account.record.user {
-        return Some(Fault::new(
+        )),
+        Some(known) if known != recorded => Some(Fault::new(
             FindingId::AccountAlias,
             "this system calls that user by another name, and looks under that",
             "onetimectl disable, then enable with the name that getent passwd shows",
-        ));
+        )),
+        Some(_) => None,
     }
-    let late = account.record.deadline.zip(now).is_some_and(|(deadline, now)| deadline <= now);
-    match account.phase() {
+}
+
+fn judge_deadline(
+    deadline: Option<Timestamp>,
+    phase: Phase,
+    now: Option<Timestamp>,
+) -> Option<Fault> {
+    let late = deadline.zip(now).is_some_and(|(deadline, now)| deadline <= now);
+    match phase {
         Phase::Pending if late => Some(Fault::new(
             FindingId::AccountDeadlinePassed,
             "not activated in time, and refused",
@@ -331,5 +344,26 @@ mod tests {
         ] {
             assert_eq!(Fault::of_account(&error).id, id, "{error}");
         }
+    }
+
+    #[test]
+    fn a_user_is_unknown_or_known_by_this_or_another_name() {
+        let name = |text: &str| UserName::new(text).unwrap();
+        let id = |known: Option<UserName>| {
+            judge_name(&name("alice"), known.as_ref()).map(|fault| fault.id)
+        };
+        assert_eq!(id(Some(name("alice"))), None);
+        assert_eq!(id(Some(name("al"))), Some(FindingId::AccountAlias));
+        assert_eq!(id(None), Some(FindingId::AccountUserUnknown));
+    }
+
+    #[test]
+    fn a_user_database_that_does_not_answer_is_no_unknown_user() {
+        let above = tempfile::tempdir().unwrap();
+        let owner = rustix::process::geteuid().as_raw();
+        let store = Store::init(&above.path().join("store"), owner).unwrap();
+        let fault =
+            judge_account(&store, &UserName::new("alice").unwrap(), Err(SystemError::Clock), None);
+        assert_eq!(fault.map(|fault| fault.id), Some(FindingId::AccountUserNotLookedUp));
     }
 }
