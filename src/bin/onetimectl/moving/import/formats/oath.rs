@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
-use pam_onetime::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
+use pam_onetime::code::{Algorithm, Code, Digits, Kind, Period, Secret, Step, Token};
 
 use super::{BOUND_OF_MANY, Entry, ForeignToken, Format, FormatError, Users, first_line, lines};
 
@@ -47,6 +47,9 @@ impl Format for Oath {
     }
 }
 
+/// Time steps before and after the last login in which its code is looked for: more than
+/// windows of pam_oath have, less than time zones differ by.
+const AROUND: u64 = 60;
 /// How liboath writes a time: local, with an L.
 const TIME: &str = "%Y-%m-%dT%H:%M:%SL";
 
@@ -89,9 +92,9 @@ fn token<'a>(
     if fields.next().is_some() {
         return Err("there are more than 7 fields".to_owned());
     }
-    let state = state(kind, log, zone)?;
-    let mut found =
-        ForeignToken::new(Token { secret, algorithm: Algorithm::Sha1, digits, kind }, state);
+    let token = Token { secret, algorithm: Algorithm::Sha1, digits, kind };
+    let state = state(&token, log, zone)?;
+    let mut found = ForeignToken::new(token, state);
     if !matches!(password, "-" | "+") {
         found.not_carried_over.push(
             "the password of the users file: here the system's password is asked for".to_owned(),
@@ -129,35 +132,44 @@ fn kind_and_digits(text: &str) -> Result<(Kind, Digits), String> {
 
 /// Where the last login left the token. The position of a counter token is
 /// the counter of its last code, if the line has that code, else the one to
-/// begin with; that of a time token is how far its clock was ahead.
+/// begin with. That of a time token is the sum of how far each accepted code was ahead
+/// (findings/liboath-running-sum.sh), which says nothing of the last one: its step is found
+/// by the code itself.
 fn state(
-    kind: Kind,
+    token: &Token,
     log: (Option<&str>, Option<&str>, Option<&str>),
     zone: &TimeZone,
 ) -> Result<TokenState, String> {
-    let (position, time) = match log {
+    let (position, last) = match log {
         (None, _, _) => return Ok(TokenState::default()),
         (Some(position), None, _) => (position, None),
         (Some(_), Some(_), None) => return Err("the time of the last login is missing".to_owned()),
-        (Some(position), Some(_), Some(time)) => (position, Some(time)),
+        (Some(position), Some(code), Some(time)) => (position, Some((code, time))),
     };
-    match (kind, time) {
-        (Kind::Hotp, time) => {
+    match (token.kind, last) {
+        (Kind::Hotp, last) => {
             let counter = Step(position.parse().map_err(|_| "the counter is not a number")?);
-            let next = if time.is_some() { counter.plus(1) } else { counter };
+            let next = if last.is_some() { counter.plus(1) } else { counter };
             Ok(TokenState { next, ..TokenState::default() })
         }
         (Kind::Totp { .. }, None) => Err("the last code and its time are missing".to_owned()),
-        (Kind::Totp { period }, Some(time)) => {
-            let drift: i32 = position.parse().map_err(|_| "the position is not a number")?;
+        (Kind::Totp { period }, Some((code, time))) => {
+            let _sum: i64 = position.parse().map_err(|_| "the position is not a number")?;
             let seconds = DateTime::strptime(TIME, time)
                 .and_then(|time| zone.to_timestamp(time))
                 .ok()
                 .and_then(|time| u64::try_from(time.as_second()).ok())
                 .ok_or("the time of the last login is not YYYY-MM-DDTHH:MM:SSL")?;
-            let step = seconds.checked_div(u64::from(period.get())).unwrap_or(0);
-            let next = Step(step.saturating_add_signed(i64::from(drift))).plus(1);
-            Ok(TokenState { next, drift, resync: Step(0) })
+            let login = Step(seconds.checked_div(u64::from(period.get())).unwrap_or(0));
+            let near = (login.minus(AROUND).0..=login.plus(AROUND).0).map(Step);
+            let used = Code::parse(code.as_bytes())
+                .and_then(|code| token.newest_match(&code, near))
+                .ok_or(
+                    "the last code is none that the token showed around that time: was the file \
+                     written in another time zone (then: TZ=Area/City onetimectl import)",
+                )?;
+            let drift = i32::try_from(used.0.wrapping_sub(login.0).cast_signed()).unwrap_or(0);
+            Ok(TokenState { next: used.plus(1), drift, resync: Step(0) })
         }
     }
 }
@@ -174,6 +186,15 @@ mod tests {
         let only = all.pop().unwrap();
         assert_eq!(only.user.as_deref(), Some("alice"));
         only.token
+    }
+
+    /// The code of six digits that the secret shows at a step.
+    fn code_of(step: u64) -> String {
+        let hotp = totp_rs::Builder::new()
+            .with_secret(b"12345678901234567890".as_slice())
+            .with_step_duration(1)
+            .build_noncompliant();
+        hotp.generate(step).to_string()
     }
 
     #[test]
@@ -208,13 +229,20 @@ mod tests {
         assert_eq!(found.state.next, Step(5), "the code of counter 4 is spent");
         let found = one(&format!("HOTP alice - {SECRET} 4")).unwrap();
         assert_eq!(found.state.next, Step(4), "none has been used yet");
-        let found =
-            one(&format!("HOTP/T30 alice - {SECRET} -2 000000 1970-01-01T01:00:00L")).unwrap();
-        assert_eq!(found.state, TokenState { next: Step(119), drift: -2, resync: Step(0) });
+        let found = |position: i64, code: &str| {
+            one(&format!("HOTP/T30 alice - {SECRET} {position} {code} 1970-01-01T01:00:00L"))
+        };
+        // The code of two steps before that hour, and that of the hour, after many logins.
+        for (position, at, drift) in [(-2, 118, -2), (-300, 118, -2), (6, 120, 0), (0, 123, 3)] {
+            let state = found(position, &code_of(at)).unwrap().state;
+            assert_eq!(state, TokenState { next: Step(at + 1), drift, resync: Step(0) });
+        }
         let zone = TimeZone::fixed(jiff::tz::offset(1));
-        let line = format!("HOTP/T30 alice - {SECRET} 0 000000 1970-01-01T01:00:00L");
+        let line = format!("HOTP/T30 alice - {SECRET} 0 {} 1970-01-01T01:00:00L", code_of(0));
         let there = parse(&line, &zone).unwrap().pop().unwrap().token.unwrap();
         assert_eq!(there.state.next, Step(1), "the time is local");
+        let error = found(0, &code_of(0)).unwrap_err().to_string();
+        assert!(error.contains("another time zone"), "{error}");
     }
 
     #[test]
