@@ -241,7 +241,8 @@ mod tests {
 
     #[test]
     fn every_text_is_translated_with_the_same_holes_and_nothing_else_is() {
-        for language in [Language::De, Language::Fr, Language::Zh] {
+        let languages = [Language::De, Language::Fr, Language::Zh];
+        for language in languages {
             for text in ALL {
                 let translated = say(language, text);
                 assert_ne!(translated, text, "{language:?}");
@@ -256,7 +257,9 @@ mod tests {
             }
             assert_eq!(say(Language::En, CODE), CODE);
         }
-        for (_, english, _) in TRANSLATIONS.iter().filter(|(_, english, _)| !english.is_empty()) {
+        for (code, english, _) in TRANSLATIONS.iter().filter(|(_, english, _)| !english.is_empty())
+        {
+            assert!(languages.iter().any(|language| language.word() == *code), "{code} is new");
             assert!(ALL.contains(english), "translated, but never said: {english}");
         }
     }
