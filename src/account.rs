@@ -181,29 +181,38 @@ impl fmt::Display for Uid {
     }
 }
 
-/// Which of an account's tokens: 1 to [`MAX_TOKENS`], its place in the state.
+/// Which of an account's tokens: its place in the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TokenId(u8);
+pub enum TokenId {
+    /// The first one, the only one of most accounts.
+    First = 1,
+    /// The second one.
+    Second = 2,
+    /// The third one.
+    Third = 3,
+    /// The fourth one.
+    Fourth = 4,
+}
 
 impl TokenId {
     /// The first token, the only one of most accounts.
-    pub const FIRST: Self = Self(1);
+    pub const FIRST: Self = Self::First;
 
     /// Every place there is.
     pub fn all() -> impl Iterator<Item = Self> {
-        [1, 2, 3, 4].into_iter().map(Self)
+        [Self::First, Self::Second, Self::Third, Self::Fourth].into_iter()
     }
 
     /// The token with this number.
     #[must_use]
     pub fn new(number: u8) -> Option<Self> {
-        Self::all().find(|id| id.0 == number)
+        Self::all().find(|id| id.get() == number)
     }
 
     /// Its number, from 1.
     #[must_use]
     pub const fn get(self) -> u8 {
-        self.0
+        self as u8
     }
 }
 
@@ -360,24 +369,28 @@ impl State {
         self
     }
 
-    /// Where token `id` stands.
+    /// Where token `id` is.
     #[must_use]
-    pub fn token(&self, id: TokenId) -> TokenState {
-        let places = TokenId::all().zip(self.tokens);
-        places
-            .filter_map(|(place, state)| (place == id).then_some(state))
-            .next()
-            .unwrap_or_default()
+    pub const fn token(&self, id: TokenId) -> TokenState {
+        let [first, second, third, fourth] = self.tokens;
+        match id {
+            TokenId::First => first,
+            TokenId::Second => second,
+            TokenId::Third => third,
+            TokenId::Fourth => fourth,
+        }
     }
 
-    /// The same state, but token `id` stands at `token`.
+    /// The same state, but token `id` is at `token`.
     #[must_use]
-    pub fn with_token(mut self, id: TokenId, token: TokenState) -> Self {
-        for (place, state) in TokenId::all().zip(&mut self.tokens) {
-            if place == id {
-                *state = token;
-            }
-        }
+    pub const fn with_token(mut self, id: TokenId, token: TokenState) -> Self {
+        let [first, second, third, fourth] = &mut self.tokens;
+        *match id {
+            TokenId::First => first,
+            TokenId::Second => second,
+            TokenId::Third => third,
+            TokenId::Fourth => fourth,
+        } = token;
         self
     }
 }

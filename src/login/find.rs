@@ -173,7 +173,8 @@ pub(super) fn host_key(generation: Generation, rhost: &str, service: &str) -> [u
         .chain_update(service.as_bytes())
         .finalize()
         .into();
-    hash.first_chunk().copied().unwrap_or_default()
+    let [key, _]: [[u8; 16]; 2] = zerocopy::transmute!(hash);
+    key
 }
 
 /// The state with the host of this login remembered, in the place of the one
