@@ -5,15 +5,23 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use regex::Regex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::process::{PATIENCE, wait_within};
+
+const FLAGS: OpenptFlags = OpenptFlags::RDWR.union(OpenptFlags::NOCTTY).union(OpenptFlags::CLOEXEC);
+
+/// A program that ends closes the terminal a moment before its end can be seen.
+const HANG_UP: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// What to wait for: a `&str` stands for itself, a `Regex` for what it matches.
 pub struct Pattern(Regex);
@@ -68,11 +76,10 @@ impl Pty {
 
     #[track_caller]
     pub fn spawn_sized(command: &Command, cols: u16, rows: u16) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags).unwrap_or_else(|e| panic!("cannot open a terminal: {e}"));
+        let master = openpt(FLAGS).unwrap_or_else(|e| panic!("cannot open a terminal: {e}"));
         let slave = grantpt(&master)
             .and_then(|()| unlockpt(&master))
-            .and_then(|()| ioctl_tiocgptpeer(&master, flags))
+            .and_then(|()| ioctl_tiocgptpeer(&master, FLAGS))
             .unwrap_or_else(|e| panic!("cannot open the terminal's other side: {e}"));
         let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&slave, size).unwrap_or_else(|e| panic!("cannot size the terminal: {e}"));
@@ -91,9 +98,11 @@ impl Pty {
         let stream = Arc::new(Stream::default());
         let master = File::from(master);
         let reader = master.try_clone().expect("a descriptor can be duplicated");
+        let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
+            .unwrap_or_else(|e| panic!("no pidfd of child {}: {e}", child.id()));
         std::thread::spawn({
             let stream = Arc::clone(&stream);
-            move || keep_what_is_shown(reader, &stream)
+            move || keep_what_is_shown(reader, &ended, &stream)
         });
         Self { child, master, stream, used: 0, patience: PATIENCE }
     }
@@ -187,15 +196,55 @@ impl Drop for Pty {
     }
 }
 
-fn keep_what_is_shown(mut master: File, stream: &Stream) {
+/// Reads what is written to the terminal, until its program, which `ended` stands for, has
+/// ended and nobody has the terminal's other side open any more.
+fn keep_what_is_shown(mut master: File, ended: &OwnedFd, stream: &Stream) {
     let mut chunk = [0; 4096];
-    // The master's read fails (EIO) once nobody has the other side open any more.
-    while let Ok(length @ 1..) = master.read(&mut chunk) {
-        stream.lock().bytes.extend_from_slice(&chunk[..length]);
-        stream.changed.notify_all();
+    let mut other_side: Option<OwnedFd> = None;
+    loop {
+        if other_side.is_some() && which_comes_first(&master, ended) == First::End {
+            other_side = None;
+        }
+        match master.read(&mut chunk) {
+            Ok(length @ 1..) => {
+                stream.lock().bytes.extend_from_slice(&chunk[..length]);
+                stream.changed.notify_all();
+            }
+            // Nobody has the other side open. That is the end, if the program has ended.
+            // If not, it may be vhangup(2): login(1) of util-linux closes the terminal for
+            // all who have it open, and opens it again. Until the program ends, the other
+            // side is then kept open here.
+            Ok(_) | Err(_) if has_ended(ended, HANG_UP) => {
+                if other_side.take().is_none() {
+                    break;
+                }
+            }
+            Ok(_) | Err(_) => other_side = ioctl_tiocgptpeer(&master, FLAGS).ok(),
+        }
     }
     stream.lock().closed = true;
     stream.changed.notify_all();
+}
+
+#[derive(PartialEq, Eq)]
+enum First {
+    Output,
+    End,
+}
+
+/// Waits for output on the terminal or for the end of its program.
+fn which_comes_first(master: &File, ended: &OwnedFd) -> First {
+    let mut both = [PollFd::new(master, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut both, None)).expect("a terminal can be waited for");
+    // What was written before the end is read first.
+    if both[0].revents().is_empty() { First::End } else { First::Output }
+}
+
+/// Whether the program has ended, or does within so long.
+fn has_ended(ended: &OwnedFd, within: Timespec) -> bool {
+    let mut end = [PollFd::new(ended, PollFlags::IN)];
+    let ready = rustix::io::retry_on_intr(|| poll(&mut end, Some(&within)));
+    ready.expect("a program can be waited for") > 0
 }
 
 fn strip(bytes: &[u8]) -> String {

@@ -279,6 +279,20 @@ fn a_terminal_gives_text_without_colours_and_knows_its_size() {
 }
 
 #[test]
+fn a_terminal_that_a_program_hangs_up_and_opens_again_is_still_read() {
+    let vhangup = if cfg!(target_arch = "aarch64") { 58 } else { 153 };
+    let script = format!(
+        "trap '' HUP; terminal=$(tty); echo before; perl -e 'syscall({vhangup})'; \
+         echo after >$terminal; exit 3"
+    );
+    let world = World::without_module();
+    let mut pty = world.pty("sh", &["-c", &script]);
+    pty.expect("before\n");
+    pty.expect("after\n");
+    assert_eq!(pty.wait().code(), Some(3));
+}
+
+#[test]
 fn a_code_drawn_in_half_blocks_is_read_from_the_screen() {
     let code = QrCode::new(QR_TEXT).expect("the text fits a QR code");
     let drawing =

@@ -2,12 +2,13 @@
 //! uses which, who may show a secret, what the module exports and links, and that
 //! the manual pages say all that the code takes, and no more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::{finish, module_path, tool_path};
+use crate::source::{Crate, Floors, Parts, paths};
 use pam_onetime::Overrides;
 use regex::Regex;
 
@@ -50,10 +51,10 @@ fn captures(pattern: &str, text: &str) -> BTreeSet<String> {
     pattern.captures_iter(text).map(|found| found[1].to_owned()).collect()
 }
 
-/// The rooms from the top down, as the crate's documentation draws them.
-fn floors() -> Vec<Vec<String>> {
-    let doc = text("src/lib.rs");
-    let (_, rest) = doc.split_once("```text\n").expect("the drawing of the house");
+/// The drawing of a house, in the documentation of the crate's root: its rooms from the
+/// top down, those of one line on one floor.
+fn floors(root: &str) -> Floors {
+    let (_, rest) = root.split_once("```text\n").expect("the drawing of the house");
     let (drawing, _) = rest.split_once("//! ```").expect("its end");
     let lines = drawing.lines().map(|line| line.trim_start_matches("//!").trim());
     let rooms = |line: &str| -> Vec<String> {
@@ -63,91 +64,134 @@ fn floors() -> Vec<Vec<String>> {
     lines.map(rooms).collect()
 }
 
+/// The files of a crate of ours by the path of their module, without files of tests.
+fn files(dir: &str) -> BTreeMap<Parts, String> {
+    let mut files = BTreeMap::new();
+    for path in sources(dir) {
+        let within = path.strip_prefix(root().join(dir)).expect("a source of ours");
+        let within = within.with_extension("");
+        let mut parts: Parts =
+            within.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        if parts.last().is_some_and(|name| name == "mod") {
+            parts.pop();
+        }
+        let others = parts.first().is_some_and(|room| room == "bin");
+        if !others && !parts.iter().any(|part| part == "tests") {
+            files.insert(parts, text(&path));
+        }
+    }
+    files
+}
+
+/// A crate of ours: `dir` with the file that is its root.
+fn crate_of(dir: &str, root_file: &str) -> Crate {
+    let mut files = files(dir);
+    let root = files.remove(&[root_file.to_owned()][..]).expect("the root of the crate");
+    Crate { root, files }
+}
+
 #[test]
-fn each_room_uses_only_rooms_below_it() {
-    let floors = floors();
-    let floor = |room: &str| floors.iter().position(|rooms| rooms.iter().any(|name| name == room));
-    let modules = captures(r"(?m)^pub(?:\(crate\))? mod (\w+);", &text("src/lib.rs"));
-    for module in &modules {
-        assert!(floor(module).is_some(), "{module} is not in the drawing of src/lib.rs");
-    }
-    for path in sources("src") {
-        let within = path.strip_prefix(root().join("src")).expect("a source of ours");
-        let room = within.iter().next().and_then(|part| part.to_str()).unwrap_or_default();
-        let room = room.trim_end_matches(".rs");
-        if room == "bin" || room == "lib" {
-            continue;
-        }
-        let here = floor(room).unwrap_or_else(|| panic!("{room} is on no floor"));
-        for used in captures(r"crate::(\w+)", &code(&path)).iter().filter(|used| *used != room) {
-            let there = floor(used).unwrap_or_else(|| panic!("{used} is on no floor"));
-            assert!(there > here, "{} uses {used}, which is not below it", within.display());
-        }
-    }
+fn each_room_of_the_library_uses_only_rooms_below_it() {
+    let library = crate_of("src", "lib");
+    assert_eq!(library.wrong_arrows(&floors(&library.root)), BTreeSet::new());
+}
+
+#[test]
+fn each_room_of_the_tool_uses_only_rooms_below_it() {
+    let tool = crate_of("src/bin/onetimectl", "main");
+    assert_eq!(tool.wrong_arrows(&floors(&tool.root)), BTreeSet::new());
 }
 
 #[test]
 fn a_proof_that_a_secret_may_be_shown_is_made_where_it_should_be_and_nowhere_else() {
+    let tool = files("src/bin/onetimectl").into_iter();
+    let tool =
+        tool.map(|(module, text)| ([&["onetimectl".to_owned()][..], &module].concat(), text));
+    let files: BTreeMap<_, _> = files("src").into_iter().chain(tool).collect();
     let makers = |how: &str| -> Vec<String> {
-        let calls = |path: &PathBuf| code(path).matches(&format!("::{how}()")).count();
-        let sources = sources("src");
-        let names = sources.iter().filter(|path| !path.ends_with("tests.rs") && calls(path) > 0);
-        let mut names: Vec<_> = names
-            .map(|path| {
-                let name = path.strip_prefix(root()).expect("ours").display();
-                format!("{name} {}", calls(path))
-            })
-            .collect();
-        names.sort();
-        names
+        let calls = |text: &str| {
+            let made = |parts: &Parts| parts.len() > 1 && parts.ends_with(&[how.to_owned()]);
+            paths(text).iter().filter(|parts| made(parts)).count()
+        };
+        let makers = files.iter().map(|(module, text)| (module.join("::"), calls(text)));
+        makers.filter(|(_, calls)| *calls > 0).map(|(name, n)| format!("{name} {n}")).collect()
     };
-    assert_eq!(makers("by_transaction"), ["src/pam/password.rs 1"]);
-    assert_eq!(makers("by_configuration"), ["src/login/plan.rs 1"]);
+    assert_eq!(makers("by_transaction"), ["pam::password 1"]);
+    assert_eq!(makers("by_configuration"), ["login::plan 1"]);
     assert_eq!(
         makers("by_administrator"),
         [
-            "src/bin/onetimectl/accounts/enable.rs 1",
-            "src/bin/onetimectl/accounts/token.rs 1",
-            "src/bin/onetimectl/moving/export.rs 1",
-            "src/bin/onetimectl/paper/handout.rs 1",
-            "src/bin/onetimectl/paper/qr.rs 1"
+            "onetimectl::accounts::enable 1",
+            "onetimectl::accounts::token 1",
+            "onetimectl::moving::export 1",
+            "onetimectl::paper::handout 1",
+            "onetimectl::paper::qr 1"
         ]
     );
 }
 
+/// The rooms that take time, chance and files from their callers.
+const PURE: [&str; 6] = ["account", "code", "config", "enrollment", "login", "messages"];
+
+/// What a pure room does not name.
+const IMPURE: &[&[&str]] = &[
+    &["libc"],
+    &["nix"],
+    &["rand", "random"],
+    &["rand", "rng"],
+    &["rand", "rngs"],
+    &["rustix"],
+    &["std", "env"],
+    &["std", "fs"],
+    &["std", "io", "stderr"],
+    &["std", "io", "stdin"],
+    &["std", "io", "stdout"],
+    &["std", "net", "TcpListener"],
+    &["std", "net", "TcpStream"],
+    &["std", "net", "ToSocketAddrs"],
+    &["std", "net", "UdpSocket"],
+    &["std", "os"],
+    &["std", "process"],
+    &["std", "thread"],
+    &["std", "time", "Instant"],
+    &["std", "time", "SystemTime"],
+    &["time", "OffsetDateTime", "now_utc"],
+];
+
+/// The paths of this source by which it would reach for clock, chance or system.
+fn impure(source: &str) -> Vec<String> {
+    let begins = |parts: &Parts, path: &[&str]| {
+        parts.len() >= path.len() && parts.iter().zip(path).all(|(part, name)| part == name)
+    };
+    let impure = |parts: &Parts| IMPURE.iter().any(|path| begins(parts, path));
+    paths(source).iter().filter(|parts| impure(parts)).map(|parts| parts.join("::")).collect()
+}
+
 #[test]
 fn the_core_asks_no_clock_no_chance_and_no_system() {
-    for room in [
-        "code.rs",
-        "account.rs",
-        "config/mod.rs",
-        "login/plan.rs",
-        "login/judge.rs",
-        "login/answer.rs",
-        "login/find.rs",
-        "login/limits.rs",
-        "login/password.rs",
-        "login/ports.rs",
-        "login/verdict.rs",
-        "enrollment.rs",
-        "messages.rs",
-    ] {
-        let code = code(&root().join(format!("src/{room}")));
-        for word in [
-            "SystemTime",
-            "Instant",
-            "SysRng",
-            "std::fs",
-            "TcpStream",
-            "UdpSocket",
-            "std::env",
-            "rustix",
-            "nix::",
-            "libc",
-        ] {
-            assert!(!code.contains(word), "{room} uses {word}");
+    let mut read = BTreeSet::new();
+    for (module, source) in files("src") {
+        if PURE.iter().any(|room| module.first().is_some_and(|first| first == room)) {
+            assert_eq!(impure(&source), [""; 0], "{}", module.join("::"));
+            read.insert(module[0].clone());
         }
     }
+    assert_eq!(read.len(), PURE.len(), "{read:?}");
+}
+
+#[test]
+fn what_reaches_for_clock_chance_or_system_is_seen_however_it_is_written() {
+    for (source, path) in [
+        ("use std::{collections::BTreeMap, fs};", "std::fs"),
+        ("use std::time::{Duration, SystemTime};", "std::time::SystemTime"),
+        ("fn f() { std::env::var(\"X\"); }", "std::env::var"),
+        ("#[cfg(test)] mod tests {} use rustix::fs::open;", "rustix::fs::open"),
+        ("fn f() { assert!(libc::getuid() == 0) }", "libc::getuid"),
+    ] {
+        assert_eq!(impure(source), [path], "{source}");
+    }
+    let pure = "use std::time::Duration; // std::fs\n#[cfg(test)] mod tests { use std::fs; }";
+    assert_eq!(impure(pure), [""; 0]);
 }
 
 #[test]

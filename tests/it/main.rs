@@ -29,5 +29,6 @@ mod harness;
 mod house;
 mod moving;
 mod programs;
+mod source;
 mod stack;
 mod tool;

@@ -1,6 +1,17 @@
 //! `onetimectl`: the administrator's tool. It issues secrets, and shows and
 //! changes the state of accounts. One file per verb; `cli` has what can be
 //! typed, `context` what every verb works with, `report` how results are told.
+//!
+//! Each room uses only rooms below it; `tests/it/house.rs` reads the arrows.
+//!
+//! ```text
+//! accounts  moving  doctor    verbs: accounts, imports and exports, the machine's set-up
+//! paper                       what is handed to people: QR codes, sheets, recovery codes
+//! select                      which users a verb is about
+//! context                     configuration, store, user database
+//! say                         how results are printed
+//! cli                         what can be typed
+//! ```
 
 mod accounts;
 mod cli;
@@ -17,11 +28,11 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 
-use accounts::{disable, enable, init, recovery, repair, resync, status, token, unlock, verify};
+use accounts::{disable, enable, init, repair, resync, status, token, unlock, verify};
 use cli::{Cli, Verb};
 use context::Context;
 use moving::{export, import};
-use paper::{handout, qr};
+use paper::{handout, qr, recovery};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -3,7 +3,6 @@
 pub(crate) mod disable;
 pub(crate) mod enable;
 pub(crate) mod init;
-pub(crate) mod recovery;
 pub(crate) mod repair;
 pub(crate) mod resync;
 pub(crate) mod status;

@@ -16,12 +16,12 @@ use pam_onetime::messages::Sheet;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::accounts::recovery;
 use crate::cli::{Cli, HandoutOptions};
 use crate::context::Context;
 use crate::error::ToolError;
 use crate::paper::file::NewFile;
 use crate::paper::qr;
+use crate::paper::recovery;
 use crate::say::report;
 
 #[derive(Serialize)]

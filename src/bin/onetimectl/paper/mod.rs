@@ -3,3 +3,4 @@
 pub(crate) mod file;
 pub(crate) mod handout;
 pub(crate) mod qr;
+pub(crate) mod recovery;
