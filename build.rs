@@ -9,9 +9,6 @@
 //! A login has no locale and reads no files but its own, so gettext's catalogues
 //! are compiled in; translators work on ordinary PO files.
 
-#![allow(clippy::disallowed_methods, reason = "a build reads its environment")]
-#![allow(clippy::print_stdout, reason = "this is how cargo is told")]
-
 use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

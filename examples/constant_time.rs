@@ -11,19 +11,6 @@
 //! first difference, and the names of the two classes. Built with optimization, as
 //! the module is.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a program for tests fails by panicking"
-)]
-
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -15,17 +15,6 @@
 //! `prompt_echo`, `info` and `error` with a message (newlines as `\n`), then
 //! `result OPERATION NUMBER`, then `descriptors BEFORE AFTER`.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::arithmetic_side_effects,
-    clippy::string_slice,
-    clippy::cast_sign_loss,
-    reason = "a program for tests fails by panicking"
-)]
-
 #[path = "../tests/libpam/mod.rs"]
 mod libpam;
 

@@ -11,13 +11,7 @@
 //! still open, and `paused` after its end. With `keeps` it does keep what it is told
 //! and answers, so that a search for it can be seen to find it.
 
-#![allow(
-    unsafe_code,
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a program for tests fails by panicking"
-)]
+#![expect(unsafe_code, reason = "a PAM module is called by C, and calls it")]
 
 #[path = "../tests/libpam/mod.rs"]
 mod libpam;

@@ -14,15 +14,7 @@
 //! `TIME` is what the clock says (seconds after 1970), or `now`. At the end of the
 //! answers the conversation fails. `storm` tells how many signals came so far.
 
-#![allow(unsafe_code, reason = "signals, fork and closed descriptors have no safe face in std")]
-#![allow(
-    clippy::print_stdout,
-    clippy::exit,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "a program for tests fails by panicking"
-)]
+#![expect(unsafe_code, reason = "signals, fork and closed descriptors have no safe face in std")]
 
 #[path = "../tests/libpam/mod.rs"]
 mod libpam;

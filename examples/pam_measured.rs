@@ -21,20 +21,7 @@
 //! this program itself costs; `floor`, `floor-...` is what a login must cost that spends
 //! its code on disk before it lets in, and logs it.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_possible_wrap,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    unsafe_code,
-    reason = "a program for tests fails by panicking, and measures itself by libc"
-)]
+#![expect(unsafe_code, reason = "it measures itself by libc")]
 
 #[path = "../tests/libpam/mod.rs"]
 mod libpam;

@@ -3,16 +3,6 @@
 //! phone, in a world of their own. `cargo test` runs it silently; `make demo` has it
 //! told (`--tell`); `make demo-interactive` lets the reader play (`--interactive`).
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    reason = "a test fails by panicking, and a demo talks"
-)]
-
 mod common;
 
 use std::io::{BufRead, IsTerminal, Write};

@@ -5,21 +5,7 @@
 //! ```text
 //! make bench [PART="login growth ..."] [QUICK=1]
 //! ```
-#![allow(
-    unreachable_pub,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::string_slice,
-    reason = "a program for developers, which fails by panicking"
-)]
+#![expect(unreachable_pub, reason = "no other crate uses a program for tests")]
 
 #[path = "../../tests/common/mod.rs"]
 mod common;

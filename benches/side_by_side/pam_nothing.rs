@@ -1,7 +1,7 @@
 //! A module that lets everybody in and does nothing, for `make bench`: what it costs to
 //! be a module of Rust's at all. Built as ours is, and with the same guard against panics.
 
-#![allow(unsafe_code, reason = "libpam looks its hooks up by their C names")]
+#![expect(unsafe_code, reason = "libpam looks its hooks up by their C names")]
 
 use std::ffi::{c_char, c_int, c_void};
 use std::panic::catch_unwind;

@@ -1,16 +1,9 @@
 //! A login does not become dearer unnoticed. Time depends on machine and hour;
 //! instructions, counted by callgrind, hardly do. `make bench` measures the rest.
 
-#![allow(
+#![expect(
     dead_code,
     unreachable_pub,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
     reason = "field and count are written for make bench, which uses all of them"
 )]
 

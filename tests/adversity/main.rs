@@ -4,16 +4,6 @@
 //! `make campaigns` runs the short form, `make reliability` the long one, which writes its
 //! figures into docs/RELIABILITY.md. Both install what the campaigns need.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test starts programs, and fails by panicking"
-)]
-
 #[path = "../common/mod.rs"]
 mod common;
 

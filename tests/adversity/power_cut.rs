@@ -9,7 +9,7 @@
 //! noise. Only a rename is atomic, and only
 //! fsync makes anything durable: that of a file does not do so for its name.
 
-#![allow(clippy::single_range_in_vec_init, reason = "what arrived of a write is often one range")]
+#![expect(clippy::single_range_in_vec_init, reason = "what arrived of a write is often one range")]
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;

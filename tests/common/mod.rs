@@ -2,27 +2,11 @@
 //! screens, a real sshd, a real second implementation of the codes. Every test
 //! file says `mod common;` and uses what it needs; nothing here judges the module.
 //! Needs root and the programs listed in `PROGRAMS`: `make test` brings both.
-#![allow(
+#![expect(
     dead_code,
     unreachable_pub,
     unused_imports,
-    reason = "each test binary compiles all of this and uses a part of it"
-)]
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::cast_lossless,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::string_slice,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "the lints are for what runs in a login; a test fails by panicking"
+    reason = "each program for tests compiles all of this and uses a part of it"
 )]
 mod client;
 mod figures;

@@ -1,17 +1,9 @@
 //! libpam's application side, for the programs that log in again and again
 //! (`examples/`, `benches/`): a transaction and its conversation, and a clock that
 //! the program sets. Nothing here knows the module.
-#![allow(dead_code, reason = "each program compiles all of this and uses a part of it")]
-#![allow(unsafe_code, reason = "libpam's application side has no safe face here")]
-#![allow(
-    unreachable_pub,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a program for tests fails by panicking"
-)]
+#![expect(dead_code, reason = "each program compiles all of this and uses a part of it")]
+#![expect(unsafe_code, reason = "libpam's application side has no safe face here")]
+#![expect(unreachable_pub, reason = "no other crate uses a program for tests")]
 
 pub mod clock;
 

@@ -13,6 +13,23 @@
 //! cli                         what can be typed
 //! ```
 
+// The tool says what is wrong and does not panic, prints in one place, and forgets no case.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::exit,
+        clippy::expect_used,
+        clippy::match_wildcard_for_single_variants,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used,
+        clippy::wildcard_enum_match_arm,
+    )
+)]
+
 mod accounts;
 mod cli;
 mod context;

@@ -305,7 +305,6 @@ fn a_sound_account_is_read_without_waiting_for_its_lock() {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods, reason = "the reader is to meet what is not sound")]
 fn what_is_not_sound_while_it_is_changed_is_read_when_that_is_done() {
     let (_dir, store) = store();
     store.issue(&fresh(), Replace::No).unwrap();

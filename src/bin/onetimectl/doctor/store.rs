@@ -261,7 +261,6 @@ impl Faults {
 fn nocow(dir: &Path) -> Option<Finding> {
     let state = fs::File::open(dir.join("state")).ok()?;
     let kind = rustix::fs::fstatfs(&state).ok()?.f_type;
-    #[allow(clippy::cast_sign_loss, reason = "a magic number, whose sign differs by architecture")]
     let is_btrfs = kind as u64 & 0xffff_ffff == BTRFS;
     judge_nocow(is_btrfs, rustix::fs::ioctl_getflags(&state).ok(), &dir.display().to_string())
 }

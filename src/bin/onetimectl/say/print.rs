@@ -1,7 +1,7 @@
 //! The few ways to print: a line, a JSON document, raw text, a warning, a word
 //! in colour.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the place for it")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the place for it")]
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
@@ -69,7 +69,6 @@ pub(crate) fn paint(colour: Colour, text: &str) -> Cow<'_, str> {
 
 /// <https://no-color.org>.
 fn has_colour() -> bool {
-    #[allow(clippy::disallowed_methods, reason = "the admin's own terminal, not a login")]
     let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !declined && std::io::stdout().is_terminal()
 }
