@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 
 use libfuzzer_sys::fuzz_target;
-use pam_onetime::{Arguments, Overrides};
 use pam_onetime::config::Config;
+use pam_onetime::{Arguments, Overrides};
 
 const OTHERS: [&str; 6] =
     ["config", "password", "debug", "try_first_pass", "use_first_pass", "nullok"];

@@ -4,7 +4,7 @@
 #![no_main]
 
 #[allow(dead_code)]
-#[path = "../../src/bin/onetimectl/moving/import/formats/mod.rs"]
+#[path = "../../src/bin/onetimectl/formats/mod.rs"]
 mod formats;
 
 use formats::{Entry, FORMATS, ForeignToken, FormatError, by_name};

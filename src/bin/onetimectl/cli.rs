@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use pam_onetime::account::{MAX_TOKENS, TokenId};
 use pam_onetime::code::{Algorithm, Digits, Period};
 use pam_onetime::config::{DEFAULT_PATH, Span, TokenKind, is_issuer};
 
-use crate::moving::import::format_parser;
-use crate::moving::import::formats::Format;
+use crate::formats::{self, FORMATS, Format};
 
 /// Switch one-time codes on and off for the users of this machine.
 ///
@@ -314,4 +314,11 @@ pub(crate) struct HandoutOptions {
     /// Issue new recovery codes, and show them on the sheet
     #[arg(long)]
     pub(crate) recovery: bool,
+}
+
+/// The formats as the values of an option, each with a line about it.
+fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
+    let value = |format: &&dyn Format| PossibleValue::new(format.name()).help(format.summary());
+    PossibleValuesParser::new(FORMATS.iter().map(value))
+        .try_map(|name| formats::by_name(&name).ok_or("unknown format"))
 }

@@ -7,10 +7,12 @@
 //! ```text
 //! accounts  moving  doctor    verbs: accounts, imports and exports, the machine's set-up
 //! paper                       what is handed to people: QR codes, sheets, recovery codes
-//! select                      which users a verb is about
-//! context                     configuration, store, user database
+//! context                     configuration, store
 //! say                         how results are printed
+//! people                      which users a verb is about
+//! error                       what failed, and the remedy
 //! cli                         what can be typed
+//! formats                     files of other programs, as import reads them
 //! ```
 
 // The tool says what is wrong and does not panic, prints in one place, and forgets no case.
@@ -35,6 +37,7 @@ mod cli;
 mod context;
 mod doctor;
 mod error;
+mod formats;
 mod moving;
 mod paper;
 mod people;

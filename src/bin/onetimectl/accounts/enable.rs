@@ -17,12 +17,13 @@ use rand::rngs::SysRng;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::accounts::{recovery, token};
+use crate::accounts::token;
 use crate::cli::{Cli, EnableOptions};
 use crate::context::Context;
 use crate::error::ToolError;
 use crate::paper::file::NewFile;
 use crate::paper::qr::{self, Shown};
+use crate::paper::recovery;
 use crate::people::{All, Origin, User, select};
 use crate::say::Form;
 use crate::say::report;

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Cli, ExportFormat};
 use crate::context::Context;
-use crate::moving::import::formats::pskc::{self, user_id::user_id};
+use crate::formats::pskc::{self, user_id::user_id};
 use crate::people::{Origin, People, User};
 use crate::say::report::{self, Row};
 use crate::say::{self, Form};

@@ -8,9 +8,9 @@ use anyhow::{Context as _, bail, ensure};
 use jiff::tz::TimeZone;
 use pam_onetime::account::MAX_TOKENS;
 
-use super::formats::{self, Entry, ForeignToken, Users};
 use super::source::Source;
 use crate::cli::ImportOptions;
+use crate::formats::{self, Entry, ForeignToken, Users};
 
 /// What the files say of one user.
 #[derive(Default)]

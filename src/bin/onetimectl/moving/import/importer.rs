@@ -13,10 +13,10 @@ use pam_onetime::system::{host_name, now};
 use rand::rngs::SysRng;
 
 use super::candidates::Candidate;
-use super::formats::ForeignToken;
 use super::report::{Completion, ImportReport};
 use crate::cli::ImportOptions;
 use crate::context::Context;
+use crate::formats::ForeignToken;
 use crate::people::People;
 use crate::say;
 

@@ -1,10 +1,9 @@
-//! `onetimectl import`: takes over the tokens that users have already. [`formats`]
+//! `onetimectl import`: takes over the tokens that users have already. `formats`
 //! knows what files say, `source` opens them, `candidates` has what they say by
 //! user, `importer` makes an account of that, whole or not at all, and `report`
 //! tells the admin.
 
 mod candidates;
-pub(crate) mod formats;
 mod importer;
 mod report;
 mod source;
@@ -13,7 +12,6 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use pam_onetime::account::UserName;
 
 use crate::cli::ImportOptions;
@@ -23,15 +21,7 @@ use crate::say::progress::Progress;
 use crate::say::report::Row;
 use crate::say::{self, Form};
 use candidates::Candidates;
-use formats::{FORMATS, Format};
 use importer::Importer;
-
-/// The formats as the values of an option, each with a line about it.
-pub(crate) fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
-    let value = |format: &&dyn Format| PossibleValue::new(format.name()).help(format.summary());
-    PossibleValuesParser::new(FORMATS.iter().map(value))
-        .try_map(|name| formats::by_name(&name).ok_or("unknown format"))
-}
 
 pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<ExitCode> {
     let mut candidates = Candidates::default();
@@ -76,8 +66,8 @@ mod tests {
     use clap::CommandFactory;
     use clap_complete::Shell;
 
-    use super::*;
     use crate::cli::Cli;
+    use crate::formats::{FORMATS, Format};
 
     #[test]
     fn command_line_help_and_completions_offer_each_format() {

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::formats::{self, FORMATS, ForeignToken, Format, FormatError, Users};
+use crate::formats::{self, FORMATS, ForeignToken, Format, FormatError, Users};
 use crate::people::User;
 
 /// A file that was read.

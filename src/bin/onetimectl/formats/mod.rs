@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_manual_page_has_each_format_in_its_synopsis_and_in_a_paragraph_of_its_own() {
-        let page = include_str!("../../../../../../docs/onetimectl.8");
+        let page = include_str!("../../../../docs/onetimectl.8");
         let (_, list) = page.split_once("These are the formats:\n").expect("the list of formats");
         let (list, _) = list.split_once(".El\n").expect("its end");
         let documented: BTreeSet<_> =
