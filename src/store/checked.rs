@@ -176,11 +176,16 @@ pub(super) fn problems(stat: &Stat, purpose: Purpose, owner: u32) -> impl Iterat
         Purpose::PrivateDir | Purpose::PrivateFile => GROUP_OTHER,
     };
     let exposed = stat.st_mode & forbidden != 0;
-    let linked = purpose == Purpose::PrivateFile && stat.st_nlink > 1;
+    #[cfg_attr(
+        target_arch = "x86_64",
+        expect(clippy::useless_conversion, reason = "it has 64 bits here, and 32 on aarch64")
+    )]
+    let links = u64::from(stat.st_nlink);
+    let linked = purpose == Purpose::PrivateFile && links > 1;
     let others = [
         (!owned).then_some(Wrong::Owner(stat.st_uid)),
         exposed.then_some(Wrong::Mode(stat.st_mode & 0o7777)),
-        linked.then_some(Wrong::Links(stat.st_nlink)),
+        linked.then_some(Wrong::Links(links)),
     ];
     let others = if of_type.is_some() { [None; 3] } else { others };
     of_type.into_iter().chain(others.into_iter().flatten())
