@@ -1,5 +1,5 @@
-//! Who gets in: every rule about it is here, in [`plan`] (what to show and to
-//! ask) and [`judge`] (the verdict, and what the account becomes).
+//! Who gets in: every rule about it is here, in [`plan()`] (what to show and to
+//! ask) and [`judge()`] (the verdict, and what the account becomes).
 //!
 //! Both are pure: no clock, no randomness, no file, no libpam. The driver of a login
 //! ([`crate::authenticate`]) and `onetimectl verify` call them and do as they say.

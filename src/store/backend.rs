@@ -1,5 +1,5 @@
 //! The port below the rules of accounts: bytes, and the right to change them. A backend
-//! knows nothing of secrets, phases or verdicts. Files with locks ([`super::files`]) are
+//! knows nothing of secrets, phases or verdicts. Files with locks (`super::files`) are
 //! one; a store that compares and swaps can be another: a claim is a lock there and the
 //! revision that was read here.
 

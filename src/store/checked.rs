@@ -3,7 +3,7 @@
 //! component, blocks on a FIFO, or hands a descriptor to a child.
 //!
 //! What is wrong with something is decided by [`problems`] alone. A login stops
-//! at the first problem, [`super::examine`] reports them all.
+//! at the first problem, `super::examine` reports them all.
 
 use std::fs::File;
 use std::io::{self, Read};
