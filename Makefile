@@ -87,8 +87,8 @@ promises: deps ## check the documentation, the oldest Rust, aarch64 and, by Miri
 reliability: campaign-deps cargo-tools fetch prebuild ## run the long campaigns, and write docs/RELIABILITY.md (CAMPAIGN=killed: one of them)
 	ONETIME_CAMPAIGN=long $(AS_ROOT) $(CARGO) test --locked --test adversity -- --test-threads=1 --nocapture $(CAMPAIGN)
 
-bench: campaign-deps ## measure beside pam_google_authenticator and pam_oath, and write BENCHMARKS.md (PART=login: a part; QUICK=1: a look)
-	$(AS_ROOT) $(CARGO) bench --locked --bench side_by_side -- $(PART) $(if $(QUICK),quick)
+bench: campaign-deps ## measure beside pam_google_authenticator and pam_oath, and write BENCHMARKS.md (PART=login: a part; QUICK=1: a look; AGAINST=FILE.so: beside another build)
+	$(AS_ROOT) $(CARGO) bench --locked --bench side_by_side -- $(PART) $(if $(AGAINST),against=$(abspath $(AGAINST))) $(if $(QUICK),quick)
 
 drawings: ## make the drawings of docs/ARCHITECTURE.md anew
 	python3 docs/drawings/draw.py

@@ -24,6 +24,8 @@ pub const FLOOR: &str = "floor";
 /// The same with a module of its own in pam_permit's place, which does nothing.
 pub const BARE: &str = "floor-module";
 pub const OURS: &str = "pam_onetime";
+/// Another build of it (`make bench AGAINST=...`).
+pub const OURS_BEFORE: &str = "pam_onetime_before";
 pub const GOOGLE: &str = "pam_google_authenticator";
 pub const OATH: &str = "pam_oath";
 pub const PEERS: [&str; 2] = [GOOGLE, OATH];
@@ -45,7 +47,9 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// The `auth` line of a module; its accounts are those of `populate(accounts)`.
 pub fn auth_line(module: &str, accounts: u32) -> String {
     match module {
-        OURS => format!("pam_onetime.so config=/etc/onetime/{accounts}.toml password=none"),
+        OURS | OURS_BEFORE => {
+            format!("{module}.so config=/etc/onetime/{accounts}.toml password=none")
+        }
         GOOGLE => format!(
             "pam_google_authenticator.so secret=/var/lib/google-{accounts}/${{USER}} user=root"
         ),

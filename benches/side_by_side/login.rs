@@ -12,12 +12,12 @@ const BLOCK: usize = 10;
 /// Logins of each service that are made before it is measured.
 const WARM_UP: usize = 20;
 
-struct Row {
-    name: &'static str,
-    wall: Sample,
-    processor: Sample,
-    instructions: f64,
-    calls: Calls,
+pub struct Row {
+    pub name: &'static str,
+    pub wall: Sample,
+    pub processor: Sample,
+    pub instructions: f64,
+    pub calls: Calls,
 }
 
 pub fn run(extent: Extent) {
@@ -29,13 +29,20 @@ pub fn run(extent: Extent) {
         .into_iter()
         .chain(MODULES.map(|name| (name, format!("{name}-1:0:1"))))
         .collect();
+    let rows = measure(&field, &services, extent.of(200, 10_000));
+    tell(extent, &rows);
+    targets(extent, &rows);
+}
+
+/// So many logins of each service, by turns in one process.
+pub fn measure(field: &Field, services: &[(&'static str, String)], each: usize) -> Vec<Row> {
     let names: Vec<String> = services.iter().map(|(_, service)| service.clone()).collect();
-    let each = extent.of(200, 10_000) + WARM_UP;
+    let each = each + WARM_UP;
     progress(&format!("{each} logins of each of {} kinds", names.len()));
     let logins = field.logins((each * names.len()) as u64, BLOCK, &names);
     progress("instructions and system calls");
-    let (own_instructions, own_calls) = count::own_share(&field);
-    let rows: Vec<Row> = services
+    let (own_instructions, own_calls) = count::own_share(field);
+    services
         .iter()
         .enumerate()
         .map(|(index, (name, service))| {
@@ -45,13 +52,11 @@ pub fn run(extent: Extent) {
                 name,
                 wall: Sample::new(its.clone().map(|login| micros(login.wall))),
                 processor: Sample::new(its.map(|login| micros(login.processor))),
-                instructions: count::instructions(&field, service) - own_instructions,
-                calls: count::calls(&field, service).without(&own_calls),
+                instructions: count::instructions(field, service) - own_instructions,
+                calls: count::calls(field, service).without(&own_calls),
             }
         })
-        .collect();
-    tell(extent, &rows);
-    targets(extent, &rows);
+        .collect()
 }
 
 fn tell(extent: Extent, rows: &[Row]) {

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! make bench [PART="login growth ..."] [QUICK=1]
+//! make bench AGAINST=/path/to/another/pam_onetime.so [QUICK=1]
 //! ```
 #![expect(unreachable_pub, reason = "no other crate uses a program for tests")]
 
@@ -18,6 +19,7 @@ mod growth;
 mod login;
 mod plot;
 mod tool;
+mod versions;
 
 use std::process::Command;
 use std::sync::OnceLock;
@@ -42,6 +44,9 @@ fn main() {
     let (quick, named): (Vec<&String>, Vec<&String>) =
         words.iter().partition(|word| *word == "quick");
     let extent = if quick.is_empty() { Extent::Full } else { Extent::Quick };
+    if let Some(before) = named.iter().find_map(|name| name.strip_prefix("against=")) {
+        return versions::run(extent, std::path::Path::new(before));
+    }
     for name in &named {
         assert!(PARTS.iter().any(|(part, _)| part == name), "no part {name}");
     }
