@@ -137,7 +137,7 @@ fn a_users_own_file_cannot_bring_anothers_secret_nor_be_about_another() {
     world.run("mkfifo", &["/home/carol/.google_authenticator"]).ok();
     let run = import(&world, &["/home/carol/.google_authenticator"]);
     assert!(run.stderr.contains("not a regular file"), "{}", run.text());
-    // By its name it is bob's and of one format, whatever stands in it.
+    // By its name it is bob's and of one format, whatever is in it.
     let hostile = format!("HOTP root - {HEX}\n");
     world.write("/home/bob/.google_authenticator", hostile.as_bytes(), 0o600);
     world.write("/home/bob/tokens", hostile.as_bytes(), 0o600);
@@ -271,7 +271,7 @@ fn a_user_fails_whole_and_the_others_do_not() {
 }
 
 #[test]
-fn a_last_login_in_the_future_is_told_and_not_taken_over() {
+fn a_last_login_in_the_future_is_reported_and_not_taken_over() {
     let world = hasty();
     let file = format!("HOTP/T30 alice - {HEX} 0 000000 2099-01-01T00:00:00L\n");
     let rows = imported(&world, &file, &[]);
@@ -493,7 +493,7 @@ fn a_dry_run_makes_no_store() {
 }
 
 #[test]
-fn hostile_files_are_told_clearly_and_change_nothing() {
+fn hostile_files_are_reported_clearly_and_change_nothing() {
     let world = hasty();
     let before = (store(&world), world.list("/var/lib"));
     let pskc = container(&package("alice", "hotp", ""));

@@ -119,12 +119,7 @@ pub(crate) enum Verb {
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         users: Vec<String>,
         /// How they are written
-        #[arg(
-            long,
-            value_name = "otpauth|pskc",
-            default_value = "otpauth",
-            hide_possible_values = true
-        )]
+        #[arg(long, value_name = "FORMAT", default_value = "otpauth")]
         format: ExportFormat,
     },
     /// End a lock after too many wrong codes

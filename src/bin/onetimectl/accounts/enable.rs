@@ -22,7 +22,7 @@ use crate::cli::{Cli, EnableOptions};
 use crate::context::Context;
 use crate::error::ToolError;
 use crate::paper::file::NewFile;
-use crate::paper::qr::{self, Shown};
+use crate::paper::qr::{self, AppKey};
 use crate::paper::recovery;
 use crate::people::{All, Origin, User, select};
 use crate::say::Form;
@@ -34,7 +34,7 @@ enum EnableRow {
     Enabled {
         /// `None`: the secret is not to be shown.
         #[serde(flatten)]
-        shown: Option<Shown>,
+        shown: Option<AppKey>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         recovery_codes: Vec<recovery::Plain>,
         /// What a terminal shows of the secret and the recovery codes.
@@ -106,7 +106,7 @@ impl Job<'_> {
         }
         report::log(&account.record.user, "enabled: a new secret was issued");
         Ok(EnableRow::Enabled {
-            shown: self.on_screen.then(|| Shown::of(&invitation)),
+            shown: self.on_screen.then(|| AppKey::of(&invitation)),
             recovery_codes: recovery::plain(&codes),
             text: match self.form {
                 Form::Text => self.text(&invitation, &codes),

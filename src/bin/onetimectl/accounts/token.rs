@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::cli::{TokenOptions, TokenVerb};
 use crate::context::Context;
 use crate::error::ToolError;
-use crate::paper::qr::{self, Shown};
+use crate::paper::qr::{self, AppKey};
 use crate::people::User;
 use crate::say::{Form, report};
 
@@ -55,7 +55,7 @@ enum TokenRow {
         id: u8,
         /// `None`: the secret is not to be shown.
         #[serde(flatten)]
-        shown: Option<Shown>,
+        shown: Option<AppKey>,
         /// What a terminal shows of the secret.
         #[serde(skip)]
         text: Zeroizing<String>,
@@ -104,7 +104,7 @@ fn add(
                 Form::Text if on_screen => qr::text_of(&invitation, &context.config, Some(id)),
                 Form::Text | Form::Json => Zeroizing::default(),
             };
-            let shown = on_screen.then(|| Shown::of_token(&invitation, id));
+            let shown = on_screen.then(|| AppKey::of_token(&invitation, id));
             Ok(TokenRow::Added { id: id.get(), shown, text })
         },
         TokenRow::text,

@@ -26,11 +26,12 @@ use crate::people::{Origin, People, User};
 use crate::say::report::{self, Row};
 use crate::say::{self, Form};
 
-/// Enough for what is written of one token.
+/// Bytes; enough for what is written of one token.
 const ENOUGH: usize = 4096;
 
+/// The tokens of one user, as either format has them.
 #[derive(Serialize)]
-struct Told {
+struct UserExport {
     #[serde(serialize_with = "plain")]
     uris: Vec<Zeroizing<String>>,
     #[serde(skip)]
@@ -66,32 +67,44 @@ pub(crate) fn run(
     let row = |name: &String| Row::of(&people, name, |user| export(&store, user));
     let rows: Vec<_> = people.names().iter().map(row).collect();
     if context.form == Form::Text {
-        let told = || rows.iter().filter_map(|row| row.result.as_ref().ok());
-        match format {
-            ExportFormat::Otpauth => {
-                for uri in told().flat_map(|told| &told.uris) {
-                    say::write(uri).and_then(|()| say::write("\n"))?;
-                }
-            }
-            // A container without keys would be none.
-            ExportFormat::Pskc if told().next().is_some() => {
-                say::write(
-                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<KeyContainer Version=\"1.0\" xmlns=\"",
-                )?;
-                say::write(pskc::NAMESPACE)?;
-                say::write("\">\n")?;
-                for package in told().flat_map(|told| &told.packages) {
-                    say::write(package)?;
-                }
-                say::write("</KeyContainer>\n")?;
-            }
-            ExportFormat::Pskc => {}
-        }
+        write(format, rows.iter().filter_map(|row| row.result.as_ref().ok()))?;
     }
     report::finish(context.form, rows)
 }
 
-fn export(store: &Store, user: &User) -> anyhow::Result<Told> {
+/// Prints all of them as one file.
+fn write<'a>(
+    format: ExportFormat,
+    users: impl Iterator<Item = &'a UserExport>,
+) -> std::io::Result<()> {
+    match format {
+        ExportFormat::Otpauth => {
+            for uri in users.flat_map(|user| &user.uris) {
+                say::write(uri)?;
+                say::write("\n")?;
+            }
+        }
+        ExportFormat::Pskc => {
+            let mut packages = users.flat_map(|user| &user.packages).peekable();
+            // A container without keys would be none.
+            if packages.peek().is_none() {
+                return Ok(());
+            }
+            say::write(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<KeyContainer Version=\"1.0\" xmlns=\"",
+            )?;
+            say::write(pskc::NAMESPACE)?;
+            say::write("\">\n")?;
+            for package in packages {
+                say::write(package)?;
+            }
+            say::write("</KeyContainer>\n")?;
+        }
+    }
+    Ok(())
+}
+
+fn export(store: &Store, user: &User) -> anyhow::Result<UserExport> {
     let account = store.inspect_as(&user.name, user.uid())?;
     let Some(account) = account else { bail!("is not enabled") };
     let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
@@ -100,7 +113,7 @@ fn export(store: &Store, user: &User) -> anyhow::Result<Told> {
         .collect();
     let packages = packages(&account).context("a token cannot be written")?;
     report::log(&user.name, "exported: the secret was shown to an administrator");
-    Ok(Told { uris, packages })
+    Ok(UserExport { uris, packages })
 }
 
 /// A KeyPackage for each token.

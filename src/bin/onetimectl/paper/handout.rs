@@ -25,26 +25,27 @@ use crate::paper::recovery;
 use crate::say::report;
 
 #[derive(Serialize)]
-struct Told {
+struct HandoutReport {
+    /// As the admin typed it.
     file: String,
     /// How many are on the sheet.
     recovery_codes: usize,
 }
 
-/// What to make, by the file's ending.
+/// What is made, by the ending of the file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SheetFormat {
     Html,
     Svg,
     Png,
 }
 
 pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result<ExitCode> {
-    let kind = match options.output.extension().and_then(|ending| ending.to_str()) {
-        Some("html") => Kind::Html,
-        Some("svg") => Kind::Svg,
+    let format = match options.output.extension().and_then(|ending| ending.to_str()) {
+        Some("html") => SheetFormat::Html,
+        Some("svg") => SheetFormat::Svg,
         Some("png") if options.recovery => usage("recovery codes need a sheet: .html or .svg"),
-        Some("png") => Kind::Png,
+        Some("png") => SheetFormat::Png,
         Some(_) | None => usage("the file must end in .html, .svg or .png"),
     };
     let store = context.store()?;
@@ -52,15 +53,15 @@ pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result
         context.form,
         &options.user,
         |user| {
-            let mut told = None;
+            let mut recovery_codes = 0;
             if options.recovery {
                 let mut made = None;
                 let stored = store.amend_record(&user.name, |account| {
                     let mut account = account.clone();
                     let codes = recovery::issue(&mut account.record)?;
                     // Written first: no codes are issued that nobody has seen.
-                    made = Some(write(context, options, kind, &account, &codes)?);
-                    told = Some(codes.len());
+                    made = Some(write(context, options, format, &account, &codes)?);
+                    recovery_codes = codes.len();
                     Ok::<_, anyhow::Error>(account)
                 });
                 // Without it the file goes: nobody could use its codes.
@@ -72,12 +73,12 @@ pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result
             } else {
                 let account = store.inspect(&user.name)?;
                 let account = account.ok_or(ToolError::NOT_ENABLED)?;
-                write(context, options, kind, &account, &[])?.keep();
+                write(context, options, format, &account, &[])?.keep();
             }
             let file = options.output.display().to_string();
-            Ok(Told { file, recovery_codes: told.unwrap_or(0) })
+            Ok(HandoutReport { file, recovery_codes })
         },
-        |told| format!("written to {}", told.file),
+        |report| format!("written to {}", report.file),
     )
 }
 
@@ -89,19 +90,21 @@ fn usage(what: &str) -> ! {
 fn write(
     context: &Context,
     options: &HandoutOptions,
-    kind: Kind,
+    format: SheetFormat,
     account: &Account,
     codes: &[RecoveryCode],
 ) -> anyhow::Result<NewFile> {
     qr::must_be_pending(account)?;
     let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
     let language = context.config.login.language;
-    match kind {
-        Kind::Html => {
+    match format {
+        SheetFormat::Html => {
             NewFile::write(&options.output, html(&invitation, codes, language)?.as_bytes())
         }
-        Kind::Svg => NewFile::write(&options.output, svg(&invitation, codes, language)?.as_bytes()),
-        Kind::Png => qr::write(&invitation, &options.output),
+        SheetFormat::Svg => {
+            NewFile::write(&options.output, svg(&invitation, codes, language)?.as_bytes())
+        }
+        SheetFormat::Png => qr::write(&invitation, &options.output),
     }
 }
 
@@ -126,7 +129,7 @@ fn parts(invitation: &Invitation<'_>, language: Language) -> anyhow::Result<Vec<
 const ROOM: usize = MAX_TOKENS * 256 * 1024;
 
 /// No script, nothing from elsewhere: it can be opened on any machine, and a
-/// browser can be told so.
+/// browser is asked to see to that.
 const HEAD: &str = "<meta charset=\"utf-8\"/>\n\
     <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n\
     <meta name=\"robots\" content=\"noindex\"/>\n";

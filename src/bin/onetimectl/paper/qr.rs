@@ -20,14 +20,14 @@ use crate::say::report;
 
 /// What an app needs, for a program that hands it out.
 #[derive(Serialize)]
-pub(crate) struct Shown {
+pub(crate) struct AppKey {
     #[serde(serialize_with = "report::plain")]
     uri: Zeroizing<String>,
     #[serde(serialize_with = "report::plain")]
     secret: Zeroizing<String>,
 }
 
-impl Shown {
+impl AppKey {
     /// The first token's: `enable` issues one.
     pub(crate) fn of(invitation: &Invitation<'_>) -> Self {
         Self::in_full(Enrollment::of(invitation).next())
@@ -49,9 +49,9 @@ impl Shown {
 }
 
 #[derive(Serialize)]
-struct Told {
+struct QrReport {
     #[serde(flatten)]
-    shown: Shown,
+    key: AppKey,
     #[serde(skip)]
     text: Zeroizing<String>,
 }
@@ -82,9 +82,9 @@ pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow:
                 Some(file) => Zeroizing::new(format!("written to {}", file.keep().display())),
                 None => text(&invitation, &context.config),
             };
-            Ok(Told { shown: Shown::of(&invitation), text })
+            Ok(QrReport { key: AppKey::of(&invitation), text })
         },
-        |told| told.text.to_string(),
+        |report| report.text.to_string(),
     )
 }
 

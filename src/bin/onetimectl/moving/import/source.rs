@@ -70,8 +70,8 @@ impl Source {
         Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
 
-    /// The format, by what is in the file: only where nobody but root had a
-    /// hand in it. Who writes their own file must not choose whom it is about.
+    /// The format, by what is in the file: only where it is root's. Who writes
+    /// their own file must not choose whom it is about.
     ///
     /// # Errors
     /// It is another's than root's, looks like no format, or is larger than a
