@@ -11,7 +11,7 @@ CARGO   ?= cargo
 INSTALL ?= install
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 
-# What Debian and Ubuntu call what is needed. `rust` stands for a toolchain that is new
+# What Debian and Ubuntu call what is needed. `rust` means a toolchain that is new
 # enough (packaging/install-packages).
 BUILD_PACKAGES    = rust gcc libc6-dev libpam0g-dev
 TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client \
@@ -90,10 +90,10 @@ reliability: campaign-deps cargo-tools fetch prebuild ## run the long campaigns,
 bench: campaign-deps ## measure beside pam_google_authenticator and pam_oath, and write BENCHMARKS.md (PART=login: a part; QUICK=1: a look; AGAINST=FILE.so: beside another build)
 	$(AS_ROOT) $(CARGO) bench --locked --bench side_by_side -- $(PART) $(if $(AGAINST),against=$(abspath $(AGAINST))) $(if $(QUICK),quick)
 
-drawings: ## make the drawings of docs/ARCHITECTURE.md anew
+drawings: ## make the drawings of docs/ARCHITECTURE.md again
 	python3 docs/drawings/draw.py
 
-demo: test-deps ## see the whole story, told in a world of its own
+demo: test-deps ## play the whole story and print it, in a world of its own
 	$(AS_ROOT) $(CARGO) test --locked --test story -- --tell
 
 demo-interactive: test-deps ## play the story with your own phone

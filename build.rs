@@ -3,7 +3,7 @@
 //!
 //! `libgcc_s.so.1` probes the processor in its constructor, which costs more
 //! than the rest of a login where CPUID traps (in virtual machines), and libpam
-//! loads the module anew for each login. A linker script named `libgcc_s.so`
+//! loads the module again for each login. A linker script named `libgcc_s.so`
 //! that is found first makes the linker take libgcc's static half.
 //!
 //! A login has no locale and reads no files but its own, so gettext's catalogues

@@ -201,7 +201,7 @@ fn memory(secret: &str, service: &str) {
     let code = Codes::new(secret).of(step);
     libpam::clock::set(i64::try_from(step * PERIOD).expect("a time"));
     let before = maps();
-    // The peak begins anew at what is resident now.
+    // The peak begins again at what is resident now.
     std::fs::write("/proc/self/clear_refs", "5").expect("the peak can be reset");
     let resident = peak();
     let faults = usage(libc::RUSAGE_SELF).ru_minflt;

@@ -271,7 +271,7 @@ impl Recovery {
     }
 }
 
-/// Where one token stands.
+/// The state of one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TokenState {
     /// The first step whose code has not been spent or passed over: HOTP's
@@ -339,7 +339,7 @@ pub struct State {
     pub last_login: Option<Timestamp>,
     /// Wrong codes, and the lock they led to.
     pub failures: Failures,
-    /// Where each token stands, by id.
+    /// The state of each token, by id.
     pub(crate) tokens: [TokenState; MAX_TOKENS],
     /// Recovery codes that have been used.
     pub recovery: SpentRecovery,
@@ -501,7 +501,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn names_and_uids_are_told_as_the_record_has_them() {
+    fn names_and_uids_are_reported_as_the_record_has_them() {
         assert_eq!(UserName::new("alice").unwrap().to_string(), "alice");
         assert_eq!(Uid::Is(2001).to_string(), "2001");
         assert_eq!(Uid::Any.to_string(), "any");

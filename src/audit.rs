@@ -181,7 +181,7 @@ impl Display for Quoted<'_> {
     }
 }
 
-/// Sends a line. There is nobody to tell if it cannot be sent: a login does
+/// Sends a line. If it cannot be sent, that cannot be reported: a login does
 /// not depend on syslog.
 pub fn send(outcome: Outcome, subject: &Subject, reason: &str) {
     send_line(outcome.severity(), &line(outcome, subject, reason));

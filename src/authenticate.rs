@@ -1,6 +1,6 @@
 //! The story of one login, from the name to the verdict. The rules are in
 //! [`crate::login`]; this is the driver that asks, shows, has the verdict stored, and
-//! tells it. It stands between a [`Door`] (libpam's handle), the [`Accounts`] (the
+//! reports it. It is between a [`Door`] (libpam's handle), the [`Accounts`] (the
 //! store) and the [`Host`] (clock, users, log), and knows none of them.
 
 mod host;
@@ -27,13 +27,13 @@ use crate::system::{Person, SystemError};
 /// Why a login ends without a verdict. Always a refusal.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure<E> {
-    /// The system does not know the user. Who tries to log in is not told so.
+    /// The system does not know the user. The person who logs in does not see that.
     #[error("unknown user")]
     UnknownUser,
     /// A prompt or an answer got lost.
     #[error(transparent)]
     Conversation(#[from] ConversationError),
-    /// Whatever was decided is about another user than who logs in now.
+    /// The decision is about another user than the one who logs in now.
     #[error("the user name was changed during the login")]
     UserChanged,
     /// The store cannot be read or written.
@@ -118,7 +118,7 @@ struct Decision<'l, 'a, D, H, A> {
 }
 
 impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
-    /// Plan, show and ask, judge and commit, tell.
+    /// Plan, show and ask, judge and commit, report.
     fn make(mut self, account: Option<A::Snapshot>) -> Result<Verdict, Failure<A::Error>> {
         let config = self.login.config;
         let groups = config.login.require_groups.0.iter().chain(&config.login.exempt_groups.0);
@@ -178,12 +178,12 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
             }
         };
 
-        // Tell.
-        self.tell(verdict);
+        // Report.
+        self.report(verdict);
         Ok(verdict)
     }
 
-    /// Ends a login in which there is nothing to ask, or nothing to heed.
+    /// Ends a login in which there is nothing to ask, or the answer does not count.
     fn settle(&mut self, settled: Settled) -> Result<Verdict, Failure<A::Error>> {
         match settled {
             Settled::Done(verdict) => Ok(verdict),
@@ -219,7 +219,7 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
 
     /// Says after the verdict what the user needs to know; never why they are
     /// refused, except that it is no use to try on.
-    fn tell(&mut self, verdict: Verdict) {
+    fn report(&mut self, verdict: Verdict) {
         let language = self.login.config.login.language;
         match verdict {
             Verdict::Admitted(Grant::Activated) => {
@@ -244,7 +244,7 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
     fn issue_recovery_codes(&mut self) {
         let config = self.login.config;
         let count = usize::try_from(config.enrollment.recovery_codes.get()).unwrap_or(0);
-        // Codes that nobody sees are of no use.
+        // Codes that nobody sees are useless.
         if count == 0 || !self.login.shows_texts() {
             return;
         }
@@ -336,7 +336,7 @@ impl<D: Door, H: Host> Login<'_, D, H> {
         Ok(())
     }
 
-    /// Asks for a code as an active user is asked, and does not heed it.
+    /// Asks for a code as an active user is asked, and ignores it.
     fn pretend(&mut self) -> Result<(), ConversationError> {
         let prompt = messages::prompt(Prompt::Code, self.config);
         self.ask_code(&prompt).map(drop)
@@ -392,7 +392,7 @@ impl<D: Door, H: Host> Login<'_, D, H> {
     }
 
     /// Earlier modules or an ssh key answer for the password. But libpam does
-    /// not tell whether an earlier `required` module failed, so before a
+    /// not report whether an earlier `required` module failed, so before a
     /// secret is shown the password they left is verified here.
     fn check_stacked(&mut self, account: Option<&Account>) -> PasswordCheck {
         let may_be_shown = match account.map(Account::phase) {

@@ -338,10 +338,10 @@ impl Token {
     /// The newest of `steps` at which the token shows `code`.
     ///
     /// All steps are computed, whichever matches: the time taken does not
-    /// tell which one it was.
+    /// say which one it was.
     #[must_use]
     pub fn newest_match(&self, code: &Code, steps: impl Iterator<Item = Step>) -> Option<Step> {
-        // A step of one second makes totp-rs take the position as it stands.
+        // A step of one second makes totp-rs take the position as it is.
         let hotp = totp_rs::Builder::new()
             .with_algorithm(self.algorithm.digest())
             .with_digits(self.digits.get())

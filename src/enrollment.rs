@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_default_stands_in_the_uri_and_is_told() {
+    fn what_is_not_default_is_in_the_uri_and_is_shown() {
         let change = |token: &mut Token| {
             token.algorithm = Algorithm::Sha256;
             token.digits = Digits::try_from(8).unwrap();

@@ -1,5 +1,5 @@
 //! How a field is read by serde, in the configuration, in module arguments and in records
-//! alike: whole numbers within a range that the error names, words that stand for
+//! alike: whole numbers within a range that the error names, words that mean
 //! something, and tables that can be written as nothing else.
 
 use std::fmt;
@@ -52,7 +52,7 @@ impl Visitor<'_> for WholeNumber {
     }
 }
 
-/// A string that stands for a `T`.
+/// A string that is parsed as a `T`.
 #[derive(Debug)]
 pub struct Word<T>(pub T);
 

@@ -1,5 +1,5 @@
 //! pam-onetime: one-time codes for Linux logins that an administrator switches
-//! on and users enrol in by logging in.
+//! on and users enroll in by logging in.
 //!
 //! The crate is the PAM module `pam_onetime.so` (built as a cdylib) and, as a
 //! library, what `onetimectl` and the tests share with it.
@@ -8,7 +8,7 @@
 //!
 //! 1. libpam calls `pam_sm_authenticate` in `pam`, which catches panics and hands
 //!    over to `pam::hook`: module arguments and configuration ([`config`]). From here
-//!    on [`authenticate::authenticate`] tells the whole story, over a
+//!    on [`authenticate::authenticate`] is the whole story, over a
 //!    [`login::ports::Door`] (libpam's handle) and the [`login::ports::Accounts`] (the
 //!    store).
 //! 2. The user's canonical name comes from the password database. The password is
@@ -36,7 +36,7 @@
 //! authenticate         the story of a login, over a door and accounts
 //! store                rules of accounts over records and states on disk
 //! system               time, host name, users and groups
-//! audit  messages      what the log and the user are told
+//! audit  messages      what is written to the log, and shown to users
 //! enrollment           otpauth URI, QR code, key
 //! login                plan and judge, and the ports that a login needs
 //! config               onetime.toml and module arguments
@@ -90,7 +90,7 @@ pub mod system;
 static WIPED: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
     zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
-/// What stands on the module's line in pam.d, for who reads it before libpam does.
+/// The module's line in pam.d, for programs that read it before libpam does.
 pub use config::arguments::{ArgumentError, Arguments, Overrides, PasswordMode};
 #[cfg(feature = "tool")]
 pub use pam::kernel::{Synchronized, clock_synchronized};

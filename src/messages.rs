@@ -105,19 +105,19 @@ pub fn prompt_combined(language: Language) -> &'static str {
     say(language, COMBINED)
 }
 
-/// Told once, when the first code has succeeded.
+/// Shown once, when the first code has succeeded.
 #[must_use]
 pub fn activated(language: Language) -> &'static str {
     say(language, ACTIVATED)
 }
 
-/// Told to somebody who knows the password of a locked account.
+/// Shown to somebody who knows the password of a locked account.
 #[must_use]
 pub fn locked(language: Language) -> &'static str {
     say(language, LOCKED)
 }
 
-/// Told to somebody who has just used a recovery code.
+/// Shown to somebody who has just used a recovery code.
 #[must_use]
 pub fn recovered(left: usize, language: Language) -> String {
     say(language, RECOVERED).replace("{left}", &left.to_string())
@@ -176,7 +176,7 @@ fn key(enrollment: &Enrollment<'_>, language: Language) -> Zeroizing<String> {
     text
 }
 
-/// What stands on a sheet for a user who has not enrolled yet, besides the QR
+/// What is on a sheet for a user who has not enrolled yet, besides the QR
 /// code.
 #[cfg(feature = "tool")]
 #[derive(Debug)]
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_is_told_as_a_date() {
+    fn a_deadline_is_shown_as_a_date() {
         assert_eq!(date(Timestamp(1_700_000_000)), "2023-11-14 22:13 UTC");
         assert_eq!(date(Timestamp(u64::MAX)), "-");
     }

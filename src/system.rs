@@ -15,13 +15,13 @@ pub enum SystemError {
     /// The clock.
     #[error("the clock is before 1970")]
     Clock,
-    /// passwd(5), group(5), or what stands for them.
+    /// passwd(5), group(5), or what is in their place.
     #[error("the user database cannot be read: {0}")]
     Users(#[from] nix::Error),
     /// A file of the system's.
     #[error("{0}: {1}")]
     File(&'static str, io::Error),
-    /// It knows the user by a name that none of ours can be.
+    /// It knows the user by a name that no record can have.
     #[error(transparent)]
     UserName(#[from] UserNameError),
     /// The host's name cannot be an issuer.
@@ -138,7 +138,7 @@ const PASSWD: &str = "/etc/passwd";
 /// Where login.defs(5) is; SUSE ships the second, and the first overrides it.
 const LOGIN_DEFS: [&str; 2] = ["/etc/login.defs", "/usr/etc/login.defs"];
 
-/// The users who stand in /etc/passwd. Others (of LDAP, say) can be looked up
+/// The users in /etc/passwd. Others (of LDAP, say) can be looked up
 /// by name, but not counted up: many directories refuse that.
 #[derive(Debug)]
 pub struct Passwd(Vec<u8>);
@@ -164,7 +164,7 @@ impl Passwd {
         std::fs::read(PASSWD).map(Self).map_err(|error| SystemError::File(PASSWD, error))
     }
 
-    /// Its users, in its order. As in the C library, a line that is none is
+    /// Its users, in its order. As in the C library, a malformed line is
     /// passed over.
     pub fn users(&self) -> impl Iterator<Item = Local<'_>> {
         self.0.split(|byte| *byte == b'\n').filter_map(Local::parse)
@@ -187,7 +187,7 @@ impl<'a> Local<'a> {
         Some(Self { name, uid, gid, shell })
     }
 
-    /// Whether this is a person, as far as can be told: by uid, and by a shell
+    /// Whether this is a person, as far as one can see: by uid, and by a shell
     /// with which one can log in (an empty one is /bin/sh).
     #[must_use]
     pub fn is_ordinary(&self, uids: &RangeInclusive<u32>) -> bool {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_users_are_told_from_system_users_by_uid_and_shell() {
+    fn ordinary_users_and_system_users_differ_by_uid_and_shell() {
         let passwd = Passwd(
             b"root:x:0:0:root:/root:/bin/sh\n\
               alice:x:1000:100:\xFF:/home/alice:/bin/sh\n\

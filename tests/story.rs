@@ -147,7 +147,7 @@ fn tell(voice: Voice) -> u32 {
     assert!(stage.onetimectl(&["disable", "alice", "--yes"]).contains("disabled"));
     assert_eq!(stage.ssh(None).end, End::In);
 
-    stage.step("Switched on again, she gets a different secret and enrols anew.");
+    stage.step("Switched on again, she gets a different secret and enrolls again.");
     assert!(stage.onetimectl(&["enable", "alice"]).contains("enabled"));
     let scene = stage.ssh(Some(""));
     assert_eq!(scene.end, End::In);

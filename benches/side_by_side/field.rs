@@ -256,7 +256,7 @@ impl Field {
     }
 }
 
-/// The file, opened anew, to be read from its beginning.
+/// The file, opened again, to be read from its beginning.
 pub fn reader(file: &File) -> File {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     File::open(&path).unwrap_or_else(|e| panic!("cannot open {path}: {e}"))

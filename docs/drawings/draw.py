@@ -135,7 +135,7 @@ def account():
     # Back to pending, above the boxes.
     it.arrow([(820, top), (820, 66), (480, 66), (480, top)])
     it.text(650, 38, "onetimectl enable --new-secret", "text mono")
-    it.text(650, 56, "a different secret; the user enrolls anew", "quiet small")
+    it.text(650, 56, "a different secret; the user enrolls again", "quiet small")
     # To disabled, below them.
     bottom = top + height
     it.arrow([(820, bottom), (820, 296), (140, 296), (140, bottom)])
@@ -190,7 +190,7 @@ STEPS = [
         (".", "store", "", "state on disk"),
         ("<", "store", "driver", "settle: only now the verdict can be read"),
     ]),
-    ("7  tell", [
+    ("7  report", [
         ("<", "driver", "door", "the verdict"),
         (">", "door", "log", "one line"),
         (".", "door", "", "the hook returns a PAM result to the application"),
@@ -231,7 +231,7 @@ def login():
 def step(it, y, sign, who, whom, words):
     """One row of a login's drawing, with its words above its line."""
     x = PARTIES[who][0]
-    # Words stand on a piece of the band's colour, so that no lifeline runs through them.
+    # Words are on a piece of the band's colour, so that no lifeline runs through them.
     wide = 7.1 * len(words) + 12
     if sign in ".!":
         it.rect(x - 5, y - 10, 10, 14, "core edge" if sign == "." else "wait edge", 2)

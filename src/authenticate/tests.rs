@@ -302,7 +302,7 @@ impl Scene {
         }
     }
 
-    /// Plays the script to its end; the verdict, or why there is none.
+    /// Plays the script to its end; the verdict, or why the login ended without one.
     fn play(&self, events: impl IntoIterator<Item = Event>) -> Result<Verdict, String> {
         self.play_and_look(events).0
     }

@@ -38,7 +38,7 @@ pub enum FirstPass {
     Use,
 }
 
-/// What stands on the line.
+/// The module's line in pam.d, after its path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arguments {
     /// The configuration (`config=`).
@@ -103,7 +103,7 @@ overrides! {
 /// Why a line is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentError {
-    /// None of ours.
+    /// No argument of this name exists.
     #[error("argument {0}: unknown")]
     Unknown(String),
     /// One key, two values.

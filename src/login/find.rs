@@ -23,7 +23,7 @@ pub(super) enum Found {
     Refused(Refusal),
 }
 
-/// A token, and where it stands from now on.
+/// A token, and its state from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Standing {
     id: TokenId,
@@ -88,7 +88,7 @@ fn find_hotp(account: &Account, id: TokenId, token: &Token, code: &Code, policy:
         return accepted(step);
     }
     let ahead = policy.look_ahead.get();
-    // Those before `next` only to tell a spent code from a wrong one.
+    // Those before `next` only to distinguish a spent code from a wrong one.
     let near = (next.minus(ahead).0..=next.plus(ahead).0).map(Step);
     match token.newest_match(code, near) {
         Some(step) if step >= next => return accepted(step),
@@ -163,7 +163,7 @@ pub(super) fn accept_recovery(
     Ok((State { last_login: Some(now), recovery, ..account.state }, left))
 }
 
-/// What stands for a host and a service in the state: nobody can read from it
+/// What the state keeps of a host and a service: nobody can read from it
 /// where a user comes from.
 pub(super) fn host_key(generation: Generation, rhost: &str, service: &str) -> [u8; 16] {
     let hash: [u8; 32] = Sha256::new()
@@ -196,7 +196,7 @@ pub(super) fn remember(
     state
 }
 
-/// Why two codes do not say where a token stands.
+/// Why two codes do not resynchronize a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResyncError {
     /// No token shows them one after the other near here.
@@ -215,7 +215,7 @@ pub enum ResyncError {
 const RESYNC_REACH: u64 = 3_000;
 
 /// Finds the token that shows two codes in a row (RFC 4226 section 7.4, RFC
-/// 6238 section 6), and notes where it stands; both codes are spent.
+/// 6238 section 6), and stores its new position; both codes are spent.
 ///
 /// # Errors
 /// [`ResyncError`].

@@ -10,7 +10,7 @@ use crate::config::{AtLogin, Config};
 /// One answer, with all that its judgement depends on.
 #[derive(Debug)]
 pub struct Attempt<'a> {
-    /// Who, whence, when.
+    /// Who logs in, from where, and when.
     pub circumstances: Circumstances<'a>,
     /// What was answered.
     pub answer: &'a Answer,
@@ -18,7 +18,7 @@ pub struct Attempt<'a> {
     pub tries_left: u32,
 }
 
-/// A verdict that may not be told before the state it leads to is on disk:
+/// A verdict that may not be used before the state it leads to is on disk:
 /// it can be read only through [`Judgement::settle`].
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Judgement {
         Self { verdict, next: None }
     }
 
-    /// Commits the next state, if there is one, and only then tells.
+    /// Commits the next state, if there is one, and only then returns the verdict.
     ///
     /// # Errors
     /// Those of `commit`: the login must be refused then.
@@ -44,7 +44,7 @@ impl Judgement {
     }
 }
 
-/// Judges one answer against the account as it stands under its lock.
+/// Judges one answer against the account as it is under its lock.
 pub fn judge(account: Option<&Account>, attempt: &Attempt<'_>, config: &Config) -> Judgement {
     let Some(account) = account else {
         return Judgement::unchanged(Verdict::Refused(Refusal::Disabled));
@@ -97,7 +97,7 @@ fn judge_pending(account: &Account, attempt: &Attempt<'_>, config: &Config) -> J
 fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Judgement {
     let Circumstances { password, now, .. } = attempt.circumstances;
     let state = account.state;
-    // Computed first and always, so that the time it takes tells nothing.
+    // Computed first and always, so that the time it takes reveals nothing.
     let accepted = match attempt.answer {
         Answer::Empty => Err((Refusal::NoCode, state)),
         Answer::NotACode => Err((Refusal::NotACode, state)),

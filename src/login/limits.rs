@@ -1,4 +1,4 @@
-//! How many wrong codes are borne. SECURITY.md has the arithmetic.
+//! How many wrong codes are tolerated. SECURITY.md has the arithmetic.
 
 use crate::account::{Failures, Timestamp};
 use crate::config::Limits;

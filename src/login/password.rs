@@ -4,7 +4,7 @@ use super::Refusal;
 
 /// Evidence that whoever is at the other end may see the account's secret.
 ///
-/// A secret is shown only to who holds one. The constructors below are all
+/// A secret is shown only to code that has one. The constructors below are all
 /// there are, and `tests/house.rs` pins who calls them.
 #[derive(Debug)]
 pub struct PasswordProof(());

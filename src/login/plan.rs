@@ -75,7 +75,7 @@ pub struct Invitation<'a> {
 }
 
 impl<'a> Invitation<'a> {
-    /// Permits to show `record` to who holds the proof.
+    /// Permits to show `record`, given the proof that it may be shown.
     #[must_use]
     pub const fn new(record: &'a Record, _proof: &PasswordProof) -> Self {
         Self { record }
@@ -153,7 +153,7 @@ pub fn plan_without_record(circumstances: &Circumstances<'_>, config: &Config) -
     WithoutRecord::Settled(settled(verdict, config))
 }
 
-/// The verdict, told as the configuration wants it.
+/// The verdict, worded as the configuration wants it.
 const fn settled(verdict: Verdict, config: &Config) -> Settled {
     if config.login.uniform { Settled::Pretend(verdict) } else { Settled::Done(verdict) }
 }

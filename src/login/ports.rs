@@ -98,7 +98,7 @@ pub struct ConversationError(pub String);
 pub trait Accounts {
     /// Why an account cannot be read or written. Each refuses the login.
     type Error: std::fmt::Display;
-    /// An account as it was read, with what tells whether it has changed since.
+    /// An account as it was read, with what shows whether it has changed since.
     type Snapshot: AsRef<Account>;
 
     /// The account of `user`, whose uid is `uid`; `None` if they have no record.

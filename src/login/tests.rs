@@ -73,7 +73,7 @@ fn plan_in<'a>(
     }
 }
 
-/// Verdict and next state, told only if the commit succeeds.
+/// Verdict and next state, returned only if the commit succeeds.
 fn judged(
     account: &Account,
     password: &PasswordCheck,
@@ -223,7 +223,7 @@ fn a_pending_user_with_a_wrong_password_is_refused_whatever_is_answered() {
 // --- answers ---
 
 #[test]
-fn a_password_and_a_code_in_one_answer_are_told_apart_by_the_lengths_of_codes() {
+fn a_password_and_a_code_in_one_answer_are_separated_by_the_lengths_of_codes() {
     let split = |all: &str| -> Vec<String> {
         let splits = Answer::splits(all.as_bytes(), &record(totp()));
         splits.map(|(password, _)| String::from_utf8(password.to_vec()).unwrap()).collect()
@@ -292,7 +292,7 @@ fn when_the_clock_went_back_spent_codes_stay_refused_and_the_reason_says_so() {
 }
 
 #[test]
-fn a_spent_code_is_told_from_a_clock_that_went_back() {
+fn a_spent_code_is_not_taken_for_a_clock_that_went_back() {
     // Steps 4 to 6 are admissible; the last one accepted was 6, or beyond them.
     for (next, refusal) in [(7, Refusal::SpentCode), (8, Refusal::ClockWentBack)] {
         let verdict = verdict(&active(totp(), next), &right(), CODES[5], 150);
@@ -348,7 +348,7 @@ fn a_record_removed_while_the_code_was_typed_refuses() {
 }
 
 #[test]
-fn no_success_is_told_when_the_commit_fails() {
+fn no_success_is_reported_when_the_commit_fails() {
     let answer = Answer::read(CODES[5].as_bytes());
     let password = right();
     let attempt =

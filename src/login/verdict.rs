@@ -58,7 +58,7 @@ pub enum Exemption {
     RememberedHost,
 }
 
-/// Why somebody is refused. For the log; the user is not told which.
+/// Why somebody is refused. For the log; the user does not see which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The password, whatever the code.

@@ -152,7 +152,7 @@ fn set_password(pamh: &mut PamHandle, password: Option<&CStr>) {
     let _ = unsafe { sys::pam_set_item(pamh, sys::PAM_AUTHTOK, value.cast()) };
 }
 
-/// Asks libpam to wait at least so long before it tells a failure.
+/// Asks libpam to wait at least so long before it reports a failure.
 pub(super) fn delay_failure(pamh: &mut PamHandle, microseconds: u32) {
     // SAFETY: the handle is valid. The only error is a handle that is null.
     let _ = unsafe { sys::pam_fail_delay(pamh, microseconds) };

@@ -83,7 +83,7 @@ impl Trouble {
             Self::Login(Failure::Accounts(_) | Failure::System(_) | Failure::Random) => {
                 PamResultCode::PAM_AUTHINFO_UNAVAIL
             }
-            // Tells no more than a wrong code does.
+            // Reveals nothing that a wrong code does not reveal.
             Self::Login(Failure::UnknownUser | Failure::Conversation(_) | Failure::UserChanged) => {
                 PamResultCode::PAM_AUTH_ERR
             }

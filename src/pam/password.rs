@@ -164,7 +164,7 @@ unsafe extern "C" fn record_delay(_status: c_int, microseconds: c_uint, data: *m
 }
 
 /// The nested conversation: every hidden prompt is answered with the password,
-/// messages are swallowed (they would tell which factor failed), a visible
+/// messages are not shown (they would show which factor failed), a visible
 /// prompt is an error.
 ///
 /// # Safety

@@ -174,7 +174,7 @@ impl<B: Backend> Store<B> {
         self.change(user, |account| Ok((Some(change(account)?), None)))
     }
 
-    /// Changes what was issued without issuing anew: the generation and with
+    /// Changes what was issued without issuing a new secret: the generation and with
     /// it the state stay.
     ///
     /// # Errors

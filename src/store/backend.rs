@@ -30,7 +30,7 @@ pub enum Target {
     Over(Slot),
     /// In the place of this one, then also of the other: neither may be read again.
     OverBoth(Slot),
-    /// Whatever was there is of no use.
+    /// What was there is damaged, and may be overwritten.
     Anew,
 }
 
@@ -82,7 +82,7 @@ pub trait Backend {
     /// The right to change one account.
     type Claim;
 
-    /// Reads an account without waiting for who changes it; `None` if there is no
+    /// Reads an account without waiting for a change in progress; `None` if there is no
     /// state. It may be found between two states, and then is mostly unsound.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ pub trait Backend {
         change: Change<'_>,
     ) -> Result<(), Unwritten>;
 
-    /// Gives up a claim on a user who has no record, and what was made for it.
+    /// Releases a claim on a user who has no record, and what was made for it.
     ///
     /// # Errors
     /// [`StoreError`].

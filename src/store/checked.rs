@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_is_read_as_it_stands_and_is_never_taken_for_an_empty_one() {
+    fn a_configuration_is_read_as_it_is_and_is_never_taken_for_an_empty_one() {
         // One that is everywhere, and root's.
         let passwd = Path::new("/etc/passwd");
         assert_eq!(read_config(passwd).unwrap(), fs::read_to_string(passwd).unwrap());

@@ -71,7 +71,7 @@ pub(super) fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreErro
     unlink(dir, &temporary)?;
     let replaced = write_and_rename(dir, &temporary, name, text);
     if replaced.is_err() {
-        // What it is told of is the first error.
+        // The caller gets the first error.
         let _left = unlink(dir, &temporary).is_err();
     }
     replaced?;

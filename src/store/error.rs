@@ -93,7 +93,7 @@ impl StoreError {
             Self::Unsafe { what, purpose, .. } => purpose.remedy(*what),
             Self::Record { .. } => "restore it from a backup, or: onetimectl enable --new-secret",
             Self::Uid { .. } => {
-                "if the user was created anew: onetimectl disable, then onetimectl enable"
+                "if the user was created again: onetimectl disable, then onetimectl enable"
             }
             Self::State { .. } => "rebuild it: onetimectl repair",
             Self::NotEnabled(_) => "issue a secret: onetimectl enable",

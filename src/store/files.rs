@@ -23,7 +23,7 @@ use crate::account::UserName;
 
 pub(super) const MARKER: &str = "store.toml";
 pub(super) const MARKER_TEXT: &str = "# The store of pam_onetime.so. Without this file no login that could need a\n\
-                           # code is admitted: it tells \"nobody is enrolled\" from \"not mounted\".\n\
+                           # code is admitted: a store that is not mounted must not read as \"nobody is enrolled\".\n\
                            format = 1\n";
 pub(super) const USERS: &str = "users";
 pub(super) const STATE: &str = "state";
@@ -84,7 +84,7 @@ impl Store<Files> {
     /// Opens the store in `dir`, which `owner` owns.
     ///
     /// # Errors
-    /// [`StoreError`], also when there is no store: a login cannot tell
+    /// [`StoreError`], also when there is no store: a login cannot distinguish
     /// "nobody is enrolled" from "not mounted" otherwise.
     pub fn open(dir: &Path, owner: u32) -> Result<Self, StoreError> {
         let no_store = || StoreError::NoStore(dir.to_owned());
@@ -107,7 +107,7 @@ impl Store<Files> {
     }
 
     /// Makes a store in `dir`, and the directories above it. Harmless to
-    /// repeat; mends nothing that is wrong, but removes what an issue that was
+    /// repeat; repairs nothing that is wrong, but removes what an issue that was
     /// killed has left behind.
     ///
     /// # Errors
@@ -284,7 +284,7 @@ impl Files {
         Ok((stat.st_nlink > 0).then_some(StateFile::new(file, &stat)))
     }
 
-    /// The locked state file; `None` if there is none.
+    /// The locked state file; `None` if it does not exist.
     fn lock_state(&self, user: &UserName) -> Result<Option<StateFile>, StoreError> {
         for _ in 0..LOCK_TRIES {
             let Some(file) = self.open_state(user, Access::Exclusive)? else {

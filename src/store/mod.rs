@@ -1,7 +1,7 @@
 //! Records and states on disk, and the one door through which they change.
 //!
 //! [`Store::load`] reads an account; [`Store::update`] judges an attempt under
-//! the account's lock and commits what it leads to before it tells the
+//! the account's lock and commits what it leads to before it returns the
 //! verdict. Issuing, removing and repairing are for `onetimectl`. Whatever is
 //! missing, damaged, mismatched, linked, wrongly owned or too widely readable
 //! is an error, never "no record". docs/FILEFORMAT.md has the bytes.
@@ -44,7 +44,7 @@ pub fn open(config: &config::StoreConfig) -> Result<Store, StoreError> {
     }
 }
 
-/// Tells damage from content, in record and state: CRC-32 as in zip and PNG.
+/// Detects damage in record and state: CRC-32 as in zip and PNG.
 fn checksum(bytes: &[u8]) -> u32 {
     const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
     CRC.checksum(bytes)

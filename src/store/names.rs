@@ -11,7 +11,7 @@ use crate::account::UserName;
 const MAX_BYTES: usize = 240;
 
 /// All but lowercase letters, digits, `_` and `-`. Uppercase too: a file
-/// system may not tell it from lowercase.
+/// system may not distinguish it from lowercase.
 const ENCODED: AsciiSet = {
     let mut set = NON_ALPHANUMERIC.remove(b'_').remove(b'-');
     let mut letter = b'A';

@@ -121,7 +121,7 @@ struct RawRecord {
     issuer: String,
     issued_at: Time,
     deadline: Option<Time>,
-    /// None at all is told apart from a field that is missing.
+    /// An empty list is not the same as a field that is missing.
     #[serde(default)]
     token: Vec<fields::Table<RawToken>>,
     recovery: Option<fields::Table<RawRecovery>>,

@@ -334,7 +334,7 @@ fn small_limits_refuse_or_admit_and_lose_nothing() {
 // --- the rest of the machine ---
 
 #[test]
-fn a_clock_that_stands_anywhere_admits_nobody_wrongly() {
+fn a_clock_at_any_time_admits_nobody_wrongly() {
     let scene = Scene::new();
     let secret = activate(&scene.world, "bob");
     let phone = crate::common::Phone::new(&secret);

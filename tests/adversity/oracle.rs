@@ -71,9 +71,15 @@ fn login(world: &World, user: &str, password: &str, code: &str) -> ClientRun {
 }
 
 #[test]
-fn a_refused_login_tells_neither_factor_nor_under_uniform_the_user() {
-    let columns =
-        ["configuration", "login", "logins", "same transcript", "told from the first", "chance"];
+fn a_refused_login_shows_neither_factor_nor_under_uniform_the_user() {
+    let columns = [
+        "configuration",
+        "login",
+        "logins",
+        "same transcript",
+        "recognized by the first",
+        "chance",
+    ];
     let mut figures = Figures::new("oracle", &columns);
     for arguments in ["", "uniform=true"] {
         let place = Place::new(arguments);
@@ -155,7 +161,7 @@ fn by_chance(one: usize, other: usize) -> f64 {
 }
 
 #[test]
-fn the_statistic_tells_distributions_apart_that_differ() {
+fn the_statistic_recognizes_distributions_that_differ() {
     let slow = |from: u64| (0..60).map(|at| Duration::from_millis(from + at)).collect::<Vec<_>>();
     assert!(told_apart(&slow(0), &slow(0)) - 0.5 <= by_chance(60, 60));
     assert!(told_apart(&slow(0), &slow(30)) - 0.5 > by_chance(60, 60));

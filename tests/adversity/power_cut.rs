@@ -39,7 +39,8 @@ struct Tally {
 }
 
 #[test]
-fn whenever_the_power_is_cut_the_old_account_or_the_new_one_is_whole_and_what_was_told_is_kept() {
+fn whenever_the_power_is_cut_the_old_account_or_the_new_one_is_whole_and_what_was_reported_is_kept()
+{
     let operations = operations::all();
     let tallies = operations::side_by_side(&operations, cut);
     let columns = [

@@ -95,7 +95,7 @@ fn names_on_standard_input_are_one_a_line_with_blank_lines_and_comments_skipped(
 }
 
 #[test]
-fn who_fails_does_not_stop_the_others_and_the_exit_code_tells_some_from_all() {
+fn one_user_who_fails_does_not_stop_the_others_and_the_exit_code_differs_for_some_and_all() {
     let world = installed();
     let run = fed(&world, &["enable", "-"], b"alice\nnosuch\n\xFF\xFE\nb\0b\nbob\n");
     assert_ends(&run, 3, "onetimectl: nosuch: this system knows no such user");
@@ -194,7 +194,7 @@ fn list_shows_those_in_any_of_the_states_asked_for_as_text_and_as_json() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_whatever_the_filter() {
+fn what_cannot_be_read_is_reported_whatever_the_filter() {
     let world = of_all_kinds();
     world.write("/var/lib/onetime/users/bob.toml", b"spoiled", 0o600);
     let run = world.onetimectl(&["list", "--pending"]);

@@ -308,9 +308,9 @@ fn faults_of_the_password_service_are_named() {
         (
             "auth required pam_unix.so\nauth required pam_onetime.so\n",
             "password-service-recursion",
-            "alone",
+            "list only modules",
         ),
-        ("@include sshd\n", "password-service-recursion", "alone"),
+        ("@include sshd\n", "password-service-recursion", "list only modules"),
         ("auth required pam_deny.so\n", "password-service-checks-none", "pam_unix.so"),
     ] {
         world.pam_service("onetime-password", text);

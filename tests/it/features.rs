@@ -98,7 +98,7 @@ fn resync_sets_the_drift_of_a_clock_and_status_shows_it() {
 // --- several tokens ---
 
 #[test]
-fn a_code_of_any_token_logs_in_and_a_removed_one_does_no_more() {
+fn a_code_of_any_token_logs_in_and_a_removed_one_no_longer_does() {
     let world = world_with("");
     let phone = activate(&world, "alice");
     let key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
@@ -141,7 +141,7 @@ fn a_user_has_four_tokens_at_most_and_a_pending_one_is_shown_them_all() {
 // --- recovery codes ---
 
 #[test]
-fn a_recovery_code_logs_in_once_is_told_logged_and_counted() {
+fn a_recovery_code_logs_in_once_is_reported_logged_and_counted() {
     let world = world_with("");
     activate(&world, "alice");
     let shown = world.onetimectl(&["recovery", "alice"]).ok();
@@ -267,7 +267,7 @@ fn a_user_without_a_record_is_denied_or_enrolled_at_login_as_configured() {
     assert!(run.success, "the same secret as before: {}", run.output);
 }
 
-// --- enrolment policy ---
+// --- enrollment policy ---
 
 #[test]
 fn enrolment_can_be_required_or_switched_off_at_login() {
@@ -290,7 +290,7 @@ fn enrolment_can_be_required_or_switched_off_at_login() {
 }
 
 #[test]
-fn a_deadline_is_told_and_after_it_a_pending_user_is_refused() {
+fn a_deadline_is_shown_and_after_it_a_pending_user_is_refused() {
     let world = world_with("");
     world.onetimectl(&["enable", "alice", "--deadline", "14d"]).ok();
     let run = login(&world, "alice", &[ALICE_PASSWORD, ""]);
@@ -356,7 +356,7 @@ fn a_code_of_any_length_that_an_account_has_can_end_the_one_answer() {
 }
 
 #[test]
-fn a_pending_user_enrols_by_one_answer_too() {
+fn a_pending_user_enrolls_by_one_answer_too() {
     let world = world_with("prompt=combined");
     let secret = enable(&world, "alice");
     let run = login(&world, "alice", &[ALICE_PASSWORD]);

@@ -323,7 +323,7 @@ fn oathtool_gives_the_codes_of_the_standards() {
 }
 
 #[test]
-fn a_program_that_fails_is_told_with_its_words() {
+fn a_program_that_fails_is_reported_with_its_words() {
     let run = World::without_module().run("ls", &["/no/such/place"]);
     assert!(!run.success());
     assert!(run.stderr.contains("/no/such/place"), "{}", run.text());

@@ -221,7 +221,7 @@ fn every_dependency_says_what_it_is_for() {
 }
 
 #[test]
-fn every_module_argument_stands_in_its_manual_page() {
+fn every_module_argument_is_in_its_manual_page() {
     let page = text("docs/pam_onetime.8");
     let parser = code(&root().join("src/config/arguments.rs"));
     let mut arguments = captures(r#"Some\(\("(\w+)", \w+\)\)"#, &parser);
@@ -233,7 +233,7 @@ fn every_module_argument_stands_in_its_manual_page() {
 }
 
 #[test]
-fn every_key_of_the_configuration_stands_in_its_manual_page() {
+fn every_key_of_the_configuration_is_in_its_manual_page() {
     // That conf/onetime.toml shows every key is a test of src/config/mod.rs.
     let keys = captures(r"(?m)^#?([a-z_]+) = ", &text("conf/onetime.toml"));
     assert!(keys.len() > 10, "{keys:?}");
@@ -242,7 +242,7 @@ fn every_key_of_the_configuration_stands_in_its_manual_page() {
 }
 
 #[test]
-fn every_verb_and_option_of_the_tool_stands_in_its_manual_page_and_back() {
+fn every_verb_and_option_of_the_tool_is_in_its_manual_page_and_back() {
     let help = |arguments: &[&str]| {
         finish(Command::new(tool_path()).args(arguments).arg("--help"), b"").ok()
     };

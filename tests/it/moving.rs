@@ -145,7 +145,11 @@ fn a_users_own_file_cannot_bring_anothers_secret_nor_be_about_another() {
     let run = import(&world, &["/home/bob/.google_authenticator"]);
     assert!(run.stderr.contains("onetimectl: bob: "), "{}", run.text());
     let run = import(&world, &["/home/bob/tokens"]);
-    assert!(run.stderr.contains("does not belong to root: --from"), "{}", run.text());
+    assert!(
+        run.stderr.contains("does not belong to root: name its format with --from"),
+        "{}",
+        run.text()
+    );
     assert_eq!(store(&world), before);
 }
 
@@ -545,7 +549,7 @@ fn standard_input_is_read_where_no_file_is_named() {
     finish(world.command("onetimectl").arg("import"), uri.as_bytes()).ok();
     let google = format!("{BASE32}\n\" TOTP_AUTH\n");
     let run = finish(world.command("onetimectl").args(["import", "-"]), google.as_bytes());
-    assert!(run.stderr.contains("--user says it"), "{}", run.text());
+    assert!(run.stderr.contains("use --user, or a path"), "{}", run.text());
     let arguments = ["import", "--from", "google", "--user", "bob", "-"];
     finish(world.command("onetimectl").args(arguments), google.as_bytes()).ok();
     assert!(admitted(&world, "bob", &current_code(BASE32, 0)));

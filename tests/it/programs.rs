@@ -136,7 +136,7 @@ fn by_ssh_a_disabled_user_gets_in_with_the_password_alone_and_the_log_says_from_
 }
 
 #[test]
-fn by_ssh_a_pending_user_scans_the_qr_code_types_a_code_is_told_it_is_on_and_gets_a_shell() {
+fn by_ssh_a_pending_user_scans_the_qr_code_types_a_code_sees_that_it_is_on_and_gets_a_shell() {
     let world = installed();
     let secret = enable(&world, "alice");
     let sshd = Sshd::start(&world, "");
@@ -305,7 +305,7 @@ fn by_key_a_pending_user_is_shown_nothing_and_activates_with_a_secret_handed_out
 // --- su, sudo, login ---
 
 #[test]
-fn by_su_the_target_enrols_and_from_then_on_needs_a_code() {
+fn by_su_the_target_enrolls_and_from_then_on_needs_a_code() {
     let world = hasty();
     let secret = enable(&world, "alice");
     let script = [(PASSWORD, ALICE_PASSWORD), (SET_UP, &*current_code(&secret, 0))];
@@ -323,7 +323,7 @@ fn by_su_the_target_enrols_and_from_then_on_needs_a_code() {
 }
 
 #[test]
-fn by_sudo_a_pending_caller_is_shown_the_qr_code_and_told_that_it_is_on() {
+fn by_sudo_a_pending_caller_is_shown_the_qr_code_and_that_it_is_on() {
     let world = hasty();
     let secret = enable(&world, "alice");
     let code = current_code(&secret, 0);
@@ -346,7 +346,7 @@ fn by_sudo_an_active_caller_needs_a_code() {
 }
 
 #[test]
-fn at_the_console_a_user_enrols_is_told_after_the_last_prompt_and_then_needs_a_code() {
+fn at_the_console_a_user_enrolls_sees_it_after_the_last_prompt_and_then_needs_a_code() {
     let world = hasty();
     let secret = enable(&world, "alice");
     let mut login = at_the_console(&world, SET_UP, &current_code(&secret, 0));

@@ -105,7 +105,7 @@ fn a_pending_user_with_a_wrong_password_sees_what_a_disabled_one_sees() {
 }
 
 #[test]
-fn an_active_user_is_told_the_same_whichever_factor_is_wrong() {
+fn an_active_user_sees_the_same_whichever_factor_is_wrong() {
     let world = hasty();
     let secret = activate(&world, "alice");
     let right = current_code(&secret, 0);
@@ -805,7 +805,7 @@ fn a_read_only_store_refuses_an_active_user_and_says_why() {
 }
 
 #[test]
-fn a_lockout_is_told_only_to_who_knows_the_password() {
+fn a_lockout_is_shown_only_to_a_user_who_knows_the_password() {
     let world = hasty();
     let secret = activate(&world, "alice");
     let login = |password, code: &str| {

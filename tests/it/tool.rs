@@ -186,7 +186,7 @@ fn enable_refuses_an_unknown_user_unless_forced_and_then_for_any_uid() {
 }
 
 #[test]
-fn of_several_users_each_is_served_and_the_exit_code_tells_some_failed_from_all_failed() {
+fn of_several_users_each_is_handled_and_the_exit_code_differs_for_some_failed_and_all_failed() {
     let world = installed();
     let some = world.onetimectl(&["enable", "alice", "ghost", "bob"]);
     assert_ends(&some, 3, "onetimectl: ghost: ");
@@ -196,7 +196,7 @@ fn of_several_users_each_is_served_and_the_exit_code_tells_some_failed_from_all_
 }
 
 #[test]
-fn enable_does_not_touch_who_is_enabled_already_unless_told_to_make_a_new_secret() {
+fn enable_does_not_touch_enabled_users_unless_it_is_to_make_a_new_secret() {
     let world = installed();
     let old = activate(&world, "alice");
     let files = || [world.read(&record_file("alice")), world.read(&state_file("alice"))];
@@ -255,7 +255,7 @@ fn enable_with_a_file_that_cannot_be_the_qr_code_s_enables_nobody() {
 }
 
 #[test]
-fn enable_tells_the_secret_on_a_terminal_and_as_json_but_not_to_a_pipe_and_not_with_no_qr() {
+fn enable_shows_the_secret_on_a_terminal_and_as_json_but_not_to_a_pipe_and_not_with_no_qr() {
     let world = installed();
     let mut terminal = world.pty("onetimectl", &["enable", "alice"]);
     assert!(terminal.wait().success(), "{}", terminal.text());
@@ -427,7 +427,7 @@ fn of_all_kinds() -> World {
 }
 
 #[test]
-fn status_and_list_are_tables_that_tell_pending_active_locked_and_disabled_users_apart() {
+fn status_and_list_are_tables_that_show_pending_active_locked_and_disabled_users() {
     let world = of_all_kinds();
     let time = r"\d{4}-\d\d-\d\d \d\d:\d\d";
     let mut rows = vec![

@@ -33,14 +33,14 @@ pub(crate) struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 failed for some of several users,
-4 not permitted (it takes root).
+4 not permitted (root is needed).
 
 Examples:
   onetimectl enable alice           alice sees a QR code at her next login
-  onetimectl status                 who is on, and who has enrolled
-  onetimectl doctor                 is this machine set up well?
+  onetimectl status                 who is enabled, and who has enrolled
+  onetimectl doctor                 is this machine set up correctly?
   onetimectl disable alice          lost phone: the password is enough again
-  onetimectl enable alice           a different secret: she enrolls anew";
+  onetimectl enable alice           a different secret: she enrolls again";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -67,7 +67,7 @@ pub(crate) enum Verb {
     List(Filters),
     /// Check a code; a right one activates a pending account
     Verify {
-        /// Whose
+        /// User
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         user: String,
         /// The code; better typed at the prompt, where others cannot see it
@@ -76,7 +76,7 @@ pub(crate) enum Verb {
     },
     /// Show a pending user's QR code again
     Qr {
-        /// Whose
+        /// User
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         user: String,
         /// Write it to this new file: .png or .svg
@@ -93,13 +93,13 @@ pub(crate) enum Verb {
     },
     /// Issue new recovery codes; the old ones no longer work
     Recovery {
-        /// Whose
+        /// User
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         user: String,
     },
     /// Resynchronize a token whose clock or counter has run off
     Resync {
-        /// Whose
+        /// User
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         user: String,
         /// Two codes in a row; better typed at the prompt
@@ -113,12 +113,12 @@ pub(crate) enum Verb {
     },
     /// Take over the tokens that users have already
     Import(ImportOptions),
-    /// Print the tokens, secrets and all, for another system
+    /// Print the tokens with their secrets, for another system
     Export {
-        /// Whose; without any: everybody's
+        /// Users whose tokens to print [default: all]
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         users: Vec<String>,
-        /// How they are written
+        /// Format of the output
         #[arg(long, value_name = "FORMAT", default_value = "otpauth")]
         format: ExportFormat,
     },
@@ -132,7 +132,7 @@ pub(crate) enum Verb {
     Doctor,
     /// Print completions for a shell
     Completions {
-        /// Which
+        /// Shell
         shell: Shell,
     },
 }
@@ -141,7 +141,7 @@ pub(crate) enum Verb {
 pub(crate) enum TokenVerb {
     /// Add a token: a code of any works from then on
     Add {
-        /// Whose
+        /// User
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         user: String,
         #[command(flatten)]
@@ -152,13 +152,13 @@ pub(crate) enum TokenVerb {
     },
     /// Show a user's tokens, without their secrets
     List {
-        /// Whose
+        /// User
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         user: String,
     },
     /// Remove a token: its codes no longer work
     Remove {
-        /// Whose
+        /// User
         #[arg(value_name = "USER", value_hint = ValueHint::Username)]
         user: String,
         /// Its number in the list
@@ -234,7 +234,7 @@ pub(crate) struct EnableOptions {
 /// What can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
-    /// URIs, one a line
+    /// URIs, one per line
     Otpauth,
     /// RFC 6030
     Pskc,
@@ -242,13 +242,13 @@ pub(crate) enum ExportFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportOptions {
-    /// From where; - is standard input
+    /// Files to read; - is standard input
     #[arg(value_name = "FILE", default_value = "-", hide_default_value = true, value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
-    /// Of which format the files are [default: as name and content have it]
+    /// Format of the files [default: recognized by name and content]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     pub(crate) from: Option<&'static dyn Format>,
-    /// Whose the tokens are (oath: whose lines to take)
+    /// User whose tokens they are (oath: take the lines of this user)
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Username)]
     pub(crate) user: Option<String>,
     /// Do everything but write
@@ -268,7 +268,7 @@ pub(crate) struct ImportOptions {
 /// Who is meant. What is given adds up.
 #[derive(Debug, Args)]
 pub(crate) struct Whom {
-    /// Whom; "-": the names on standard input, one a line
+    /// Users; "-": the names on standard input, one per line
     #[arg(value_name = "USER", value_hint = ValueHint::Username)]
     pub(crate) users: Vec<String>,
     /// All members of this group of the system
@@ -300,7 +300,7 @@ pub(crate) struct Filters {
 
 #[derive(Debug, Args)]
 pub(crate) struct HandoutOptions {
-    /// Whose
+    /// User
     #[arg(value_name = "USER", value_hint = ValueHint::Username)]
     pub(crate) user: String,
     /// Write to this new file: .html, .svg, or .png for the QR code alone

@@ -1,6 +1,6 @@
 //! `onetimectl`: the administrator's tool. It issues secrets, and shows and
 //! changes the state of accounts. One file per verb; `cli` has what can be
-//! typed, `context` what every verb works with, `report` how results are told.
+//! typed, `context` what every verb works with, `report` how results are printed.
 //!
 //! Each room uses only rooms below it; `tests/it/house.rs` reads the arrows.
 //!

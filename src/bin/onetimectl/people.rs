@@ -30,7 +30,7 @@ impl User {
     /// Looks a name up.
     ///
     /// # Errors
-    /// The user database cannot be read, or the name is none.
+    /// The user database cannot be read, or the name is not valid.
     pub(crate) fn find(given: &str) -> anyhow::Result<Self> {
         let person = Person::find(given)?;
         let name = match &person {

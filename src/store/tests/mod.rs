@@ -133,7 +133,7 @@ fn a_name_too_long_for_a_file_has_no_record_and_cannot_get_one() {
 }
 
 #[test]
-fn init_is_harmless_to_repeat_and_mends_no_mode() {
+fn init_is_harmless_to_repeat_and_repairs_no_mode() {
     let (_dir, store) = store();
     store.issue(&fresh(), Replace::No).unwrap();
     let path = store.path().to_owned();

@@ -37,7 +37,7 @@ impl ResyncRow {
 
 pub(crate) fn run(context: &Context, user: &str, codes: &[String]) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    // Nobody is asked for the codes of a name that is none.
+    // Codes are not asked for if the name is not valid.
     User::find(user)?;
     let typed = match codes {
         [] => [verify::ask("First code: ")?, verify::ask("Next code: ")?],

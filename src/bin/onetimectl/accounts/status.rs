@@ -66,7 +66,7 @@ impl StatusRow {
         }
     }
 
-    /// Whether one of the filters is about this account, or there is none.
+    /// Whether one of the filters matches this account, or no filter is given.
     fn passes(&self, filters: Filters) -> bool {
         let Filters { pending, active, locked } = filters;
         (pending && self.otp && !self.activated)

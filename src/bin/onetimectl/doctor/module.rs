@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, FindingId};
 
-/// Of an ELF header (elf(5)): all that is needed to tell one machine's files
+/// Of an ELF header (elf(5)): all that is needed to distinguish one machine's files
 /// from another's.
 pub(crate) const HEADER_BYTES: usize = 20;
 const GROUP_OTHER_WRITE: u32 = 0o022;

@@ -19,7 +19,7 @@ pub(crate) fn judge(name: &str, files: &ReadFile<'_>) -> Vec<Finding> {
     let mut findings: Vec<_> = broken.collect();
     if let Some(ours) = service.entries.iter().find(|entry| role(entry) == Role::Code) {
         let what = format!("{} includes pam_onetime.so: every login is refused", ours.place);
-        let remedy = "put there what verifies passwords alone: auth required pam_unix.so";
+        let remedy = "list only modules there that verify passwords: auth required pam_unix.so";
         findings.push(Finding::new(FindingId::PasswordServiceRecursion, what, remedy));
     }
     findings.extend(judge_stack(&file, &service.stack(ModuleType::Auth)));
@@ -40,7 +40,7 @@ fn judge_stack(file: &str, stack: &[&Entry]) -> Option<Finding> {
     let others = stack.iter().any(|e| matches!(role(e), Role::Condition | Role::Factor));
     let known = passwords.clone().next().is_some();
     if login(None) && (known || !others) {
-        let what = format!("{file}: any password is right");
+        let what = format!("{file} accepts any password");
         let remedy = "make the password's module required, and let nothing overrule it";
         Some(Finding::new(FindingId::PasswordServiceAcceptsAny, what, remedy))
     } else if !known {
@@ -53,7 +53,7 @@ fn judge_stack(file: &str, stack: &[&Entry]) -> Option<Finding> {
         };
         Some(Finding::new(id, what, remedy))
     } else if !passwords.any(|index| login(Some(index))) {
-        let what = format!("{file}: no password is ever right");
+        let what = format!("{file} accepts no password");
         let remedy = "look at what refuses there, beside the password's module";
         Some(Finding::new(FindingId::PasswordServiceRefusesAll, what, remedy))
     } else {

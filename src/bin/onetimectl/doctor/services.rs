@@ -110,7 +110,8 @@ fn judge_service(
 fn judge_line(entry: &Entry, configs: &ReadConfig<'_>) -> Result<(Mode, Option<String>), Note> {
     let place = &entry.place;
     if entry.kind != ModuleType::Auth {
-        let what = format!("{place} lists it under {}, which it does not do", entry.kind.word());
+        let what =
+            format!("{place} lists it under {}, which it does not support", entry.kind.word());
         let remedy = "take the line out: the module is for auth alone";
         return Err(Note::new(FindingId::PamTypeWrong, what, remedy));
     }

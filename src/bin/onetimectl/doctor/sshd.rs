@@ -59,7 +59,7 @@ impl Connection {
         }
     }
 
-    /// One that satisfies these criteria; `None` where that cannot be told for sure.
+    /// One that satisfies these criteria; `None` where that is not certain.
     fn matching(criteria: &[String], member: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
         let mut connection = Self::any();
         for pair in criteria.chunks(2) {
@@ -199,7 +199,7 @@ pub(crate) fn judge(
         (Err(_), Some(config)) => Settings::of_files(config),
         (Err(_), None) => {
             let what = format!("{FILE} cannot be read, so what sshd does is not known");
-            let remedy = "see that sshd has: UsePAM yes, KbdInteractiveAuthentication yes, \
+            let remedy = "check that sshd has: UsePAM yes, KbdInteractiveAuthentication yes, \
                           PasswordAuthentication no";
             found.push(Finding::new(FindingId::SshdConfigUnreadable, what, remedy));
             return found;
@@ -244,7 +244,7 @@ fn judge_overrides(
         let criteria = criteria.join(" ");
         let place = &setting.place;
         let what = format!("Match {criteria} differs: {keyword} {value} ({place})");
-        let remedy = "see that those logins are meant to differ";
+        let remedy = "check that those logins are meant to differ";
         found.push(Finding::new(FindingId::SshdMatchDiffers, what, remedy));
     }
     found
@@ -405,7 +405,7 @@ mod tests {
         let [(SshdMatchDiffers, bob), (SshdMatchDiffers, others)] = named.as_slice() else {
             panic!("{named:?}")
         };
-        // Whom the last is about cannot be told for sure: the file counts.
+        // Which logins the last is about is not certain: the file counts.
         assert!(bob.contains("bob,al*") && others.contains("!root"), "{named:?}");
     }
 
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_configuration_is_told_from_an_sshd_that_cannot_answer() {
+    fn a_refused_configuration_is_not_taken_for_an_sshd_that_cannot_answer() {
         for (complaint, id) in [
             ("/etc/ssh/sshd_config: line 1: Bad configuration option: Foo\nx", SshdConfigRefused),
             (

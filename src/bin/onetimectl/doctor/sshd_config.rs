@@ -1,6 +1,6 @@
 //! Reads sshd_config(5): which line sets the keywords that matter to a code, and
 //! which Match blocks do. What is in force is for sshd itself to say; this names
-//! the line, or stands in where sshd does not answer. Text in, values out.
+//! the line, or is used where sshd does not answer. Text in, values out.
 
 use std::collections::BTreeMap;
 

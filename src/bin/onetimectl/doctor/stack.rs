@@ -275,7 +275,7 @@ impl Service {
                 kind,
                 place,
                 from.level,
-                "includes too deep: does it include itself?",
+                "includes are nested too deeply: does it include itself?",
             );
         }
         match files(name) {

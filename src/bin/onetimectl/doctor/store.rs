@@ -83,7 +83,7 @@ impl Fault {
                 (Self::of_file(*purpose, *what), "refused at logins")
             }
             StoreError::Io { error, .. } if error.kind() == ErrorKind::NotFound => {
-                let what = "the store is not whole, and logins are refused";
+                let what = "the store is incomplete, and logins are refused";
                 let remedy = "restore it from a backup, or: onetimectl init";
                 return Self::new(FindingId::StoreIncomplete, what, remedy);
             }
@@ -157,7 +157,7 @@ fn judge_account(
         return Some(Fault::new(
             FindingId::AccountUserNotLookedUp,
             "the user database does not answer",
-            "see that it does: getent passwd",
+            "check that it does: getent passwd",
         ));
     };
     match store.inspect_as(user, person.as_ref().map(|person| person.uid)) {
@@ -182,7 +182,7 @@ fn judge_name(recorded: &UserName, known: Option<&UserName>) -> Option<Fault> {
         )),
         Some(known) if known != recorded => Some(Fault::new(
             FindingId::AccountAlias,
-            "this system calls that user by another name, and looks under that",
+            "this system has another name for that user, and looks for that",
             "onetimectl disable, then enable with the name that getent passwd shows",
         )),
         Some(_) => None,

@@ -203,7 +203,7 @@ impl<'a> Options<'a> {
         if self.hosts > 0 {
             let hosts = self.hosts;
             self.not_carried_over.push(format!(
-                "the grace period of {hosts} hosts: `remember` in [login] of onetime.toml learns them anew"
+                "the grace period of {hosts} hosts: `remember` in [login] of onetime.toml adds them again"
             ));
         }
         if self.scratch_codes > 0 {

@@ -165,7 +165,7 @@ fn state(
             let used = Code::parse(code.as_bytes())
                 .and_then(|code| token.newest_match(&code, near))
                 .ok_or(
-                    "the last code is none that the token showed around that time: was the file \
+                    "the token did not show the last code around that time: was the file \
                      written in another time zone (then: TZ=Area/City onetimectl import)",
                 )?;
             let drift = i32::try_from(used.0.wrapping_sub(login.0).cast_signed()).unwrap_or(0);

@@ -109,7 +109,7 @@ impl<'a> Parameters<'a> {
             let place = match name {
                 "secret" => {
                     if all.secret.is_some() {
-                        return Err("`secret` is there twice".to_owned());
+                        return Err("`secret` is given twice".to_owned());
                     }
                     all.secret = Some(Zeroizing::new(decoded(value)?.into_owned()));
                     continue;
@@ -125,7 +125,7 @@ impl<'a> Parameters<'a> {
                 }
             };
             if place.is_some() {
-                return Err(format!("`{name}` is there twice"));
+                return Err(format!("`{name}` is given twice"));
             }
             *place = Some(decoded(value)?);
         }

@@ -54,7 +54,7 @@ pub(crate) fn run(
     format: ExportFormat,
 ) -> anyhow::Result<ExitCode> {
     if context.form == Form::Json && format == ExportFormat::Pskc {
-        Cli::command().error(ErrorKind::ArgumentConflict, "--json goes with otpauth").exit();
+        Cli::command().error(ErrorKind::ArgumentConflict, "--json needs --format otpauth").exit();
     }
     let store = context.store()?;
     if std::io::stdout().is_terminal() {
@@ -152,7 +152,7 @@ fn packages(account: &Account) -> Result<Vec<Zeroizing<String>>, std::fmt::Error
         match token.kind {
             Kind::Hotp => value(&mut xml, "Counter", &at.next.0.to_string())?,
             Kind::Totp { period } => {
-                // The schema has it in 32 bits; a step beyond that is none of now.
+                // The schema has it in 32 bits; no present step is beyond that.
                 let last = at.next.minus(1).0;
                 if last > 0 && i32::try_from(last).is_ok() {
                     value(&mut xml, "Time", &last.to_string())?;

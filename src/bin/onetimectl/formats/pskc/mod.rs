@@ -146,8 +146,8 @@ mod tests {
         for (text, what) in [
             (encrypted, "are encrypted"),
             (policy("<x:y xmlns:x=\"urn:x\"/>"), "not known here"),
-            (key(TOTP, EIGHT, &secret, ""), "there twice"),
-            (key(TOTP, EIGHT, "", "<UserId>carol</UserId><UserId>bob</UserId>"), "there twice"),
+            (key(TOTP, EIGHT, &secret, ""), "given twice"),
+            (key(TOTP, EIGHT, "", "<UserId>carol</UserId><UserId>bob</UserId>"), "given twice"),
             (key(TOTP, EIGHT, "", "").replace("</Key>", "</Key><Key Id=\"2\"/>"), "two keys"),
             (key("urn:ietf:params:xml:ns:keyprov:pskc:ocra", EIGHT, "", ""), "not supported"),
             (key(TOTP, &EIGHT.replace('8', "9"), "", ""), "9 digits"),

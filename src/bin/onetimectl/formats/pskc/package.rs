@@ -11,7 +11,7 @@ use super::super::{ForeignToken, word};
 use super::user_id::user_of;
 use super::{Entry, FormatError, HOTP, TOTP};
 
-const TWICE: &str = "one of its values is there twice";
+const TWICE: &str = "one of its values is given twice";
 
 /// A KeyPackage. Values are kept as they are written: whether they are right
 /// matters only if they are used.
@@ -141,7 +141,7 @@ impl Package {
         self.problem.get_or_insert_with(|| problem.to_owned());
     }
 
-    /// The package as one token, or why it is none.
+    /// The package as one token, or why that is impossible.
     pub(super) fn into_entry(self) -> Entry {
         let line = self.line;
         let user = self.user.as_deref().or(self.device_user.as_deref()).map(user_of);
@@ -169,7 +169,8 @@ impl Package {
         let digits = match &self.length {
             Some(length) => length.parse::<Digits>().map_err(|error| error.to_string())?,
             None => {
-                warnings.push("the key names no length of its codes: taken for 6".to_owned());
+                warnings
+                    .push("the key does not give the length of its codes: 6 is assumed".to_owned());
                 Digits::default()
             }
         };

@@ -110,7 +110,7 @@ impl Reader<'_> {
     /// An element begins.
     fn start(&mut self, name: &'static str, start: &BytesStart<'_>) -> Result<(), FormatError> {
         if self.path.is_empty() && (name != "KeyContainer" || self.root == Root::Begun) {
-            return Err(self.error("no PSKC file: the root must be KeyContainer"));
+            return Err(self.error("not a PSKC file: the root must be KeyContainer"));
         }
         if self.path.len() >= MAX_DEPTH {
             return Err(self.error("elements are nested too deeply"));
@@ -148,7 +148,7 @@ impl Reader<'_> {
         if self.path.is_empty() {
             return match text.trim() {
                 "" => Ok(()),
-                _ => Err(self.error("no PSKC file: there is text outside of the XML")),
+                _ => Err(self.error("not a PSKC file: there is text outside of the XML")),
             };
         }
         if self.path.last().is_some_and(|name| name.is_empty()) {

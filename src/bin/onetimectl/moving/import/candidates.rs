@@ -78,7 +78,7 @@ impl Candidates {
             let user = match (user, token.as_ref().err()) {
                 (Some(user), _) => user,
                 (None, Some(error)) => bail!("{error}"),
-                (None, None) => bail!("a token in it names no user (--user does)"),
+                (None, None) => bail!("a token in it names no user (use --user)"),
             };
             self.add(user, token.map_err(anyhow::Error::from));
         }
@@ -111,7 +111,7 @@ fn owned_by(all: Vec<Entry>, user: &str) -> anyhow::Result<Vec<Entry>> {
     let named: BTreeSet<_> = all.iter().filter_map(|entry| entry.user.as_deref()).collect();
     ensure!(
         named.len() <= 1,
-        "it has the tokens of {} users: with --user one would get those of all",
+        "it has the tokens of {} users: --user would give them all to one",
         named.len()
     );
     let given = |entry| Entry { user: Some(user.to_owned()), ..entry };
@@ -121,7 +121,7 @@ fn owned_by(all: Vec<Entry>, user: &str) -> anyhow::Result<Vec<Entry>> {
 /// Whose a file is that names nobody.
 fn owner(path: &Path, options: &ImportOptions) -> anyhow::Result<String> {
     options.user.clone().or_else(|| owner_by_path(path)).context(
-        "whose file is this? --user says it, or a path like /home/NAME/.google_authenticator",
+        "the file names no user: use --user, or a path like /home/NAME/.google_authenticator",
     )
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Importer<'a> {
     context: &'a Context,
     options: &'a ImportOptions,
     people: People,
-    /// `None`: there is none yet, and this is a dry run.
+    /// `None`: the store does not exist yet, and this is a dry run.
     store: Option<Store>,
     issuer: String,
     now: Timestamp,

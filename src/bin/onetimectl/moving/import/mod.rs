@@ -1,7 +1,7 @@
 //! `onetimectl import`: takes over the tokens that users have already. `formats`
 //! knows what files say, `source` opens them, `candidates` has what they say by
 //! user, `importer` makes an account of that, whole or not at all, and `report`
-//! tells the admin.
+//! reports to the admin.
 
 mod candidates;
 mod importer;
@@ -31,7 +31,7 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
             .with_context(|| format!("{}: nothing was imported", path.display()))?;
     }
     let candidates = candidates.into_users();
-    ensure!(!candidates.is_empty(), "there is nobody to import in these files");
+    ensure!(!candidates.is_empty(), "there are no users to import in these files");
     let names = candidates.iter().map(|(user, _)| user.clone()).collect();
     let people = People::of(names, Origin::Elsewhere)?;
     let importer = Importer::new(context, options, people)?;

@@ -46,7 +46,7 @@ impl Source {
             }
             (Err(Errno::LOOP), Some(Users::One { .. })) => bail!("is a symbolic link"),
             (Err(Errno::LOOP), None) => {
-                bail!("is a symbolic link: --from says of which format what it leads to is")
+                bail!("is a symbolic link: name the format of its target with --from")
             }
             (Err(error), _) => return Err(error.into()),
         };
@@ -79,10 +79,10 @@ impl Source {
     pub(super) fn recognize(&self) -> anyhow::Result<&'static dyn Format> {
         let text = self.text()?;
         let foreign = self.metadata.as_ref().is_some_and(|metadata| metadata.uid() != 0);
-        ensure!(!foreign, "it does not belong to root: --from says of which format it is");
+        ensure!(!foreign, "it does not belong to root: name its format with --from");
         let Some(format) = formats::by_content(text) else {
             let names: Vec<_> = FORMATS.iter().map(|format| format.name()).collect();
-            bail!("unknown format (--from names it: {})", names.join(", "));
+            bail!("unknown format (name it with --from: {})", names.join(", "));
         };
         let bound = format.bound();
         ensure!(u64::try_from(self.bytes.len())? <= bound, too_large(bound));
