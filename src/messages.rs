@@ -30,18 +30,18 @@ const LOCKED: &str = "Too many wrong codes. Try again later.";
 const RECOVERY: &str = "If you lose your phone, each of these recovery codes works once in place \
                         of a code. Keep them on paper:";
 const RECOVERED: &str = "You used a recovery code; {left} are left.";
-#[cfg(feature = "tool")]
+#[cfg(any(test, feature = "tool"))]
 const SHEET: &str = "One-time codes for {issuer}";
-#[cfg(feature = "tool")]
+#[cfg(any(test, feature = "tool"))]
 const ISSUER: &str = "Issuer: {issuer}";
-#[cfg(feature = "tool")]
+#[cfg(any(test, feature = "tool"))]
 const ACCOUNT: &str = "Account: {user}";
-#[cfg(feature = "tool")]
+#[cfg(any(test, feature = "tool"))]
 const SCAN: &str = "Install an authenticator app on your phone, and scan this QR code with it or \
                     type in the key.";
-#[cfg(feature = "tool")]
+#[cfg(any(test, feature = "tool"))]
 const LOG_IN: &str = "At your next login, give your password and the code that the app shows.";
-#[cfg(feature = "tool")]
+#[cfg(any(test, feature = "tool"))]
 const FROM_THEN_ON: &str = "From then on every login needs a code; let nobody else see this sheet.";
 
 /// All texts, for the test that each is translated.
