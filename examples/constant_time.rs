@@ -18,7 +18,9 @@ use pam_onetime::account::{
     Account, Generation, Hash, MAX_HOSTS, Record, Recovery, RememberedHost, Timestamp, TokenId,
     Uid, UserName,
 };
-use pam_onetime::code::{Algorithm, Code, Digits, Kind, Period, RecoveryCode, Secret, Step, Token};
+use pam_onetime::code::{
+    Algorithm, Code, Digits, MovingFactor, Period, RecoveryCode, Secret, Step, Token,
+};
 use pam_onetime::config::Config;
 use pam_onetime::login::{
     Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, Plan, judge, plan,
@@ -147,7 +149,7 @@ fn hosts(measurements: usize) -> Compared {
     };
     let known = |account: &Account| {
         let circumstances = attempt(&password, &answer).circumstances;
-        matches!(plan(account, &circumstances, &config), Plan::Settled(_))
+        matches!(plan(account, &circumstances, &config), Plan::Fixed(_))
     };
     let mut remembered = account(0);
     assert!(!known(&remembered), "it is not the one");
@@ -176,7 +178,7 @@ fn token() -> Token {
         secret: Secret::from_bytes(b"12345678901234567890".to_vec()).expect("160 bits"),
         algorithm: Algorithm::Sha1,
         digits: Digits::try_from(8).expect("in range"),
-        kind: Kind::Totp { period: Period::default() },
+        kind: MovingFactor::Totp { period: Period::default() },
     }
 }
 

@@ -453,10 +453,10 @@ impl Account {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::code::{Algorithm, Digits, Kind, Secret};
+    use crate::code::{Algorithm, Digits, MovingFactor, Secret};
 
     /// A record whose one token has the secret of RFC 4226's examples.
-    pub(crate) fn record(kind: Kind) -> Record {
+    pub(crate) fn record(kind: MovingFactor) -> Record {
         Record {
             user: UserName::new("alice").unwrap(),
             uid: Uid::Is(2001),

@@ -202,16 +202,16 @@ fn send_line(severity: Severity, line: &str) {
         return;
     }
     let mut datagram = Vec::with_capacity(line.len().saturating_add(40));
-    if Untimed.format(&mut datagram, severity, line).is_ok() {
+    if LineFormat.format(&mut datagram, severity, line).is_ok() {
         let _unheard = socket.send(&datagram).is_err();
     }
 }
 
 /// RFC 3164 without the time: the daemon has a clock, and ours would have to
 /// read the environment (TZ) to speak of local time.
-struct Untimed;
+struct LineFormat;
 
-impl LogFormat<&str> for Untimed {
+impl LogFormat<&str> for LineFormat {
     fn format<W: std::io::Write>(
         &self,
         w: &mut W,
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn the_priority_is_that_of_authpriv() {
         let mut datagram = Vec::new();
-        Untimed.format(&mut datagram, Severity::LOG_NOTICE, "x").unwrap();
+        LineFormat.format(&mut datagram, Severity::LOG_NOTICE, "x").unwrap();
         let expected = format!("<85>pam_onetime[{}]: x", std::process::id());
         assert_eq!(String::from_utf8(datagram).unwrap(), expected);
     }

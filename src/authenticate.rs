@@ -15,11 +15,11 @@ use crate::config::arguments::{Arguments, FirstPass, PasswordMode};
 use crate::config::{Config, Missing};
 use crate::enrollment::{self, Enrollment};
 use crate::login::ports::{
-    Accounts, Addition, ConversationError, Door, Echo, MAX_ANSWER, PasswordAnswer, Tone, Typed,
+    Accounts, Addition, ConversationError, Door, Echo, MAX_ANSWER, PasswordAnswer, RawAnswer, Tone,
 };
 use crate::login::{
-    Answer, Attempt, Circumstances, Grant, PasswordCheck, PasswordFault, Plan, Prompt, Question,
-    Refusal, Settled, Verdict, WithoutRecord, judge, plan, plan_without_record,
+    Answer, Attempt, Circumstances, FixedVerdict, Grant, PasswordCheck, PasswordFault, Plan,
+    Prompt, Question, Refusal, Verdict, WithoutRecord, judge, plan, plan_without_record,
 };
 use crate::messages;
 use crate::system::{Person, SystemError};
@@ -49,7 +49,7 @@ pub enum Failure<E> {
 
 /// What the administrator has set for this login.
 #[derive(Debug, Clone, Copy)]
-pub struct Policy<'a> {
+pub struct LoginSettings<'a> {
     /// The configuration, with what the service's line in pam.d overrides.
     pub config: &'a Config,
     /// That line.
@@ -64,7 +64,7 @@ pub struct Policy<'a> {
 pub fn authenticate<D: Door, H: Host, A: Accounts>(
     door: &mut D,
     host: &H,
-    policy: Policy<'_>,
+    settings: LoginSettings<'_>,
     open: impl FnOnce() -> Result<A, A::Error>,
     subject: &mut Subject,
 ) -> Result<Verdict, Failure<A::Error>> {
@@ -75,7 +75,7 @@ pub fn authenticate<D: Door, H: Host, A: Accounts>(
     let known = person.as_ref().map(|person| person.name.as_str());
     subject.user = known.unwrap_or("(unknown)").to_owned();
     let name = known.unwrap_or(&given);
-    let Policy { config, arguments } = policy;
+    let LoginSettings { config, arguments } = settings;
     let mut login = Login { door, host, config, arguments, name, subject };
 
     // The password. An unknown user meets the same prompt and the same check.
@@ -135,7 +135,7 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
         let account = match account {
             Some(account) => account,
             None => match plan_without_record(&circumstances, config) {
-                WithoutRecord::Settled(settled) => return self.settle(settled),
+                WithoutRecord::Fixed(fixed) => return self.settle(fixed),
                 WithoutRecord::Issue => match self.enroll(circumstances.now)? {
                     Some(account) => account,
                     None => return Ok(Verdict::Refused(Refusal::Disabled)),
@@ -144,7 +144,7 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
         };
         let question = match plan(account.as_ref(), &circumstances, config) {
             Plan::Ask(question) => question,
-            Plan::Settled(settled) => return self.settle(settled),
+            Plan::Fixed(fixed) => return self.settle(fixed),
         };
 
         // Show and ask, judge and commit.
@@ -184,10 +184,10 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
     }
 
     /// Ends a login in which there is nothing to ask, or the answer does not count.
-    fn settle(&mut self, settled: Settled) -> Result<Verdict, Failure<A::Error>> {
-        match settled {
-            Settled::Done(verdict) => Ok(verdict),
-            Settled::Pretend(verdict) => {
+    fn settle(&mut self, fixed: FixedVerdict) -> Result<Verdict, Failure<A::Error>> {
+        match fixed {
+            FixedVerdict::Done(verdict) => Ok(verdict),
+            FixedVerdict::Pretend(verdict) => {
                 if self.answer.is_none() {
                     self.login.pretend()?;
                 }
@@ -267,13 +267,13 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
 }
 
 /// What came of the first prompt.
-enum First {
+enum FirstAnswer {
     /// Nothing was asked: others answer for the password.
     Nothing,
     /// The password, which was verified.
     Password(PasswordCheck),
     /// Password and code in one (`prompt=combined`), not yet taken apart.
-    Combined(Typed),
+    Combined(RawAnswer),
 }
 
 /// What does not change while a login goes on.
@@ -288,13 +288,13 @@ struct Login<'a, D, H> {
 }
 
 impl<D: Door, H: Host> Login<'_, D, H> {
-    fn ask_first(&mut self) -> Result<First, ConversationError> {
+    fn ask_first(&mut self) -> Result<FirstAnswer, ConversationError> {
         match self.arguments.password {
-            PasswordMode::Stack | PasswordMode::None => Ok(First::Nothing),
+            PasswordMode::Stack | PasswordMode::None => Ok(FirstAnswer::Nothing),
             PasswordMode::Verify if self.config.login.is_combined() => {
-                self.ask_combined().map(First::Combined)
+                self.ask_combined().map(FirstAnswer::Combined)
             }
-            PasswordMode::Verify => self.ask_password().map(First::Password),
+            PasswordMode::Verify => self.ask_password().map(FirstAnswer::Password),
         }
     }
 
@@ -315,7 +315,7 @@ impl<D: Door, H: Host> Login<'_, D, H> {
         Ok(self.verify(&password))
     }
 
-    fn ask_combined(&mut self) -> Result<Typed, ConversationError> {
+    fn ask_combined(&mut self) -> Result<RawAnswer, ConversationError> {
         match (self.arguments.first_pass, self.door.left_password()) {
             (_, Some(left)) => Ok(left),
             (FirstPass::Use, None) => Err(ConversationError("PAM_AUTHTOK_ERR".to_owned())),
@@ -327,11 +327,13 @@ impl<D: Door, H: Host> Login<'_, D, H> {
     }
 
     /// Lets a user whom nothing is known of go through what others go through.
-    fn turn_away(&mut self, first: &First) -> Result<(), ConversationError> {
+    fn turn_away(&mut self, first: &FirstAnswer) -> Result<(), ConversationError> {
         match first {
-            First::Combined(answer) => drop(self.verify(answer)),
-            First::Password(_) | First::Nothing if self.config.login.uniform => self.pretend()?,
-            First::Password(_) | First::Nothing => {}
+            FirstAnswer::Combined(answer) => drop(self.verify(answer)),
+            FirstAnswer::Password(_) | FirstAnswer::Nothing if self.config.login.uniform => {
+                self.pretend()?
+            }
+            FirstAnswer::Password(_) | FirstAnswer::Nothing => {}
         }
         Ok(())
     }
@@ -345,13 +347,13 @@ impl<D: Door, H: Host> Login<'_, D, H> {
     /// What is known of the password; and the code, if it came with it.
     fn split(
         &mut self,
-        first: First,
+        first: FirstAnswer,
         account: Option<&Account>,
     ) -> (PasswordCheck, Option<Answer>) {
         match first {
-            First::Password(check) => (check, None),
-            First::Nothing => (self.check_stacked(account), None),
-            First::Combined(all) => {
+            FirstAnswer::Password(check) => (check, None),
+            FirstAnswer::Nothing => (self.check_stacked(account), None),
+            FirstAnswer::Combined(all) => {
                 let (check, answer) = self.split_combined(&all, account);
                 (check, Some(answer))
             }

@@ -46,7 +46,7 @@ pub enum CodeError {
     },
     /// Not a kind of token.
     #[error("unknown kind: use totp or hotp")]
-    Kind,
+    MovingFactor,
 }
 
 /// The key that token and server share (RFC 4226 section 4, R6).
@@ -298,9 +298,9 @@ impl Step {
     }
 }
 
-/// What moves a token from one code to the next.
+/// What moves a token from one code to the next: the moving factor of RFC 4226.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MovingFactor {
     /// Time (RFC 6238).
     Totp {
         /// Seconds a step lasts.
@@ -310,7 +310,7 @@ pub enum Kind {
     Hotp,
 }
 
-impl Kind {
+impl MovingFactor {
     /// The name in otpauth URIs, records and configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -331,7 +331,7 @@ pub struct Token {
     /// How long its codes are.
     pub digits: Digits,
     /// What moves it.
-    pub kind: Kind,
+    pub kind: MovingFactor,
 }
 
 impl Token {
@@ -466,7 +466,7 @@ mod tests {
             secret: Secret::from_bytes(secret.to_vec()).unwrap(),
             algorithm,
             digits: Digits::try_from(digits).unwrap(),
-            kind: Kind::Hotp,
+            kind: MovingFactor::Hotp,
         }
     }
 

@@ -13,7 +13,7 @@ use rand::TryRng;
 use zeroize::Zeroizing;
 
 use crate::account::{Generation, Record, Timestamp, TokenId, Uid, UserName};
-use crate::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
+use crate::code::{Algorithm, Digits, MovingFactor, Period, Secret, Step, Token};
 use crate::config::{Config, Qr, TokenKind};
 use crate::login::Invitation;
 
@@ -63,8 +63,8 @@ pub fn new_token<R: TryRng>(rng: &mut R, config: &Config) -> Result<Token, R::Er
         algorithm: config.code.algorithm,
         digits: config.code.digits,
         kind: match config.code.kind {
-            TokenKind::Totp => Kind::Totp { period: config.code.period },
-            TokenKind::Hotp => Kind::Hotp,
+            TokenKind::Totp => MovingFactor::Totp { period: config.code.period },
+            TokenKind::Hotp => MovingFactor::Hotp,
         },
     })
 }
@@ -129,9 +129,9 @@ impl<'a> Enrollment<'a> {
             digits => write!(uri, "&digits={digits}"),
         });
         let written = written.and_then(|()| match token.kind {
-            Kind::Hotp => write!(uri, "&counter={}", counter.0),
-            Kind::Totp { period } if period == Period::default() => Ok(()),
-            Kind::Totp { period } => write!(uri, "&period={period}"),
+            MovingFactor::Hotp => write!(uri, "&counter={}", counter.0),
+            MovingFactor::Totp { period } if period == Period::default() => Ok(()),
+            MovingFactor::Totp { period } => write!(uri, "&period={period}"),
         });
         debug_assert!(written.is_ok(), "writing to a string does not fail");
         uri
@@ -156,9 +156,9 @@ impl<'a> Enrollment<'a> {
     pub fn parameters(&self) -> Option<String> {
         let (algorithm, digits) = (self.token.algorithm, self.token.digits);
         let moved_by = match self.token.kind {
-            Kind::Hotp => "HOTP".to_owned(),
-            Kind::Totp { period } if period == Period::default() => String::new(),
-            Kind::Totp { period } => format!("{period} s"),
+            MovingFactor::Hotp => "HOTP".to_owned(),
+            MovingFactor::Totp { period } if period == Period::default() => String::new(),
+            MovingFactor::Totp { period } => format!("{period} s"),
         };
         let parts = [
             if algorithm == Algorithm::Sha1 { String::new() } else { algorithm.to_string() },
@@ -327,7 +327,7 @@ mod tests {
     use crate::login::PasswordProof;
 
     fn with<T>(
-        kind: Kind,
+        kind: MovingFactor,
         change: impl FnOnce(&mut Token),
         of: impl FnOnce(&Enrollment<'_>) -> T,
     ) -> T {
@@ -337,8 +337,8 @@ mod tests {
         of(&Enrollment::of(&invitation).next().unwrap())
     }
 
-    fn totp() -> Kind {
-        Kind::Totp { period: Period::default() }
+    fn totp() -> MovingFactor {
+        MovingFactor::Totp { period: Period::default() }
     }
 
     #[test]
@@ -356,11 +356,11 @@ mod tests {
             token.algorithm = Algorithm::Sha256;
             token.digits = Digits::try_from(8).unwrap();
         };
-        let sixty = Kind::Totp { period: Period::try_from(60).unwrap() };
+        let sixty = MovingFactor::Totp { period: Period::try_from(60).unwrap() };
         let uri = with(sixty, change, |e| e.uri());
         assert!(uri.ends_with("&algorithm=SHA256&digits=8&period=60"), "{}", *uri);
         assert_eq!(with(sixty, change, |e| e.parameters()).unwrap(), "SHA256, 8 digits, 60 s");
-        let uri = with(Kind::Hotp, |_| {}, |e| e.uri());
+        let uri = with(MovingFactor::Hotp, |_| {}, |e| e.uri());
         assert!(uri.starts_with("otpauth://hotp/") && uri.ends_with("&counter=0"), "{}", *uri);
     }
 

@@ -93,7 +93,7 @@ static WIPED: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
 /// The module's line in pam.d, for programs that read it before libpam does.
 pub use config::arguments::{ArgumentError, Arguments, Overrides, PasswordMode};
 #[cfg(feature = "tool")]
-pub use pam::kernel::{Synchronized, clock_synchronized};
+pub use pam::kernel::{ClockSync, clock_synchronized};
 /// The nested conversation, for the fuzz targets.
 #[cfg(fuzzing)]
 pub use pam::nested;

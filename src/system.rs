@@ -145,7 +145,7 @@ pub struct Passwd(Vec<u8>);
 
 /// A line of /etc/passwd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Local<'a> {
+pub struct PasswdLine<'a> {
     /// The name.
     pub name: &'a str,
     /// Their uid.
@@ -166,12 +166,12 @@ impl Passwd {
 
     /// Its users, in its order. As in the C library, a malformed line is
     /// passed over.
-    pub fn users(&self) -> impl Iterator<Item = Local<'_>> {
-        self.0.split(|byte| *byte == b'\n').filter_map(Local::parse)
+    pub fn users(&self) -> impl Iterator<Item = PasswdLine<'_>> {
+        self.0.split(|byte| *byte == b'\n').filter_map(PasswdLine::parse)
     }
 }
 
-impl<'a> Local<'a> {
+impl<'a> PasswdLine<'a> {
     fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b':');
         let name = std::str::from_utf8(fields.next()?).ok()?;

@@ -4,7 +4,7 @@ use pam_onetime::account::{Account, Generation, Record, Timestamp, TokenId, Uid,
 use pam_onetime::code::{Secret, Token};
 use pam_onetime::config::{Config, is_issuer};
 use pam_onetime::login::{
-    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, PasswordProof, Plan, Settled,
+    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, PasswordProof, Plan, FixedVerdict,
     Verdict, WithoutRecord, judge, plan, plan_without_record,
 };
 
@@ -18,7 +18,7 @@ pub fn token() -> Token {
         secret: Secret::from_bytes(SECRET.to_vec()).expect("160 bits"),
         algorithm: Default::default(),
         digits: Default::default(),
-        kind: pam_onetime::code::Kind::Hotp,
+        kind: pam_onetime::code::MovingFactor::Hotp,
     }
 }
 
@@ -96,7 +96,7 @@ pub fn check(config: &Config) {
         let planned = plan(&account, &with(&wrong), config);
         assert!(!lets_in(&planned), "{planned:?} with a wrong password");
         match plan_without_record(&with(&wrong), config) {
-            WithoutRecord::Settled(Settled::Done(verdict) | Settled::Pretend(verdict)) => {
+            WithoutRecord::Fixed(FixedVerdict::Done(verdict) | FixedVerdict::Pretend(verdict)) => {
                 assert!(
                     matches!(verdict, Verdict::Refused(_)),
                     "{verdict:?} with a wrong password"
@@ -120,7 +120,7 @@ pub fn check(config: &Config) {
 
 fn lets_in(planned: &Plan<'_>) -> bool {
     match planned {
-        Plan::Settled(Settled::Done(verdict) | Settled::Pretend(verdict)) => {
+        Plan::Fixed(FixedVerdict::Done(verdict) | FixedVerdict::Pretend(verdict)) => {
             matches!(verdict, Verdict::Admitted(_) | Verdict::NotNeeded(_))
         }
         Plan::Ask(_) => false,

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use pam_onetime::code::{Algorithm, Code, Digits, Kind, RecoveryCode, Secret, Step, Token};
+use pam_onetime::code::{Algorithm, Code, Digits, MovingFactor, RecoveryCode, Secret, Step, Token};
 use pam_onetime::login::Answer;
 use pam_onetime_fuzz::{record, shown};
 
@@ -17,11 +17,11 @@ struct Input<'a> {
     digits: [u8; 2],
     first: u64,
     steps: u8,
-    typed: Typed<'a>,
+    typed: TypedAnswer<'a>,
 }
 
 #[derive(Arbitrary, Debug)]
-enum Typed<'a> {
+enum TypedAnswer<'a> {
     /// Anything.
     Bytes(&'a [u8]),
     /// What the token shows so many steps after the first, with spaces and more.
@@ -37,12 +37,12 @@ fuzz_target!(|input: Input<'_>| {
         secret: secret.clone(),
         algorithm: algorithms[usize::from(input.algorithm) % 3],
         digits: Digits::try_from(6 + u64::from(digits) % 3).expect("6 to 8"),
-        kind: Kind::Hotp,
+        kind: MovingFactor::Hotp,
     });
     let steps = || (0..=u64::from(input.steps % 8)).map(|after| Step(input.first).plus(after));
     let typed = match input.typed {
-        Typed::Bytes(typed) => typed.to_vec(),
-        Typed::Shown { after, digit_of_other_length, before } => {
+        TypedAnswer::Bytes(typed) => typed.to_vec(),
+        TypedAnswer::Shown { after, digit_of_other_length, before } => {
             let token = &tokens[usize::from(digit_of_other_length)];
             let code = shown(token, Step(input.first).plus(u64::from(after % 16)).0);
             let all = [before, code.as_bytes()].concat();

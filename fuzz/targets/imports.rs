@@ -7,11 +7,11 @@
 #[path = "../../src/bin/onetimectl/formats/mod.rs"]
 mod formats;
 
-use formats::{Entry, FORMATS, ForeignToken, FormatError, by_name};
+use formats::{ForeignEntry, FORMATS, ForeignToken, FormatError, by_name};
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
 use pam_onetime::account::UserName;
-use pam_onetime::code::Kind;
+use pam_onetime::code::MovingFactor;
 use pam_onetime::config::is_issuer;
 use pam_onetime::enrollment::Enrollment;
 use pam_onetime::login::{Invitation, PasswordProof};
@@ -36,7 +36,7 @@ fn refused(FormatError { line, what }: &FormatError, text: &str) {
     }
 }
 
-fn accepted(Entry { user, token }: Entry, text: &str) {
+fn accepted(ForeignEntry { user, token }: ForeignEntry, text: &str) {
     let ForeignToken { token, state, issuer, not_carried_over, warnings } = match token {
         Ok(token) => token,
         Err(error) => return refused(&error, text),
@@ -60,7 +60,7 @@ fn accepted(Entry { user, token }: Entry, text: &str) {
     let again = otpauth.parse(&uri, &TimeZone::UTC).expect("our own URI").pop().expect("one");
     let again = again.token.expect("our own token");
     assert_eq!(again.token, token);
-    if token.kind == Kind::Hotp {
+    if token.kind == MovingFactor::Hotp {
         assert_eq!(again.state.next, state.next);
     }
 }

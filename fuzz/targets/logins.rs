@@ -8,7 +8,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use pam_onetime::Arguments;
 use pam_onetime::account::{Timestamp, TokenId};
-use pam_onetime::code::Kind;
+use pam_onetime::code::MovingFactor;
 use pam_onetime::config::Config;
 use pam_onetime::login::{
     Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, PasswordProof, Verdict, judge,
@@ -32,11 +32,11 @@ struct Login<'a> {
     /// Seconds since the last one; the clock may go back.
     after: i16,
     password: bool,
-    typed: Typed<'a>,
+    typed: TypedAnswer<'a>,
 }
 
 #[derive(Arbitrary, Debug)]
-enum Typed<'a> {
+enum TypedAnswer<'a> {
     Bytes(&'a [u8]),
     /// The code so many steps from the present one, or from the next counter.
     Shown(i8),
@@ -62,7 +62,7 @@ fuzz_target!(|input: Input<'_>| {
     check(&config);
     let mut token = token();
     if input.totp {
-        token.kind = Kind::Totp { period: Default::default() };
+        token.kind = MovingFactor::Totp { period: Default::default() };
     }
     let mut account = active([token.clone()]);
     let mut now = u64::from(input.start);
@@ -72,11 +72,11 @@ fuzz_target!(|input: Input<'_>| {
         let at = account.state.token(TokenId::FIRST);
         let present = if input.totp { now / 30 } else { at.next.0 };
         let typed = match login.typed {
-            Typed::Bytes(typed) => typed.to_vec(),
-            Typed::Shown(offset) => {
+            TypedAnswer::Bytes(typed) => typed.to_vec(),
+            TypedAnswer::Shown(offset) => {
                 shown(&token, present.saturating_add_signed(offset.into())).into_bytes()
             }
-            Typed::Spent => spent.clone().into_bytes(),
+            TypedAnswer::Spent => spent.clone().into_bytes(),
         };
         let password = match login.password {
             true => PasswordCheck::Right(PasswordProof::by_administrator()),

@@ -14,13 +14,13 @@ const MAX_MESSAGES: usize = 32;
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
     password: &'a [u8],
-    messages: Vec<Sent>,
+    messages: Vec<SentMessage>,
     /// So many fewer than there are are told of.
     untold: i8,
 }
 
 #[derive(Arbitrary, Debug, Clone, Copy)]
-enum Sent {
+enum SentMessage {
     Hidden,
     Text,
     Error,
@@ -34,11 +34,11 @@ fuzz_target!(|input: Input<'_>| {
         .messages
         .iter()
         .map(|sent| match sent {
-            Sent::Hidden => Some(PROMPT_ECHO_OFF),
-            Sent::Text => Some(TEXT_INFO),
-            Sent::Error => Some(ERROR_MSG),
-            Sent::Null => None,
-            Sent::Style(style) => Some(*style),
+            SentMessage::Hidden => Some(PROMPT_ECHO_OFF),
+            SentMessage::Text => Some(TEXT_INFO),
+            SentMessage::Error => Some(ERROR_MSG),
+            SentMessage::Null => None,
+            SentMessage::Style(style) => Some(*style),
         })
         .collect();
     let there = i32::try_from(messages.len()).expect("few");

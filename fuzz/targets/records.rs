@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pam_onetime::account::{MAX_RECOVERY_CODES, MAX_TOKENS};
-use pam_onetime::code::Kind;
+use pam_onetime::code::MovingFactor;
 use pam_onetime::store::fuzzing::{file_name, read_record, user_of, write_record};
 
 fuzz_target!(|data: &[u8]| {
@@ -24,7 +24,7 @@ fn read(text: &str) {
     for (_, token) in &record.tokens {
         assert!((6..=8).contains(&token.digits.get()));
         assert!((80..=512).contains(&token.secret.bits()));
-        if let Kind::Totp { period } = token.kind {
+        if let MovingFactor::Totp { period } = token.kind {
             assert!((15..=300).contains(&period.get()));
         }
         assert!(!format!("{token:?}").contains(token.secret.to_base32().as_str()));

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::account::tests::record;
 use crate::account::{Phase, State, TokenId, UserName};
-use crate::code::{Kind, Period};
+use crate::code::{MovingFactor, Period};
 use crate::config::{AtLogin, GroupNames, Missing, UpTo};
 use crate::login::{Judgement, NotNeeded, PasswordProof};
 
@@ -30,7 +30,7 @@ enum Event {
     /// The password is asked for.
     Password(&'static str),
     /// The password service is asked about this one.
-    Verify(&'static str, Said),
+    Verify(&'static str, ServiceReply),
     /// A prompt that begins so is answered with this.
     Ask(&'static str, &'static str),
     /// A prompt to which the application has no answer.
@@ -55,7 +55,7 @@ enum Event {
 
 /// What the password service says.
 #[derive(Debug, Clone, Copy)]
-enum Said {
+enum ServiceReply {
     Right,
     Wrong,
     Broken,
@@ -65,7 +65,7 @@ use Event::{
     AddRecovery, Ask, AskInVain, Enroll, Leave, Load, Log, Password, Show, TakeBack, Update, User,
     Verify,
 };
-use Said::{Broken, Right, Wrong};
+use ServiceReply::{Broken, Right, Wrong};
 
 /// The events still to come.
 struct Script(RefCell<VecDeque<Event>>);
@@ -112,11 +112,11 @@ impl Door for ScriptedDoor<'_> {
         self.user.map(str::to_owned)
     }
 
-    fn left_password(&self) -> Option<Typed> {
+    fn left_password(&self) -> Option<RawAnswer> {
         self.left.map(typed)
     }
 
-    fn ask_password(&mut self) -> Result<Typed, ConversationError> {
+    fn ask_password(&mut self) -> Result<RawAnswer, ConversationError> {
         match self.script.next("the password was asked for") {
             Password(answer) => Ok(typed(answer)),
             other => panic!("the password was asked for, not: {other:?}"),
@@ -147,7 +147,7 @@ impl Door for ScriptedDoor<'_> {
         }
     }
 
-    fn ask(&mut self, prompt: &str, _echo: Echo) -> Result<Typed, ConversationError> {
+    fn ask(&mut self, prompt: &str, _echo: Echo) -> Result<RawAnswer, ConversationError> {
         match self.script.next(prompt) {
             Ask(beginning, answer) => {
                 assert!(prompt.starts_with(beginning), "{prompt}");
@@ -171,7 +171,7 @@ impl Door for ScriptedDoor<'_> {
     }
 }
 
-fn typed(text: &str) -> Typed {
+fn typed(text: &str) -> RawAnswer {
     Zeroizing::new(text.as_bytes().to_vec())
 }
 
@@ -225,9 +225,9 @@ struct ScriptedAccounts<'s> {
     broken: Cell<bool>,
 }
 
-struct Copy(Account);
+struct AccountCopy(Account);
 
-impl AsRef<Account> for Copy {
+impl AsRef<Account> for AccountCopy {
     fn as_ref(&self) -> &Account {
         &self.0
     }
@@ -235,19 +235,23 @@ impl AsRef<Account> for Copy {
 
 impl Accounts for &ScriptedAccounts<'_> {
     type Error = &'static str;
-    type Snapshot = Copy;
+    type Snapshot = AccountCopy;
 
-    fn load(&self, _user: &UserName, uid: u32) -> Result<Option<Copy>, &'static str> {
+    fn load(&self, _user: &UserName, uid: u32) -> Result<Option<AccountCopy>, &'static str> {
         assert_eq!(uid, 2001);
         assert!(matches!(self.script.next("the account was loaded"), Load));
-        if self.broken.get() { Err("broken") } else { Ok(self.account.borrow().clone().map(Copy)) }
+        if self.broken.get() {
+            Err("broken")
+        } else {
+            Ok(self.account.borrow().clone().map(AccountCopy))
+        }
     }
 
     fn update(
         &self,
         _user: &UserName,
         _uid: u32,
-        _known: Option<&Copy>,
+        _known: Option<&AccountCopy>,
         mut judge: impl FnMut(Option<&Account>) -> Judgement,
     ) -> Result<Verdict, &'static str> {
         assert!(matches!(self.script.next("the account was updated"), Update));
@@ -325,10 +329,10 @@ impl Scene {
         };
         let arguments = Arguments::parse(&self.line).unwrap();
         let config = arguments.apply(self.config.clone()).unwrap();
-        let policy = Policy { config: &config, arguments: &arguments };
+        let settings = LoginSettings { config: &config, arguments: &arguments };
         let host = ScriptedHost { script: &script };
         let mut subject = Subject { service: "sshd".to_owned(), ..Subject::default() };
-        let ended = authenticate(&mut door, &host, policy, || Ok(&accounts), &mut subject);
+        let ended = authenticate(&mut door, &host, settings, || Ok(&accounts), &mut subject);
         let left = script.0.take();
         assert!(left.is_empty(), "left over: {left:?}, after {ended:?}");
         (ended.map_err(|failure| failure.to_string()), accounts.account.take())
@@ -336,7 +340,7 @@ impl Scene {
 }
 
 fn pending() -> Option<Account> {
-    Some(Account::fresh(record(Kind::Totp { period: Period::default() })))
+    Some(Account::fresh(record(MovingFactor::Totp { period: Period::default() })))
 }
 
 fn active() -> Option<Account> {

@@ -11,8 +11,8 @@ mod values;
 use serde::Deserialize;
 
 pub use self::values::{
-    AtLogin, Backend, GroupNames, Language, LookAhead, MaxDrift, Missing, Networks, Qr,
-    RecoveryCodes, Resync, Span, TokenKind, UpTo, ValueError, Window,
+    AtLogin, GroupNames, Language, LookAhead, MaxDrift, Missing, Networks, Qr, RecoveryCodes,
+    Resync, Span, StoreBackend, TokenKind, UpTo, ValueError, Window,
 };
 use crate::code::{Algorithm, Digits, Period};
 use crate::fields::table;
@@ -52,14 +52,14 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
     /// How they are kept.
-    pub backend: Backend,
+    pub backend: StoreBackend,
     /// The directory of the files backend: absolute.
     pub dir: String,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { backend: Backend::Files, dir: "/var/lib/onetime".to_owned() }
+        Self { backend: StoreBackend::Files, dir: "/var/lib/onetime".to_owned() }
     }
 }
 

@@ -145,7 +145,7 @@ fn an_error_names_line_path_and_range_in_one_line() {
 }
 
 /// A key, a value, and whether the key takes it.
-type Entry = (&'static str, &'static str, &'static str, Takes);
+type KeyRow = (&'static str, &'static str, &'static str, Takes);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Takes {
@@ -154,7 +154,7 @@ enum Takes {
 }
 
 /// Every key with values at and beyond its ends.
-const ENTRIES: &[Entry] = &[
+const ENTRIES: &[KeyRow] = &[
     ("", "issuer", "'it'", Takes::It),
     ("", "issuer", "5", Takes::ItNot),
     ("", "issuer", "'a:b'", Takes::ItNot),
@@ -231,7 +231,7 @@ enum Notation {
 }
 
 /// The entries of one table after the other.
-fn write(entries: &[Entry], notation: Notation) -> String {
+fn write(entries: &[KeyRow], notation: Notation) -> String {
     let mut text = String::new();
     let mut rest = entries;
     while let Some((section, ..)) = rest.first().copied() {

@@ -32,7 +32,7 @@ pub enum ValueError {
 /// How records and states are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(variant_identifier, rename_all = "lowercase", expecting = "a string in quotes")]
-pub enum Backend {
+pub enum StoreBackend {
     /// Two files for each user, below one directory.
     #[default]
     Files,

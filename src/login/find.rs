@@ -9,41 +9,46 @@ use super::{Circumstances, Refusal};
 use crate::account::{
     Account, Generation, RememberedHost, SpentRecovery, State, Timestamp, TokenId, TokenState,
 };
-use crate::code::{Code, Kind, RecoveryCode, Step, Token};
-use crate::config::{CodePolicy as Policy, LoginPolicy as Login};
+use crate::code::{Code, MovingFactor, RecoveryCode, Step, Token};
+use crate::config::{CodePolicy, LoginPolicy};
 
 /// What a code turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum CodeMatch {
     /// That of a step not yet spent.
-    Accepted(Standing),
+    Accepted(TokenUpdate),
     /// That of a counter far ahead, which is to be noted.
-    OutOfStep(Standing),
+    OutOfStep(TokenUpdate),
     /// No good.
     Refused(Refusal),
 }
 
 /// A token, and its state from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct TokenUpdate {
     id: TokenId,
     token: TokenState,
 }
 
 /// The token and step whose code this is, among the steps not yet spent.
-pub(super) fn find(account: &Account, code: &Code, now: Timestamp, policy: &Policy) -> Found {
+pub(super) fn find(
+    account: &Account,
+    code: &Code,
+    now: Timestamp,
+    policy: &CodePolicy,
+) -> CodeMatch {
     // Every token is tried, whichever matches.
-    let mut best = Found::Refused(Refusal::WrongCode);
+    let mut best = CodeMatch::Refused(Refusal::WrongCode);
     for (id, token) in &account.record.tokens {
         let found = match token.kind {
-            Kind::Totp { period } => {
+            MovingFactor::Totp { period } => {
                 find_totp(account, *id, token, code, time_step(now, period.get()), policy)
             }
-            Kind::Hotp => find_hotp(account, *id, token, code, policy),
+            MovingFactor::Hotp => find_hotp(account, *id, token, code, policy),
         };
         best = match (best, found) {
-            (Found::Accepted(_), _) | (_, Found::Refused(Refusal::WrongCode)) => best,
-            (Found::OutOfStep(_) | Found::Refused(_), found) => found,
+            (CodeMatch::Accepted(_), _) | (_, CodeMatch::Refused(Refusal::WrongCode)) => best,
+            (CodeMatch::OutOfStep(_) | CodeMatch::Refused(_), found) => found,
         };
     }
     best
@@ -55,8 +60,8 @@ fn find_totp(
     token: &Token,
     code: &Code,
     present: Step,
-    policy: &Policy,
-) -> Found {
+    policy: &CodePolicy,
+) -> CodeMatch {
     let TokenState { next, drift, .. } = account.state.token(id);
     let most = i32::try_from(policy.max_drift.get()).unwrap_or(i32::MAX);
     let drift = drift.clamp(most.saturating_neg(), most);
@@ -67,20 +72,26 @@ fn find_totp(
         Some(step) if step >= next => {
             let ahead = distance(present, step).clamp(most.saturating_neg(), most);
             let token = TokenState { next: step.plus(1), drift: ahead, resync: Step(0) };
-            Found::Accepted(Standing { id, token })
+            CodeMatch::Accepted(TokenUpdate { id, token })
         }
         // An accepted step was within the window of its time.
-        Some(_) if next > last.plus(1) => Found::Refused(Refusal::ClockWentBack),
-        Some(_) => Found::Refused(Refusal::SpentCode),
-        None => Found::Refused(Refusal::WrongCode),
+        Some(_) if next > last.plus(1) => CodeMatch::Refused(Refusal::ClockWentBack),
+        Some(_) => CodeMatch::Refused(Refusal::SpentCode),
+        None => CodeMatch::Refused(Refusal::WrongCode),
     }
 }
 
-fn find_hotp(account: &Account, id: TokenId, token: &Token, code: &Code, policy: &Policy) -> Found {
+fn find_hotp(
+    account: &Account,
+    id: TokenId,
+    token: &Token,
+    code: &Code,
+    policy: &CodePolicy,
+) -> CodeMatch {
     let TokenState { next, resync, .. } = account.state.token(id);
     let accepted = |step: Step| {
         let token = TokenState { next: step.plus(1), ..TokenState::default() };
-        Found::Accepted(Standing { id, token })
+        CodeMatch::Accepted(TokenUpdate { id, token })
     };
     // The second of two codes in a row (RFC 4226 section 7.4).
     let awaited = (resync > next).then(|| resync.plus(1));
@@ -92,16 +103,16 @@ fn find_hotp(account: &Account, id: TokenId, token: &Token, code: &Code, policy:
     let near = (next.minus(ahead).0..=next.plus(ahead).0).map(Step);
     match token.newest_match(code, near) {
         Some(step) if step >= next => return accepted(step),
-        Some(_) => return Found::Refused(Refusal::SpentCode),
+        Some(_) => return CodeMatch::Refused(Refusal::SpentCode),
         None => {}
     }
     let far = (next.plus(ahead).plus(1).0..=next.plus(policy.resync.get()).0).map(Step);
     match token.newest_match(code, far) {
         Some(resync) => {
             let token = TokenState { resync, ..account.state.token(id) };
-            Found::OutOfStep(Standing { id, token })
+            CodeMatch::OutOfStep(TokenUpdate { id, token })
         }
-        None => Found::Refused(Refusal::WrongCode),
+        None => CodeMatch::Refused(Refusal::WrongCode),
     }
 }
 
@@ -125,12 +136,12 @@ fn distance(from: Step, to: Step) -> i32 {
 }
 
 /// The state once a code far ahead has been noted.
-pub(super) fn note(state: State, noted: Standing) -> State {
+pub(super) fn note(state: State, noted: TokenUpdate) -> State {
     without_resync(state).with_token(noted.id, noted.token)
 }
 
 /// The state once the code has been spent.
-pub(super) fn accept(state: State, accepted: Standing, now: Timestamp) -> State {
+pub(super) fn accept(state: State, accepted: TokenUpdate, now: Timestamp) -> State {
     State { last_login: Some(now), ..state.with_token(accepted.id, accepted.token) }
 }
 
@@ -182,7 +193,7 @@ pub(super) fn host_key(generation: Generation, rhost: &str, service: &str) -> [u
 pub(super) fn remember(
     mut state: State,
     circumstances: &Circumstances<'_>,
-    login: &Login,
+    login: &LoginPolicy,
 ) -> State {
     let Circumstances { rhost, service, now, .. } = circumstances;
     let (Some(rhost), Some(seconds)) = (rhost, login.remember.seconds()) else {
@@ -223,17 +234,17 @@ pub fn resync(
     account: &Account,
     codes: [&Code; 2],
     now: Timestamp,
-    policy: &Policy,
+    policy: &CodePolicy,
 ) -> Result<State, ResyncError> {
     let [one, two] = codes;
     for (id, token) in &account.record.tokens {
         let TokenState { next, .. } = account.state.token(*id);
         let (present, first, last) = match token.kind {
-            Kind::Totp { period } => {
+            MovingFactor::Totp { period } => {
                 let present = time_step(now, period.get());
                 (Some(present), present.minus(RESYNC_REACH), present.plus(RESYNC_REACH))
             }
-            Kind::Hotp => (None, next, next.plus(RESYNC_REACH)),
+            MovingFactor::Hotp => (None, next, next.plus(RESYNC_REACH)),
         };
         let in_a_row = |step: &Step| {
             token.newest_match(one, [*step].into_iter()).is_some()

@@ -1,6 +1,6 @@
 //! The verdict on one answer, and what the account becomes by it.
 
-use super::find::{self, Found, accept, accept_recovery, find, remember};
+use super::find::{self, CodeMatch, accept, accept_recovery, find, remember};
 use super::limits;
 use super::plan::{is_too_late, without_code};
 use super::{Answer, Circumstances, Grant, NotNeeded, PasswordCheck, Refusal, Verdict};
@@ -75,15 +75,15 @@ fn judge_pending(account: &Account, attempt: &Attempt<'_>, config: &Config) -> J
         // It would prove that a sheet of paper is there, not that an app is.
         (Answer::NotACode | Answer::Recovery(_), _) => Refusal::NotACode,
         (Answer::Code(code), _) => match find(account, code, now, &config.code) {
-            Found::Accepted(found) => {
+            CodeMatch::Accepted(found) => {
                 let accepted = accept(account.state, found, now);
                 return Judgement {
                     verdict: Verdict::Admitted(Grant::Activated),
                     next: Some(State { activated_at: Some(now), ..accepted }),
                 };
             }
-            Found::OutOfStep(..) => Refusal::OutOfStep,
-            Found::Refused(refusal) => refusal,
+            CodeMatch::OutOfStep(..) => Refusal::OutOfStep,
+            CodeMatch::Refused(refusal) => refusal,
         },
     };
     // Not counted: a pending account does not depend on its code yet.
@@ -103,12 +103,12 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
         Answer::NotACode => Err((Refusal::NotACode, state)),
         Answer::RefusedBySshd => Err((Refusal::RefusedBySshd, state)),
         Answer::Code(code) => match find(account, code, now, &config.code) {
-            Found::Accepted(found) => {
+            CodeMatch::Accepted(found) => {
                 let accepted = accept(state, found, now);
                 Ok((Grant::Code, remember(accepted, &attempt.circumstances, &config.login)))
             }
-            Found::OutOfStep(noted) => Err((Refusal::OutOfStep, find::note(state, noted))),
-            Found::Refused(refusal) => Err((refusal, find::without_resync(state))),
+            CodeMatch::OutOfStep(noted) => Err((Refusal::OutOfStep, find::note(state, noted))),
+            CodeMatch::Refused(refusal) => Err((refusal, find::without_resync(state))),
         },
         Answer::Recovery(code) => match accept_recovery(account, code, now) {
             Ok((next, left)) => Ok((Grant::RecoveryCode { left }, next)),

@@ -19,8 +19,8 @@ pub use find::{ResyncError, resync};
 pub use judge::{Attempt, Judgement, judge};
 pub use password::{PasswordCheck, PasswordFault, PasswordProof};
 pub use plan::{
-    Circumstances, Invitation, PENDING_TRIES, Plan, Prompt, Question, Settled, WithoutRecord, plan,
-    plan_without_record,
+    Circumstances, FixedVerdict, Invitation, PENDING_TRIES, Plan, Prompt, Question, WithoutRecord,
+    plan, plan_without_record,
 };
 pub use verdict::{Exemption, Grant, NotNeeded, Refusal, Verdict};
 

@@ -31,14 +31,14 @@ pub struct Circumstances<'a> {
 #[derive(Debug)]
 pub enum Plan<'a> {
     /// There is nothing to find out.
-    Settled(Settled),
+    Fixed(FixedVerdict),
     /// Ask for a code.
     Ask(Question<'a>),
 }
 
 /// A verdict that no code can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
+pub enum FixedVerdict {
     /// Nothing to ask.
     Done(Verdict),
     /// Ask as an active user is asked, and ignore the answer: nobody is
@@ -92,7 +92,7 @@ impl<'a> Invitation<'a> {
 #[derive(Debug)]
 pub enum WithoutRecord {
     /// No code can be needed.
-    Settled(Settled),
+    Fixed(FixedVerdict),
     /// Issue a record, and [`plan`] with it (`missing = "enrol"`).
     Issue,
 }
@@ -108,24 +108,24 @@ pub fn plan<'a>(
     if let Some(why) =
         exemption(circumstances, config).or_else(|| remembered(account, circumstances, config))
     {
-        return Plan::Settled(settled(exempt(password, why), config));
+        return Plan::Fixed(fixed(exempt(password, why), config));
     }
     match account.phase() {
         // Asked whether the password was right or wrong: one verdict for both.
         Phase::Active { .. } => Plan::Ask(Question { show: None, prompt: Prompt::Code, tries: 1 }),
         Phase::Pending => {
             if let PasswordCheck::Wrong(fault) = password {
-                return Plan::Settled(settled(Verdict::Refused(fault.refusal()), config));
+                return Plan::Fixed(fixed(Verdict::Refused(fault.refusal()), config));
             }
             if is_too_late(&account.record, *now) {
-                return Plan::Settled(settled(Verdict::Refused(Refusal::DeadlinePassed), config));
+                return Plan::Fixed(fixed(Verdict::Refused(Refusal::DeadlinePassed), config));
             }
             let prompt = match config.enrollment.at_login {
                 AtLogin::Optional => Prompt::SetUp,
                 AtLogin::Required => Prompt::SetUpRequired,
                 AtLogin::Off => {
                     let verdict = without_code(password, Grant::Skipped, NotNeeded::Skipped);
-                    return Plan::Settled(settled(verdict, config));
+                    return Plan::Fixed(fixed(verdict, config));
                 }
             };
             let proof = may_be_shown(password, config);
@@ -150,21 +150,21 @@ pub fn plan_without_record(circumstances: &Circumstances<'_>, config: &Config) -
             Missing::Deny | Missing::Enrol => refused_unless_wrong(password, Refusal::NotEnrolled),
         }
     };
-    WithoutRecord::Settled(settled(verdict, config))
+    WithoutRecord::Fixed(fixed(verdict, config))
 }
 
 /// The verdict, worded as the configuration wants it.
-const fn settled(verdict: Verdict, config: &Config) -> Settled {
-    if config.login.uniform { Settled::Pretend(verdict) } else { Settled::Done(verdict) }
+const fn fixed(verdict: Verdict, config: &Config) -> FixedVerdict {
+    if config.login.uniform { FixedVerdict::Pretend(verdict) } else { FixedVerdict::Done(verdict) }
 }
 
 /// Evidence from the login, or in its place from the configuration.
-enum Shown<'a> {
+enum Evidence<'a> {
     Proven(&'a PasswordProof),
     Configured(PasswordProof),
 }
 
-impl Shown<'_> {
+impl Evidence<'_> {
     const fn proof(&self) -> &PasswordProof {
         match self {
             Self::Proven(proof) => proof,
@@ -174,11 +174,11 @@ impl Shown<'_> {
 }
 
 /// Whether whoever is at the other end may see a secret.
-fn may_be_shown<'a>(password: &'a PasswordCheck, config: &Config) -> Option<Shown<'a>> {
+fn may_be_shown<'a>(password: &'a PasswordCheck, config: &Config) -> Option<Evidence<'a>> {
     match password {
-        PasswordCheck::Right(proof) => Some(Shown::Proven(proof)),
+        PasswordCheck::Right(proof) => Some(Evidence::Proven(proof)),
         PasswordCheck::Without if config.enrollment.show_without_password => {
-            Some(Shown::Configured(PasswordProof::by_configuration()))
+            Some(Evidence::Configured(PasswordProof::by_configuration()))
         }
         PasswordCheck::Wrong(_) | PasswordCheck::InStack | PasswordCheck::Without => None,
     }

@@ -11,7 +11,7 @@ use crate::account::{Account, Recovery, UserName};
 pub const MAX_ANSWER: usize = 512;
 
 /// What somebody typed. It is overwritten when it is dropped.
-pub type Typed = Zeroizing<Vec<u8>>;
+pub type RawAnswer = Zeroizing<Vec<u8>>;
 
 /// Whoever carries prompts to a person and answers back.
 pub trait Door {
@@ -33,13 +33,13 @@ pub trait Door {
     fn current_user(&self) -> Option<String>;
 
     /// The password that an earlier module has left, if one has (PAM_AUTHTOK).
-    fn left_password(&self) -> Option<Typed>;
+    fn left_password(&self) -> Option<RawAnswer>;
     /// The password: what an earlier module has left, else what the user answers to
     /// the usual prompt, which later modules then get.
     ///
     /// # Errors
     /// [`ConversationError`].
-    fn ask_password(&mut self) -> Result<Typed, ConversationError>;
+    fn ask_password(&mut self) -> Result<RawAnswer, ConversationError>;
     /// Leaves a password for later modules, or takes back the one that was left.
     fn leave_password(&mut self, password: Option<&[u8]>);
     /// Asks the password service whether the password is the user's.
@@ -49,7 +49,7 @@ pub trait Door {
     ///
     /// # Errors
     /// [`ConversationError`], also if the application has no answer to give.
-    fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Typed, ConversationError>;
+    fn ask(&mut self, prompt: &str, echo: Echo) -> Result<RawAnswer, ConversationError>;
     /// Shows a text that needs no answer.
     ///
     /// # Errors

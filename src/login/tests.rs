@@ -10,10 +10,8 @@ use crate::account::tests::record;
 use crate::account::{
     Account, Failures, Generation, Recovery, State, Timestamp, TokenId, TokenState,
 };
-use crate::code::{Code, Kind, Period, Step};
-use crate::config::{
-    AtLogin, CodePolicy as Policy, Config, GroupNames, Limits, Missing, Networks, UpTo,
-};
+use crate::code::{Code, MovingFactor, Period, Step};
+use crate::config::{AtLogin, CodePolicy, Config, GroupNames, Limits, Missing, Networks, UpTo};
 
 const CODES: [&str; 10] = [
     "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
@@ -21,17 +19,17 @@ const CODES: [&str; 10] = [
 ];
 const WRONG: PasswordCheck = PasswordCheck::Wrong(PasswordFault::Password);
 
-fn totp() -> Kind {
-    Kind::Totp { period: Period::default() }
+fn totp() -> MovingFactor {
+    MovingFactor::Totp { period: Period::default() }
 }
 
-fn account(kind: Kind) -> Account {
+fn account(kind: MovingFactor) -> Account {
     let record = record(kind);
     let state = State::fresh(record.generation);
     Account { record, state }
 }
 
-fn active(kind: Kind, next: u64) -> Account {
+fn active(kind: MovingFactor, next: u64) -> Account {
     let mut account = account(kind);
     account.state.activated_at = Some(Timestamp(1));
     account.state = account
@@ -67,7 +65,7 @@ fn plan_in<'a>(
     match account {
         Some(account) => Some(super::plan(account, circumstances, config)),
         None => match plan_without_record(circumstances, config) {
-            WithoutRecord::Settled(settled) => Some(Plan::Settled(settled)),
+            WithoutRecord::Fixed(fixed) => Some(Plan::Fixed(fixed)),
             WithoutRecord::Issue => None,
         },
     }
@@ -104,8 +102,8 @@ fn verdict(account: &Account, password: &PasswordCheck, typed: &str, now: u64) -
 fn a_disabled_user_needs_the_password_alone() {
     let config = Config::default();
     let done = |password| match plan(None, &password, &config) {
-        Plan::Settled(Settled::Done(verdict)) => verdict,
-        Plan::Ask(_) | Plan::Settled(Settled::Pretend(_)) => panic!("not done"),
+        Plan::Fixed(FixedVerdict::Done(verdict)) => verdict,
+        Plan::Ask(_) | Plan::Fixed(FixedVerdict::Pretend(_)) => panic!("not done"),
     };
     assert_eq!(done(right()), Verdict::Admitted(Grant::PasswordAlone));
     assert_eq!(done(WRONG), Verdict::Refused(Refusal::WrongPassword));
@@ -135,7 +133,7 @@ fn the_secret_is_shown_only_to_a_pending_user_whose_password_is_proven() {
     let shown =
         |password: &PasswordCheck, config: &Config| match plan(Some(&pending), password, config) {
             Plan::Ask(question) => question.show.is_some(),
-            Plan::Settled(_) => false,
+            Plan::Fixed(_) => false,
         };
     for (password, default, without_password) in [
         (right(), true, true),
@@ -151,7 +149,7 @@ fn the_secret_is_shown_only_to_a_pending_user_whose_password_is_proven() {
 #[test]
 fn a_pending_user_with_a_wrong_password_is_refused_as_a_disabled_one_is() {
     match plan(Some(&account(totp())), &WRONG, &Config::default()) {
-        Plan::Settled(Settled::Done(verdict)) => {
+        Plan::Fixed(FixedVerdict::Done(verdict)) => {
             assert_eq!(verdict, Verdict::Refused(Refusal::WrongPassword))
         }
         other => panic!("{other:?}"),
@@ -302,7 +300,7 @@ fn a_spent_code_is_not_taken_for_a_clock_that_went_back() {
 
 #[test]
 fn hotp_looks_ahead_and_its_counter_moves_only_on_success() {
-    let account = active(Kind::Hotp, 2);
+    let account = active(MovingFactor::Hotp, 2);
     for (typed, next, expected) in [
         (CODES[2], 3, Verdict::Admitted(Grant::Code)),
         (CODES[9], 10, Verdict::Admitted(Grant::Code)),
@@ -320,14 +318,15 @@ fn without_look_ahead_only_the_next_code_is_accepted() {
     for (counter, expected) in
         [(0, Verdict::Admitted(Grant::Code)), (1, Verdict::Refused(Refusal::WrongCode))]
     {
-        let verdict = judged_with(&active(Kind::Hotp, 0), &hotp_code(counter), 0, &config).0;
+        let verdict =
+            judged_with(&active(MovingFactor::Hotp, 0), &hotp_code(counter), 0, &config).0;
         assert_eq!(verdict, expected, "{counter}");
     }
 }
 
 #[test]
 fn a_code_of_any_token_works_and_only_that_token_moves() {
-    let mut account = active(Kind::Hotp, 2);
+    let mut account = active(MovingFactor::Hotp, 2);
     let second = TokenId::new(2).unwrap();
     let token = account.record.tokens.first().unwrap().1.clone();
     account.record.tokens.push((second, token));
@@ -441,7 +440,7 @@ fn with_the_password_a_month_of_guessing_succeeds_with_less_than_one_in_a_thousa
             worst = worst.max(guesses);
         }
     }
-    let Policy { window, look_ahead, .. } = Policy::default();
+    let CodePolicy { window, look_ahead, .. } = CodePolicy::default();
     for codes_at_once in [2 * window.get() + 1, look_ahead.get() + 1] {
         let chance = f64::from(worst) * codes_at_once as f64 / 1_000_000.0;
         assert!(chance < 0.001, "{worst} guesses, {codes_at_once} codes: {chance}");
@@ -528,7 +527,7 @@ fn at_login_decides_whether_a_pending_user_is_asked_and_may_skip() {
     let with = |at_login| configured(|config| config.enrollment.at_login = at_login);
     let prompt = |config: &Config| match plan(Some(&pending), &right(), config) {
         Plan::Ask(question) => Ok(question.prompt),
-        Plan::Settled(Settled::Done(verdict) | Settled::Pretend(verdict)) => Err(verdict),
+        Plan::Fixed(FixedVerdict::Done(verdict) | FixedVerdict::Pretend(verdict)) => Err(verdict),
     };
     assert_eq!(prompt(&with(AtLogin::Optional)), Ok(Prompt::SetUp));
     assert_eq!(prompt(&with(AtLogin::Required)), Ok(Prompt::SetUpRequired));
@@ -564,9 +563,9 @@ fn a_user_without_a_record_is_ignored_denied_or_enrolled_as_configured() {
         &circumstances(password, 3_000),
         config,
     ) {
-        WithoutRecord::Settled(Settled::Done(verdict)) => Some(verdict),
+        WithoutRecord::Fixed(FixedVerdict::Done(verdict)) => Some(verdict),
         WithoutRecord::Issue => None,
-        WithoutRecord::Settled(Settled::Pretend(_)) => panic!("asked"),
+        WithoutRecord::Fixed(FixedVerdict::Pretend(_)) => panic!("asked"),
     };
     let denied = Some(Verdict::Refused(Refusal::NotEnrolled));
     let wrong = Some(Verdict::Refused(Refusal::WrongPassword));
@@ -596,8 +595,8 @@ fn members_of_a_required_group_need_a_record_and_of_an_exempt_one_no_code() {
     let planned = |groups: &[String], account: Option<&Account>| {
         let circumstances = Circumstances { groups, ..circumstances(&password, 3_000) };
         match plan_in(account, &circumstances, &config).expect("nothing to issue") {
-            Plan::Settled(Settled::Done(verdict)) => Some(verdict),
-            Plan::Ask(_) | Plan::Settled(Settled::Pretend(_)) => None,
+            Plan::Fixed(FixedVerdict::Done(verdict)) => Some(verdict),
+            Plan::Ask(_) | Plan::Fixed(FixedVerdict::Pretend(_)) => None,
         }
     };
     let active = active(totp(), 0);
@@ -636,8 +635,8 @@ fn only_an_address_is_exempt_by_network_and_never_without_the_password() {
     ] {
         let circumstances = Circumstances { rhost, ..circumstances(&password, 3_000) };
         let verdict = match super::plan(&active, &circumstances, &config) {
-            Plan::Settled(Settled::Done(verdict)) => Some(verdict),
-            Plan::Ask(_) | Plan::Settled(Settled::Pretend(_)) => None,
+            Plan::Fixed(FixedVerdict::Done(verdict)) => Some(verdict),
+            Plan::Ask(_) | Plan::Fixed(FixedVerdict::Pretend(_)) => None,
         };
         assert_eq!(verdict, expected, "{rhost:?}");
     }
@@ -700,8 +699,8 @@ fn uniform_asks_everybody_as_an_active_user_is_asked() {
     let pretended = |account: Option<&Account>, password: &PasswordCheck| match plan(
         account, password, &config,
     ) {
-        Plan::Settled(Settled::Pretend(verdict)) => Some(verdict),
-        Plan::Ask(_) | Plan::Settled(Settled::Done(_)) => None,
+        Plan::Fixed(FixedVerdict::Pretend(verdict)) => Some(verdict),
+        Plan::Ask(_) | Plan::Fixed(FixedVerdict::Done(_)) => None,
     };
     let pending = account(totp());
     assert_eq!(pretended(None, &WRONG), Some(Verdict::Refused(Refusal::WrongPassword)));
@@ -751,7 +750,7 @@ fn typing_late_does_not_shut_a_user_out() {
 #[test]
 fn two_codes_in_a_row_in_two_logins_bring_a_counter_token_back_if_configured() {
     let config = configured(|config| config.code.resync = UpTo::of::<100>());
-    let account = active(Kind::Hotp, 0);
+    let account = active(MovingFactor::Hotp, 0);
     let (first, state) = judged_with(&account, &hotp_code(50), 0, &config);
     assert_eq!(first, Verdict::Refused(Refusal::OutOfStep));
     assert_eq!(state.token(TokenId::FIRST).next, Step(0), "the counter does not move");
@@ -784,13 +783,13 @@ fn two_codes_in_a_row_in_two_logins_bring_a_counter_token_back_if_configured() {
 
 #[test]
 fn the_admin_resynchronizes_with_two_codes_in_a_row() {
-    let policy = Policy::default();
+    let policy = CodePolicy::default();
     let resynced = |account: &Account, codes: [u64; 2], now| {
         let [one, two] = codes.map(|step| Code::parse(hotp_code(step).as_bytes()).unwrap());
         resync(account, [&one, &two], Timestamp(now), &policy)
             .map(|state| state.token(TokenId::FIRST))
     };
-    let hotp = active(Kind::Hotp, 5);
+    let hotp = active(MovingFactor::Hotp, 5);
     assert_eq!(resynced(&hotp, [900, 901], 0).map(|token| token.next), Ok(Step(902)));
     assert_eq!(resynced(&hotp, [900, 902], 0), Err(ResyncError::NotFound));
     assert_eq!(resynced(&hotp, [2, 3], 0), Err(ResyncError::NotFound), "behind");
@@ -851,19 +850,19 @@ fn a_recovery_code_does_not_activate_a_pending_account() {
 
 /// Moves a user can make: seconds to wait, which password, which answer.
 #[derive(Debug, Clone)]
-enum Typed {
+enum TypedAnswer {
     Nothing,
     CodeOfStep(i64),
     Digits(String),
     Bytes(Vec<u8>),
 }
 
-fn typed() -> impl Strategy<Value = Typed> {
+fn typed() -> impl Strategy<Value = TypedAnswer> {
     prop_oneof![
-        1 => Just(Typed::Nothing),
-        6 => (-3_i64..=3).prop_map(Typed::CodeOfStep),
-        1 => "[0-9]{5,9}".prop_map(Typed::Digits),
-        1 => proptest::collection::vec(any::<u8>(), 0..20).prop_map(Typed::Bytes),
+        1 => Just(TypedAnswer::Nothing),
+        6 => (-3_i64..=3).prop_map(TypedAnswer::CodeOfStep),
+        1 => "[0-9]{5,9}".prop_map(TypedAnswer::Digits),
+        1 => proptest::collection::vec(any::<u8>(), 0..20).prop_map(TypedAnswer::Bytes),
     ]
 }
 
@@ -880,12 +879,12 @@ fn check(which: u8) -> PasswordCheck {
     }
 }
 
-fn bytes(typed: &Typed, now: u64) -> Vec<u8> {
+fn bytes(typed: &TypedAnswer, now: u64) -> Vec<u8> {
     match typed {
-        Typed::Nothing => Vec::new(),
-        Typed::Digits(digits) => digits.clone().into_bytes(),
-        Typed::Bytes(bytes) => bytes.clone(),
-        Typed::CodeOfStep(offset) => totp_rs::Builder::new()
+        TypedAnswer::Nothing => Vec::new(),
+        TypedAnswer::Digits(digits) => digits.clone().into_bytes(),
+        TypedAnswer::Bytes(bytes) => bytes.clone(),
+        TypedAnswer::CodeOfStep(offset) => totp_rs::Builder::new()
             .with_secret(b"12345678901234567890".as_slice())
             .with_step_duration(1)
             .build_noncompliant()
@@ -977,7 +976,7 @@ proptest! {
 
     #[test]
     fn any_time_and_any_position_are_judged_without_panic(now in any::<u64>(), next in any::<u64>(), hotp in any::<bool>()) {
-        let account = active(if hotp { Kind::Hotp } else { totp() }, next);
+        let account = active(if hotp { MovingFactor::Hotp } else { totp() }, next);
         let (_, state) = judged(&account, &right(), "000000", 0, now);
         prop_assert!(state.token(TokenId::FIRST).next >= Step(next));
     }

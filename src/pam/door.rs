@@ -15,7 +15,7 @@ use pam::secret::SecretBytes;
 use zeroize::Zeroizing;
 
 use super::{password, sys};
-use crate::login::ports::{ConversationError, Door, Echo, PasswordAnswer, Tone, Typed};
+use crate::login::ports::{ConversationError, Door, Echo, PasswordAnswer, RawAnswer, Tone};
 
 /// PAM_SUCCESS as the declarations have it.
 pub(super) const SUCCESS: i32 = PamResultCode::PAM_SUCCESS as i32;
@@ -61,12 +61,12 @@ impl Door for PamDoor<'_> {
         item::<User<'_>>(self.pamh, |item| item.0)
     }
 
-    fn left_password(&self) -> Option<Typed> {
+    fn left_password(&self) -> Option<RawAnswer> {
         let item = self.pamh.get_item::<AuthTok<'_>>().ok()??;
         Some(typed(&item.to_owned_secret()))
     }
 
-    fn ask_password(&mut self) -> Result<Typed, ConversationError> {
+    fn ask_password(&mut self) -> Result<RawAnswer, ConversationError> {
         let (pamh, mut token) = (&mut *self.pamh, std::ptr::null());
         // SAFETY: the handle is valid; `token` receives a pointer that libpam
         // owns; a null prompt means libpam's own.
@@ -93,7 +93,7 @@ impl Door for PamDoor<'_> {
         password::verify(self.pamh, service, user, password, self.flags)
     }
 
-    fn ask(&mut self, prompt: &str, echo: Echo) -> Result<Typed, ConversationError> {
+    fn ask(&mut self, prompt: &str, echo: Echo) -> Result<RawAnswer, ConversationError> {
         let style = match echo {
             Echo::On => PAM_PROMPT_ECHO_ON,
             Echo::Off => PAM_PROMPT_ECHO_OFF,
@@ -116,7 +116,7 @@ impl Door for PamDoor<'_> {
     }
 }
 
-fn typed(secret: &SecretBytes) -> Typed {
+fn typed(secret: &SecretBytes) -> RawAnswer {
     Zeroizing::new(secret.as_bytes().to_vec())
 }
 

@@ -10,12 +10,12 @@ use pam::module::PamHandle;
 use super::door::PamDoor;
 use super::password;
 use crate::audit::{self, Outcome, Subject};
-use crate::authenticate::{self as login, Failure, Machine, Policy};
+use crate::authenticate::{self, Failure, LoginSettings, Machine};
 use crate::config::arguments::{ArgumentError, Arguments};
 use crate::config::{Config, ConfigError};
 use crate::login::ports::Door;
 use crate::login::{Refusal, Verdict};
-use crate::store::{self, Logged, StoreError};
+use crate::store::{self, LogError, StoreError};
 
 /// Authenticates, logs one line, and gives PAM's result.
 pub(super) fn authenticate(pamh: &mut PamHandle, line: &[&CStr], flags: PamFlag) -> PamResultCode {
@@ -28,12 +28,12 @@ pub(super) fn authenticate(pamh: &mut PamHandle, line: &[&CStr], flags: PamFlag)
         ..Subject::default()
     };
     let ended = if nested {
-        Err(Trouble::Recursion)
+        Err(HookError::Recursion)
     } else {
-        read_policy(line).and_then(|(config, arguments)| {
-            let policy = Policy { config: &config, arguments: &arguments };
+        read_settings(line).and_then(|(config, arguments)| {
+            let settings = LoginSettings { config: &config, arguments: &arguments };
             let open = || Ok(store::open(&config.store)?);
-            Ok(login::authenticate(&mut door, &Machine, policy, open, &mut subject)?)
+            Ok(authenticate::authenticate(&mut door, &Machine, settings, open, &mut subject)?)
         })
     };
     match ended {
@@ -61,7 +61,7 @@ const fn result_of(verdict: Verdict) -> PamResultCode {
 
 /// Why a login ends without a verdict. Always a refusal.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum HookError {
     #[error("the password service includes pam_onetime.so: take it out of that file")]
     Recursion,
     #[error(transparent)]
@@ -71,10 +71,10 @@ enum Trouble {
     #[error("configuration: {}", .0.with_remedy())]
     ConfigFile(StoreError),
     #[error(transparent)]
-    Login(#[from] Failure<Logged>),
+    Login(#[from] Failure<LogError>),
 }
 
-impl Trouble {
+impl HookError {
     const fn result(&self) -> PamResultCode {
         match self {
             Self::Recursion | Self::Arguments(_) | Self::Config { .. } | Self::ConfigFile(_) => {
@@ -104,13 +104,13 @@ impl Trouble {
     }
 }
 
-fn read_policy(line: &[&CStr]) -> Result<(Config, Arguments), Trouble> {
+fn read_settings(line: &[&CStr]) -> Result<(Config, Arguments), HookError> {
     let arguments = Arguments::parse(line)?;
     let path: &Path = &arguments.config;
-    let text = store::read_config(path).map_err(Trouble::ConfigFile)?;
+    let text = store::read_config(path).map_err(HookError::ConfigFile)?;
     let config = Config::parse(&text).and_then(|config| arguments.apply(config));
     match config {
         Ok(config) => Ok((config, arguments)),
-        Err(error) => Err(Trouble::Config { path: path.display().to_string(), error }),
+        Err(error) => Err(HookError::Config { path: path.display().to_string(), error }),
     }
 }

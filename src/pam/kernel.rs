@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 
 /// Whether something keeps the kernel's clock right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Synchronized {
+pub enum ClockSync {
     /// It does.
     Yes,
     /// Nothing does.
@@ -16,7 +16,7 @@ pub enum Synchronized {
 /// Asks the kernel whether its clock is synchronized, and changes nothing;
 /// `None` if it does not say.
 #[must_use]
-pub fn clock_synchronized() -> Option<Synchronized> {
+pub fn clock_synchronized() -> Option<ClockSync> {
     let mut state = MaybeUninit::<libc::timex>::zeroed();
     // SAFETY: the pointer is to a whole `timex`, all zero: no mode is set, so
     // the kernel only fills it in.
@@ -27,5 +27,5 @@ pub fn clock_synchronized() -> Option<Synchronized> {
         return None;
     }
     let unsynchronized = answer == libc::TIME_ERROR || state.status & libc::STA_UNSYNC != 0;
-    Some(if unsynchronized { Synchronized::No } else { Synchronized::Yes })
+    Some(if unsynchronized { ClockSync::No } else { ClockSync::Yes })
 }

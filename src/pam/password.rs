@@ -268,7 +268,7 @@ pub mod fuzzing {
 
     /// What a module of the nested service may send: a message of some style, or a
     /// null pointer in its place.
-    pub type Sent = Option<c_int>;
+    pub type MessageStyle = Option<c_int>;
 
     /// Sends `messages` to the nested conversation of a login with `password`, says
     /// that they are `count`, and takes and frees the answers as a module does.
@@ -277,7 +277,7 @@ pub mod fuzzing {
     /// PAM's code, where there are no answers.
     pub fn converse(
         password: &[u8],
-        messages: &[Sent],
+        messages: &[MessageStyle],
         count: c_int,
     ) -> Result<Vec<Option<Vec<u8>>>, c_int> {
         assert!(usize::try_from(count).is_ok_and(|count| count <= messages.len()) || count < 0);

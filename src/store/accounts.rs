@@ -4,12 +4,12 @@
 
 use zeroize::Zeroizing;
 
-use super::backend::{Backend, Change, Half, Kept, Removed, Target, Unwritten};
+use super::backend::{Backend, Change, CommitError, Half, RemoveOutcome, StoredAccount, Target};
 use super::files::Files;
-use super::slots::{self, Latest, Slot};
-use super::{Logged, StoreError, record};
+use super::slots::{self, LatestState, Slot};
+use super::{LogError, StoreError, record};
 use crate::account::{Account, Record, Recovery, State, Timestamp, TokenState, UserName};
-use crate::code::{Kind, Step};
+use crate::code::{MovingFactor, Step};
 use crate::login::ports::{Accounts, Addition};
 use crate::login::{Judgement, Verdict};
 
@@ -30,7 +30,7 @@ pub enum Replace {
 
 /// What [`Store::issue`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Issued {
+pub enum IssueOutcome {
     /// The record is in force.
     New,
     /// There was one already, and it still is.
@@ -39,7 +39,7 @@ pub enum Issued {
 
 /// What [`Store::repair`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repaired {
+pub enum RepairOutcome {
     /// Nothing: the account is sound.
     Sound,
     /// There is no account.
@@ -55,16 +55,16 @@ const CLAIM_TRIES: u32 = 100;
 /// An account as it was read, and what it was read from: where that is still so when it
 /// is claimed, it need not be parsed again.
 #[derive(Clone)]
-pub struct Snapshot {
+pub struct AccountSnapshot {
     /// The account.
     pub account: Account,
-    kept: Kept,
+    kept: StoredAccount,
     /// Where its next snapshot goes, and with which sequence number.
     spare: Slot,
     sequence: u64,
 }
 
-impl AsRef<Account> for Snapshot {
+impl AsRef<Account> for AccountSnapshot {
     fn as_ref(&self) -> &Account {
         &self.account
     }
@@ -75,7 +75,7 @@ impl<B: Backend> Store<B> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn load(&self, user: &UserName, uid: u32) -> Result<Option<Snapshot>, StoreError> {
+    pub fn load(&self, user: &UserName, uid: u32) -> Result<Option<AccountSnapshot>, StoreError> {
         let loaded = self.look(user)?;
         if let Some(loaded) = &loaded {
             self.must_be_of(user, uid, &loaded.account)?;
@@ -122,7 +122,7 @@ impl<B: Backend> Store<B> {
     /// Whoever writes at the same time leaves it as it was or as it will be, and mostly
     /// sound: then there is nothing to wait for. If it is not, it is read once nobody
     /// writes.
-    fn look(&self, user: &UserName) -> Result<Option<Snapshot>, StoreError> {
+    fn look(&self, user: &UserName) -> Result<Option<AccountSnapshot>, StoreError> {
         let read = self.backend.peek(user).and_then(|kept| self.understand_any(user, kept));
         if let Some(sound) = unless_damaged(read)?.flatten() {
             return Ok(Some(sound));
@@ -140,7 +140,7 @@ impl<B: Backend> Store<B> {
         &self,
         user: &UserName,
         uid: u32,
-        known: Option<&Snapshot>,
+        known: Option<&AccountSnapshot>,
         mut judge: impl FnMut(Option<&Account>) -> Judgement,
     ) -> Result<Verdict, StoreError> {
         self.claimed_again(user, || {
@@ -219,31 +219,37 @@ impl<B: Backend> Store<B> {
     ///
     /// # Errors
     /// [`StoreError`]: then a sound account that was in force still is.
-    pub fn issue(&self, account: &Account, replace_old: Replace) -> Result<Issued, StoreError> {
+    pub fn issue(
+        &self,
+        account: &Account,
+        replace_old: Replace,
+    ) -> Result<IssueOutcome, StoreError> {
         let Account { record, state } = account;
         let user = &record.user;
         // A broken account is reported as such, and nothing is made beside it.
         if replace_old == Replace::No && self.inspect(user)?.is_some() {
-            return Ok(Issued::AlreadyThere);
+            return Ok(IssueOutcome::AlreadyThere);
         }
         let text = self.text_of(record)?;
         self.claimed_again(user, || {
             let claim = self.backend.claim_any(user)?;
             let old = match replace_old {
-                Replace::No if self.record(user)?.is_some() => return Ok(Issued::AlreadyThere),
+                Replace::No if self.record(user)?.is_some() => {
+                    return Ok(IssueOutcome::AlreadyThere);
+                }
                 Replace::No => None,
                 // Damaged: it is what is to be replaced.
                 Replace::Yes => unless_damaged(self.record(user))?.flatten(),
             };
             let old = old.map(|old| unless_damaged(self.latest(user, &claim, &old))).transpose()?;
             let (sequence, target) = match old.flatten() {
-                Some(Latest { spare, sequence, .. }) => (sequence, Target::Over(spare)),
+                Some(LatestState { spare, sequence, .. }) => (sequence, Target::Over(spare)),
                 None => (slots::FIRST_SEQUENCE, Target::Anew),
             };
             let snapshot = slots::encode(sequence, state);
             let change = Change { state: Some((&snapshot, target)), record: Some(&text) };
             self.backend.commit(user, &claim, change)?;
-            Ok(Issued::New)
+            Ok(IssueOutcome::New)
         })
     }
 
@@ -252,7 +258,7 @@ impl<B: Backend> Store<B> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn remove(&self, user: &UserName) -> Result<Removed, StoreError> {
+    pub fn remove(&self, user: &UserName) -> Result<RemoveOutcome, StoreError> {
         self.backend.remove(user)
     }
 
@@ -270,22 +276,22 @@ impl<B: Backend> Store<B> {
         user: &UserName,
         now: Timestamp,
         window: u64,
-    ) -> Result<Repaired, StoreError> {
+    ) -> Result<RepairOutcome, StoreError> {
         self.claimed_again(user, || {
             // Looked at under the claim: it may be about to be issued.
             let claim = self.backend.claim_any(user)?;
             let Some(record) = self.record(user)? else {
                 self.backend.abandon(user, claim)?;
-                return Ok(Repaired::NoRecord);
+                return Ok(RepairOutcome::NoRecord);
             };
             if unless_damaged(self.latest(user, &claim, &record))?.is_some() {
-                return Ok(Repaired::Sound);
+                return Ok(RepairOutcome::Sound);
             }
             let state = rebuilt(&record, now, window)?;
             let snapshot = slots::encode(slots::FIRST_SEQUENCE, &state);
             let change = Change { state: Some((&snapshot, Target::Anew)), record: None };
             self.backend.commit(user, &claim, change)?;
-            Ok(Repaired::StateRebuilt)
+            Ok(RepairOutcome::StateRebuilt)
         })
     }
 
@@ -301,13 +307,13 @@ impl<B: Backend> Store<B> {
     fn claimed_again<T>(
         &self,
         user: &UserName,
-        mut work: impl FnMut() -> Result<T, Unwritten>,
+        mut work: impl FnMut() -> Result<T, CommitError>,
     ) -> Result<T, StoreError> {
         for _ in 0..CLAIM_TRIES {
             match work() {
                 Ok(done) => return Ok(done),
-                Err(Unwritten::Conflict) => {}
-                Err(Unwritten::Error(error)) => return Err(error),
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Error(error)) => return Err(error),
             }
         }
         Err(StoreError::Busy(user.clone()))
@@ -318,10 +324,10 @@ impl<B: Backend> Store<B> {
         &self,
         user: &UserName,
         claim: &B::Claim,
-        current: &Snapshot,
+        current: &AccountSnapshot,
         state: Option<&State>,
         record: Option<&str>,
-    ) -> Result<(), Unwritten> {
+    ) -> Result<(), CommitError> {
         let bytes = state.map(|state| slots::encode(current.sequence, state));
         let target = match state {
             // Also over the snapshot that still says "pending": if the newer
@@ -338,17 +344,22 @@ impl<B: Backend> Store<B> {
     fn understand_any(
         &self,
         user: &UserName,
-        kept: Option<Kept>,
-    ) -> Result<Option<Snapshot>, StoreError> {
+        kept: Option<StoredAccount>,
+    ) -> Result<Option<AccountSnapshot>, StoreError> {
         kept.map(|kept| self.understand(user, kept)).transpose()
     }
 
     /// Makes an account of what was read.
-    fn understand(&self, user: &UserName, kept: Kept) -> Result<Snapshot, StoreError> {
+    fn understand(
+        &self,
+        user: &UserName,
+        kept: StoredAccount,
+    ) -> Result<AccountSnapshot, StoreError> {
         let record = self.record_in(user, &kept.record)?;
-        let Latest { state, spare, sequence } = slots::latest(&kept.snapshots, record.generation)
-            .map_err(|what| self.state_error(user, what))?;
-        Ok(Snapshot { account: Account { record, state }, kept, spare, sequence })
+        let LatestState { state, spare, sequence } =
+            slots::latest(&kept.snapshots, record.generation)
+                .map_err(|what| self.state_error(user, what))?;
+        Ok(AccountSnapshot { account: Account { record, state }, kept, spare, sequence })
     }
 
     fn latest(
@@ -356,7 +367,7 @@ impl<B: Backend> Store<B> {
         user: &UserName,
         claim: &B::Claim,
         record: &Record,
-    ) -> Result<Latest, StoreError> {
+    ) -> Result<LatestState, StoreError> {
         let snapshots = self.backend.snapshots(user, claim)?;
         slots::latest(&snapshots, record.generation).map_err(|what| self.state_error(user, what))
     }
@@ -389,10 +400,10 @@ impl<B: Backend> Store<B> {
 }
 
 impl<B: Backend> Accounts for Store<B> {
-    type Error = Logged;
-    type Snapshot = Snapshot;
+    type Error = LogError;
+    type Snapshot = AccountSnapshot;
 
-    fn load(&self, user: &UserName, uid: u32) -> Result<Option<Snapshot>, Logged> {
+    fn load(&self, user: &UserName, uid: u32) -> Result<Option<AccountSnapshot>, LogError> {
         Ok(self.load(user, uid)?)
     }
 
@@ -400,18 +411,18 @@ impl<B: Backend> Accounts for Store<B> {
         &self,
         user: &UserName,
         uid: u32,
-        known: Option<&Snapshot>,
+        known: Option<&AccountSnapshot>,
         judge: impl FnMut(Option<&Account>) -> Judgement,
-    ) -> Result<Verdict, Logged> {
+    ) -> Result<Verdict, LogError> {
         Ok(self.update(user, uid, known, judge)?)
     }
 
-    fn enroll(&self, account: &Account) -> Result<(), Logged> {
-        let (Issued::New | Issued::AlreadyThere) = self.issue(account, Replace::No)?;
+    fn enroll(&self, account: &Account) -> Result<(), LogError> {
+        let (IssueOutcome::New | IssueOutcome::AlreadyThere) = self.issue(account, Replace::No)?;
         Ok(())
     }
 
-    fn add_recovery(&self, user: &UserName, recovery: Recovery) -> Result<Addition, Logged> {
+    fn add_recovery(&self, user: &UserName, recovery: Recovery) -> Result<Addition, LogError> {
         let mut addition = Addition::Added;
         self.amend_record(user, |account| {
             let mut next = account.clone();
@@ -430,7 +441,7 @@ impl<B: Backend> Accounts for Store<B> {
 fn rebuilt(record: &Record, now: Timestamp, window: u64) -> Result<State, StoreError> {
     let mut state = State { activated_at: Some(now), ..State::fresh(record.generation) };
     for (id, token) in &record.tokens {
-        let Kind::Totp { period } = token.kind else {
+        let MovingFactor::Totp { period } = token.kind else {
             return Err(StoreError::CounterLost(record.user.clone()));
         };
         let present = now.0.checked_div(u64::from(period.get())).unwrap_or(0);

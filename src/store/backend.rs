@@ -12,15 +12,15 @@ pub use super::slots::{SLOT_BYTES, Slot};
 use crate::account::UserName;
 
 /// A whole snapshot of a state.
-pub type Snapshot = [u8; SLOT_BYTES];
+pub type SlotBytes = [u8; SLOT_BYTES];
 
 /// What is kept of an account. It holds the secret: there is no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredAccount {
     /// The record's text.
     pub record: Zeroizing<String>,
     /// The two latest snapshots of the state, valid or not.
-    pub snapshots: [Snapshot; 2],
+    pub snapshots: [SlotBytes; 2],
 }
 
 /// Where a new snapshot goes.
@@ -39,21 +39,21 @@ pub enum Target {
 #[derive(Default)]
 pub struct Change<'a> {
     /// The next snapshot.
-    pub state: Option<(&'a Snapshot, Target)>,
+    pub state: Option<(&'a SlotBytes, Target)>,
     /// The record's next text.
     pub record: Option<&'a str>,
 }
 
 /// Why nothing was written.
 #[derive(Debug)]
-pub enum Unwritten {
+pub enum CommitError {
     /// The account is no longer as it was when it was claimed: claim it again.
     Conflict,
     /// The backend's error.
     Error(StoreError),
 }
 
-impl From<StoreError> for Unwritten {
+impl From<StoreError> for CommitError {
     fn from(error: StoreError) -> Self {
         Self::Error(error)
     }
@@ -61,7 +61,7 @@ impl From<StoreError> for Unwritten {
 
 /// What [`Backend::remove`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removed {
+pub enum RemoveOutcome {
     /// A record, which is gone.
     Record,
     /// None.
@@ -87,19 +87,19 @@ pub trait Backend {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn peek(&self, user: &UserName) -> Result<Option<Kept>, StoreError>;
+    fn peek(&self, user: &UserName) -> Result<Option<StoredAccount>, StoreError>;
 
     /// Reads an account that nobody changes; `None` if there is no record.
     ///
     /// # Errors
     /// [`StoreError`], also if there is a record without a state.
-    fn read(&self, user: &UserName) -> Result<Option<Kept>, StoreError>;
+    fn read(&self, user: &UserName) -> Result<Option<StoredAccount>, StoreError>;
 
     /// Reads an account to change it; `None` if there is no record.
     ///
     /// # Errors
     /// As for [`Backend::read`].
-    fn claim(&self, user: &UserName) -> Result<Option<(Kept, Self::Claim)>, StoreError>;
+    fn claim(&self, user: &UserName) -> Result<Option<(StoredAccount, Self::Claim)>, StoreError>;
 
     /// Claims a user's account, whether there is one, and whatever it is like.
     ///
@@ -117,18 +117,19 @@ pub trait Backend {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn snapshots(&self, user: &UserName, claim: &Self::Claim) -> Result<[Snapshot; 2], StoreError>;
+    fn snapshots(&self, user: &UserName, claim: &Self::Claim)
+    -> Result<[SlotBytes; 2], StoreError>;
 
     /// Writes, and returns once it is durable.
     ///
     /// # Errors
-    /// [`Unwritten`].
+    /// [`CommitError`].
     fn commit(
         &self,
         user: &UserName,
         claim: &Self::Claim,
         change: Change<'_>,
-    ) -> Result<(), Unwritten>;
+    ) -> Result<(), CommitError>;
 
     /// Releases a claim on a user who has no record, and what was made for it.
     ///
@@ -141,7 +142,7 @@ pub trait Backend {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn remove(&self, user: &UserName) -> Result<Removed, StoreError>;
+    fn remove(&self, user: &UserName) -> Result<RemoveOutcome, StoreError>;
 
     /// Everybody who has a record, in no particular order.
     ///

@@ -14,7 +14,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::{Purpose, StoreError, Wrong};
+use super::{FileFault, Purpose, StoreError};
 
 /// No record or configuration is nearly as large.
 const MAX_TEXT_BYTES: u64 = 64 * 1024;
@@ -113,7 +113,7 @@ fn open_dir(at: impl AsFd, name: &Path, path: PathBuf, owner: u32) -> Result<Dir
         // Which of the two it is, only for the message.
         Err(Errno::NOTDIR | Errno::LOOP) => {
             let is_link = rustix::fs::lstat(&path).is_ok_and(|stat| is(&stat, FileType::Symlink));
-            let what = if is_link { Wrong::Link } else { Wrong::Type };
+            let what = if is_link { FileFault::Link } else { FileFault::Type };
             return Err(unsafe_path(&path, what, purpose));
         }
         Err(error) => return Err(io_error(&path, "open")(error)),
@@ -138,9 +138,11 @@ fn open_file(
     let fd = match openat(at, name, flags, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP) => return Err(unsafe_path(&path(), Wrong::Link, purpose)),
+        Err(Errno::LOOP) => return Err(unsafe_path(&path(), FileFault::Link, purpose)),
         // A directory opened for writing, a socket, a device without a driver.
-        Err(Errno::ISDIR | Errno::NXIO) => return Err(unsafe_path(&path(), Wrong::Type, purpose)),
+        Err(Errno::ISDIR | Errno::NXIO) => {
+            return Err(unsafe_path(&path(), FileFault::Type, purpose));
+        }
         Err(error) => return Err(io_error(&path(), "open")(error)),
     };
     let fd = beyond_stdio(fd).map_err(|error| io_error(&path(), "open")(error))?;
@@ -161,13 +163,17 @@ fn is(stat: &Stat, file_type: FileType) -> bool {
 
 /// All that keeps a login from using what `stat` describes, the worst first. What
 /// is of the wrong type has no other problem.
-pub(super) fn problems(stat: &Stat, purpose: Purpose, owner: u32) -> impl Iterator<Item = Wrong> {
+pub(super) fn problems(
+    stat: &Stat,
+    purpose: Purpose,
+    owner: u32,
+) -> impl Iterator<Item = FileFault> {
     let file_type = FileType::from_raw_mode(stat.st_mode);
     let of_type = match (file_type, purpose) {
-        (FileType::Symlink, _) => Some(Wrong::Link),
+        (FileType::Symlink, _) => Some(FileFault::Link),
         (FileType::Directory, Purpose::Above | Purpose::PrivateDir)
         | (FileType::RegularFile, Purpose::PrivateFile | Purpose::Config) => None,
-        _ => Some(Wrong::Type),
+        _ => Some(FileFault::Type),
     };
     let owned = stat.st_uid == owner || (purpose == Purpose::Above && stat.st_uid == 0);
     let forbidden = match purpose {
@@ -183,15 +189,15 @@ pub(super) fn problems(stat: &Stat, purpose: Purpose, owner: u32) -> impl Iterat
     let links = u64::from(stat.st_nlink);
     let linked = purpose == Purpose::PrivateFile && links > 1;
     let others = [
-        (!owned).then_some(Wrong::Owner(stat.st_uid)),
-        exposed.then_some(Wrong::Mode(stat.st_mode & 0o7777)),
-        linked.then_some(Wrong::Links(links)),
+        (!owned).then_some(FileFault::Owner(stat.st_uid)),
+        exposed.then_some(FileFault::Mode(stat.st_mode & 0o7777)),
+        linked.then_some(FileFault::Links(links)),
     ];
     let others = if of_type.is_some() { [None; 3] } else { others };
     of_type.into_iter().chain(others.into_iter().flatten())
 }
 
-fn first_problem(stat: &Stat, purpose: Purpose, owner: u32) -> Result<(), Wrong> {
+fn first_problem(stat: &Stat, purpose: Purpose, owner: u32) -> Result<(), FileFault> {
     problems(stat, purpose, owner).next().map_or(Ok(()), Err)
 }
 
@@ -203,7 +209,7 @@ fn read_text(
 ) -> Result<String, StoreError> {
     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     if size > MAX_TEXT_BYTES {
-        return Err(unsafe_path(&path(), Wrong::Size(size), purpose));
+        return Err(unsafe_path(&path(), FileFault::Size(size), purpose));
     }
     // Reserved at once: a string that grows leaves copies of a secret behind.
     let room = usize::try_from(size).unwrap_or(0).saturating_add(1);
@@ -222,7 +228,7 @@ pub(super) fn io_error<E: Into<io::Error>>(
     move |error| StoreError::Io { path: path.to_owned(), what, error: error.into() }
 }
 
-fn unsafe_path(path: &Path, what: Wrong, purpose: Purpose) -> StoreError {
+fn unsafe_path(path: &Path, what: FileFault, purpose: Purpose) -> StoreError {
     StoreError::Unsafe { path: path.to_owned(), what, purpose }
 }
 
@@ -259,7 +265,7 @@ mod tests {
     }
 
     /// What is wrong with something, if it is that which keeps it from being used.
-    fn wrong<T>(opened: Result<T, StoreError>) -> Option<Wrong> {
+    fn wrong<T>(opened: Result<T, StoreError>) -> Option<FileFault> {
         match opened {
             Ok(_) => None,
             Err(StoreError::Unsafe { what, .. }) => Some(what),
@@ -272,8 +278,8 @@ mod tests {
         let (above, dir) = private();
         for (mode, expected) in [
             (0o755, None),
-            (0o775, Some(Wrong::Mode(0o775))),
-            (0o757, Some(Wrong::Mode(0o757))),
+            (0o775, Some(FileFault::Mode(0o775))),
+            (0o757, Some(FileFault::Mode(0o757))),
             (0o1777, None),
         ] {
             set_mode(above.path(), mode);
@@ -285,7 +291,7 @@ mod tests {
         chown(above.path(), Some(theirs), None).unwrap();
         assert_eq!(wrong(judge_ancestors(&dir.path, theirs)), None);
         let others = judge_ancestors(&dir.path, theirs + 1);
-        assert_eq!(wrong(others), Some(Wrong::Owner(theirs)));
+        assert_eq!(wrong(others), Some(FileFault::Owner(theirs)));
     }
 
     #[test]
@@ -296,19 +302,19 @@ mod tests {
         for (mode, expected) in [
             (0o700, None),
             (0o500, None),
-            (0o710, Some(Wrong::Mode(0o710))),
-            (0o701, Some(Wrong::Mode(0o701))),
+            (0o710, Some(FileFault::Mode(0o710))),
+            (0o701, Some(FileFault::Mode(0o701))),
         ] {
             set_mode(&path, mode);
             assert_eq!(wrong(dir.dir("it", me())), expected, "{mode:o}");
         }
         set_mode(&path, 0o700);
-        assert_eq!(wrong(dir.dir("it", me() + 1)), Some(Wrong::Owner(me())));
+        assert_eq!(wrong(dir.dir("it", me() + 1)), Some(FileFault::Owner(me())));
         symlink(&path, dir.path.join("link")).unwrap();
-        assert_eq!(wrong(dir.dir("link", me())), Some(Wrong::Link));
+        assert_eq!(wrong(dir.dir("link", me())), Some(FileFault::Link));
         fs::write(dir.path.join("file"), "").unwrap();
         set_mode(&dir.path.join("file"), 0o600);
-        assert_eq!(wrong(dir.dir("file", me())), Some(Wrong::Type));
+        assert_eq!(wrong(dir.dir("file", me())), Some(FileFault::Type));
         assert!(matches!(dir.dir("none", me()), Err(StoreError::Io { .. })));
     }
 
@@ -319,32 +325,34 @@ mod tests {
         let read = |name: &str, owner| dir.text(name, owner);
         assert!(read("it", me()).unwrap().is_none());
         fs::write(&path, "a secret").unwrap();
-        for (mode, expected) in
-            [(0o600, None), (0o640, Some(Wrong::Mode(0o640))), (0o604, Some(Wrong::Mode(0o604)))]
-        {
+        for (mode, expected) in [
+            (0o600, None),
+            (0o640, Some(FileFault::Mode(0o640))),
+            (0o604, Some(FileFault::Mode(0o604))),
+        ] {
             set_mode(&path, mode);
             assert_eq!(wrong(read("it", me())), expected, "{mode:o}");
         }
         set_mode(&path, 0o600);
         assert_eq!(*read("it", me()).unwrap().unwrap(), "a secret");
-        assert_eq!(wrong(read("it", me() + 1)), Some(Wrong::Owner(me())));
+        assert_eq!(wrong(read("it", me() + 1)), Some(FileFault::Owner(me())));
         symlink(&path, dir.path.join("link")).unwrap();
-        assert_eq!(wrong(read("link", me())), Some(Wrong::Link));
+        assert_eq!(wrong(read("link", me())), Some(FileFault::Link));
         fs::create_dir(dir.path.join("dir")).unwrap();
-        assert_eq!(wrong(read("dir", me())), Some(Wrong::Type));
+        assert_eq!(wrong(read("dir", me())), Some(FileFault::Type));
         // Nobody holds its other end: to open it must not wait for that.
         let mode = Mode::RUSR | Mode::WUSR;
         rustix::fs::mkfifoat(&dir.fd, "fifo", mode).unwrap();
-        assert_eq!(wrong(read("fifo", me())), Some(Wrong::Type));
+        assert_eq!(wrong(read("fifo", me())), Some(FileFault::Type));
         fs::hard_link(&path, dir.path.join("twin")).unwrap();
-        assert_eq!(wrong(read("it", me())), Some(Wrong::Links(2)));
+        assert_eq!(wrong(read("it", me())), Some(FileFault::Links(2)));
     }
 
     #[test]
     fn a_file_may_be_as_large_as_64_kib() {
         let (_above, dir) = private();
         let path = dir.path.join("it");
-        for (size, expected) in [(65_536, None), (65_537, Some(Wrong::Size(65_537)))] {
+        for (size, expected) in [(65_536, None), (65_537, Some(FileFault::Size(65_537)))] {
             fs::write(&path, vec![b' '; size]).unwrap();
             set_mode(&path, 0o600);
             assert_eq!(wrong(dir.text("it", me())), expected);
@@ -357,9 +365,11 @@ mod tests {
         let path = dir.path.join("it");
         fs::write(&path, "").unwrap();
         fs::hard_link(&path, dir.path.join("twin")).unwrap();
-        for (mode, expected) in
-            [(0o644, None), (0o664, Some(Wrong::Mode(0o664))), (0o646, Some(Wrong::Mode(0o646)))]
-        {
+        for (mode, expected) in [
+            (0o644, None),
+            (0o664, Some(FileFault::Mode(0o664))),
+            (0o646, Some(FileFault::Mode(0o646))),
+        ] {
             set_mode(&path, mode);
             let opened =
                 open_file(CWD, &path, &|| path.clone(), OFlags::RDONLY, me(), Purpose::Config);
@@ -387,12 +397,12 @@ mod tests {
             let stat = rustix::fs::lstat(dir.path.join(name)).unwrap();
             problems(&stat, purpose, owner).collect()
         };
-        let (mode, links) = (Wrong::Mode(0o644), Wrong::Links(2));
+        let (mode, links) = (FileFault::Mode(0o644), FileFault::Links(2));
         assert_eq!(all("it", Purpose::PrivateFile, me()), [mode, links]);
-        let owner = Wrong::Owner(me());
+        let owner = FileFault::Owner(me());
         assert_eq!(all("it", Purpose::PrivateFile, me() + 1), [owner, mode, links]);
         assert_eq!(all("it", Purpose::Config, me()), []);
-        assert_eq!(all("it", Purpose::PrivateDir, me() + 1), [Wrong::Type]);
-        assert_eq!(all("link", Purpose::PrivateFile, me() + 1), [Wrong::Link]);
+        assert_eq!(all("it", Purpose::PrivateDir, me() + 1), [FileFault::Type]);
+        assert_eq!(all("link", Purpose::PrivateFile, me() + 1), [FileFault::Link]);
     }
 }

@@ -12,7 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
 use super::StoreError;
-use super::backend::Removed;
+use super::backend::RemoveOutcome;
 use super::checked::{Dir, beyond_stdio, io_error};
 
 /// What the name of a file begins with that is not in force yet.
@@ -40,10 +40,10 @@ pub(super) fn set_nocow(dir: &Dir) {
     }
 }
 
-pub(super) fn unlink(dir: &Dir, name: &str) -> Result<Removed, StoreError> {
+pub(super) fn unlink(dir: &Dir, name: &str) -> Result<RemoveOutcome, StoreError> {
     match unlinkat(&dir.fd, name, AtFlags::empty()) {
-        Ok(()) => Ok(Removed::Record),
-        Err(Errno::NOENT) => Ok(Removed::Nothing),
+        Ok(()) => Ok(RemoveOutcome::Record),
+        Err(Errno::NOENT) => Ok(RemoveOutcome::Nothing),
         Err(error) => Err(io_error(&dir.path.join(name), "remove")(error)),
     }
 }

@@ -24,7 +24,7 @@ pub enum StoreError {
         /// Which.
         path: PathBuf,
         /// What is wrong with it.
-        what: Wrong,
+        what: FileFault,
         /// What it is for, and so what it must be.
         purpose: Purpose,
     },
@@ -145,23 +145,23 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    const fn remedy(self, what: Wrong) -> &'static str {
+    const fn remedy(self, what: FileFault) -> &'static str {
         match (self, what) {
-            (Self::Above, Wrong::Link) => "configure the real path, without the link",
-            (Self::Above, Wrong::Owner(_)) => "chown root it",
+            (Self::Above, FileFault::Link) => "configure the real path, without the link",
+            (Self::Above, FileFault::Owner(_)) => "chown root it",
             (Self::Above, _) => "let only root write it: chmod go-w",
-            (Self::PrivateDir, Wrong::Owner(_) | Wrong::Mode(_)) => {
+            (Self::PrivateDir, FileFault::Owner(_) | FileFault::Mode(_)) => {
                 "chown root:root and chmod 700 it; if others could read it, the secrets are known"
             }
             (Self::PrivateDir, _) => {
                 "find out who put it there; put a directory of root's with mode 0700 in its place"
             }
-            (Self::PrivateFile, Wrong::Owner(_) | Wrong::Mode(_)) => {
+            (Self::PrivateFile, FileFault::Owner(_) | FileFault::Mode(_)) => {
                 "chown root:root and chmod 600 it; \
                  if others could read a record: onetimectl enable --new-secret"
             }
             (Self::PrivateFile, _) => "find out who put it there; restore it from a backup",
-            (Self::Config, Wrong::Owner(_) | Wrong::Mode(_)) => {
+            (Self::Config, FileFault::Owner(_) | FileFault::Mode(_)) => {
                 "chown root it, and chmod go-w: only root may write it"
             }
             (Self::Config, _) => "put a regular file of at most 64 KiB in its place",
@@ -171,15 +171,15 @@ impl Purpose {
 
 /// An error with its remedy in one line, as the log has it.
 #[derive(Debug)]
-pub struct Logged(pub StoreError);
+pub struct LogError(pub StoreError);
 
-impl fmt::Display for Logged {
+impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.with_remedy())
     }
 }
 
-impl From<StoreError> for Logged {
+impl From<StoreError> for LogError {
     fn from(error: StoreError) -> Self {
         Self(error)
     }
@@ -187,7 +187,7 @@ impl From<StoreError> for Logged {
 
 /// What makes a file or directory unsafe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
+pub enum FileFault {
     /// A symbolic link.
     #[error("is a symbolic link")]
     Link,
@@ -252,15 +252,15 @@ mod tests {
             (StoreError::NotEnabled(user()), "onetimectl enable"),
             (StoreError::CounterLost(user()), "onetimectl enable --new-secret"),
             (StoreError::Busy(user()), "try again"),
-            (unsafe_(Wrong::Link, Purpose::Above), "real path"),
-            (unsafe_(Wrong::Owner(7), Purpose::Above), "chown root"),
-            (unsafe_(Wrong::Mode(0o777), Purpose::Above), "chmod go-w"),
-            (unsafe_(Wrong::Mode(0o755), Purpose::PrivateDir), "chmod 700"),
-            (unsafe_(Wrong::Type, Purpose::PrivateDir), "find out who"),
-            (unsafe_(Wrong::Owner(7), Purpose::PrivateFile), "chown root:root"),
-            (unsafe_(Wrong::Links(2), Purpose::PrivateFile), "find out who"),
-            (unsafe_(Wrong::Mode(0o666), Purpose::Config), "chmod go-w"),
-            (unsafe_(Wrong::Size(1 << 20), Purpose::Config), "64 KiB"),
+            (unsafe_(FileFault::Link, Purpose::Above), "real path"),
+            (unsafe_(FileFault::Owner(7), Purpose::Above), "chown root"),
+            (unsafe_(FileFault::Mode(0o777), Purpose::Above), "chmod go-w"),
+            (unsafe_(FileFault::Mode(0o755), Purpose::PrivateDir), "chmod 700"),
+            (unsafe_(FileFault::Type, Purpose::PrivateDir), "find out who"),
+            (unsafe_(FileFault::Owner(7), Purpose::PrivateFile), "chown root:root"),
+            (unsafe_(FileFault::Links(2), Purpose::PrivateFile), "find out who"),
+            (unsafe_(FileFault::Mode(0o666), Purpose::Config), "chmod go-w"),
+            (unsafe_(FileFault::Size(1 << 20), Purpose::Config), "64 KiB"),
         ] {
             let why = error.to_string();
             let said = error.remedy().unwrap_or_default();

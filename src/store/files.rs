@@ -12,7 +12,9 @@ use rustix::fs::{FlockOperation, OFlags, Stat, fdatasync, fstat, ftruncate};
 use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
-use super::backend::{Backend, Change, Half, Kept, Removed, Snapshot, Target, Unwritten};
+use super::backend::{
+    Backend, Change, CommitError, Half, RemoveOutcome, SlotBytes, StoredAccount, Target,
+};
 use super::checked::{Dir, io_error, open_top};
 use super::durable::{
     TEMPORARY, create, make_dir, replace, set_nocow, temporary, unlink, within_limit,
@@ -150,18 +152,18 @@ impl Store<Files> {
 impl Backend for Files {
     type Claim = Lock;
 
-    fn peek(&self, user: &UserName) -> Result<Option<Kept>, StoreError> {
+    fn peek(&self, user: &UserName) -> Result<Option<StoredAccount>, StoreError> {
         match self.open_state(user, Access::Shared)? {
             Some(file) => self.kept(user, &file),
             None => Ok(None),
         }
     }
 
-    fn read(&self, user: &UserName) -> Result<Option<Kept>, StoreError> {
+    fn read(&self, user: &UserName) -> Result<Option<StoredAccount>, StoreError> {
         Ok(self.lock_account(user, Access::Shared)?.map(|(kept, _unlocked)| kept))
     }
 
-    fn claim(&self, user: &UserName) -> Result<Option<(Kept, Lock)>, StoreError> {
+    fn claim(&self, user: &UserName) -> Result<Option<(StoredAccount, Lock)>, StoreError> {
         let locked = self.lock_account(user, Access::Exclusive)?;
         Ok(locked.map(|(kept, file)| (kept, Lock { file, made: false })))
     }
@@ -180,11 +182,11 @@ impl Backend for Files {
         }
     }
 
-    fn snapshots(&self, user: &UserName, lock: &Lock) -> Result<[Snapshot; 2], StoreError> {
+    fn snapshots(&self, user: &UserName, lock: &Lock) -> Result<[SlotBytes; 2], StoreError> {
         self.snapshots_in(user, &lock.file)
     }
 
-    fn commit(&self, user: &UserName, lock: &Lock, change: Change<'_>) -> Result<(), Unwritten> {
+    fn commit(&self, user: &UserName, lock: &Lock, change: Change<'_>) -> Result<(), CommitError> {
         if let Some((snapshot, target)) = change.state {
             self.write_snapshot(user, &lock.file, snapshot, target)?;
             if lock.made {
@@ -201,7 +203,7 @@ impl Backend for Files {
         unlink(&self.state, &self.file_name(user)?).map(drop)
     }
 
-    fn remove(&self, user: &UserName) -> Result<Removed, StoreError> {
+    fn remove(&self, user: &UserName) -> Result<RemoveOutcome, StoreError> {
         // Held until the end, and made for it if there is no state: somebody
         // may be about to issue one. What keeps it from being made or opened
         // (a full disk, a link) does not keep a record alive.
@@ -246,7 +248,7 @@ impl Files {
         &self,
         user: &UserName,
         access: Access,
-    ) -> Result<Option<(Kept, StateFile)>, StoreError> {
+    ) -> Result<Option<(StoredAccount, StateFile)>, StoreError> {
         // None was ever issued to a name too long to be a file's.
         if names::encode(user).is_none() {
             return Ok(None);
@@ -323,9 +325,9 @@ impl Files {
     }
 
     /// What is on disk of an account; `None` if there is no record.
-    fn kept(&self, user: &UserName, file: &StateFile) -> Result<Option<Kept>, StoreError> {
+    fn kept(&self, user: &UserName, file: &StateFile) -> Result<Option<StoredAccount>, StoreError> {
         let Some(record) = self.record(user)? else { return Ok(None) };
-        Ok(Some(Kept { record, snapshots: self.snapshots_in(user, file)? }))
+        Ok(Some(StoredAccount { record, snapshots: self.snapshots_in(user, file)? }))
     }
 
     /// What is in a state file, valid or not.
@@ -333,7 +335,7 @@ impl Files {
         &self,
         user: &UserName,
         StateFile { file, bytes }: &StateFile,
-    ) -> Result<[Snapshot; 2], StoreError> {
+    ) -> Result<[SlotBytes; 2], StoreError> {
         if *bytes != FILE_BYTES as u64 {
             return Err(self.state_error(user, "the state does not have 8192 bytes"));
         }
@@ -347,7 +349,7 @@ impl Files {
         &self,
         user: &UserName,
         file: &StateFile,
-        snapshot: &Snapshot,
+        snapshot: &SlotBytes,
         target: Target,
     ) -> Result<(), StoreError> {
         let write = |slot: Slot| self.write_state(user, file, slot.offset(), snapshot);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
-use super::slots::{self, Latest, SLOT_BYTES, Slot};
+use super::slots::{self, LatestState, SLOT_BYTES, Slot};
 use super::{names, record};
 use crate::account::{Generation, Record, State, UserName};
 
@@ -32,7 +32,7 @@ pub fn read_state(
     slots: &[[u8; SLOT_BYTES]; 2],
     generation: Generation,
 ) -> Result<(State, u64, usize), &'static str> {
-    let Latest { state, spare, sequence } = slots::latest(slots, generation)?;
+    let LatestState { state, spare, sequence } = slots::latest(slots, generation)?;
     Ok((state, sequence, usize::from(spare == Slot::Second)))
 }
 

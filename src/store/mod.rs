@@ -21,10 +21,10 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use accounts::{Issued, Repaired, Replace, Snapshot, Store};
-pub use backend::Removed;
+pub use accounts::{AccountSnapshot, IssueOutcome, RepairOutcome, Replace, Store};
+pub use backend::RemoveOutcome;
 pub use checked::read_config;
-pub use error::{Logged, Purpose, StoreError, Wrong};
+pub use error::{FileFault, LogError, Purpose, StoreError};
 pub use examine::{Problem, examine};
 pub use files::Files;
 
@@ -32,7 +32,7 @@ use std::path::Path;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
-use crate::config::{self, Backend};
+use crate::config::{self, StoreBackend};
 
 /// Opens the store that the configuration names, as root's.
 ///
@@ -40,7 +40,7 @@ use crate::config::{self, Backend};
 /// [`StoreError`].
 pub fn open(config: &config::StoreConfig) -> Result<Store, StoreError> {
     match config.backend {
-        Backend::Files => Store::open(Path::new(&config.dir), Store::ROOT),
+        StoreBackend::Files => Store::open(Path::new(&config.dir), Store::ROOT),
     }
 }
 

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::account::{
     Generation, Hash, MAX_RECOVERY_CODES, Record, Recovery, Salt, Timestamp, TokenId, Uid, UserName,
 };
-use crate::code::{Algorithm, Digits, Kind, Period, Secret, Token};
+use crate::code::{Algorithm, Digits, MovingFactor, Period, Secret, Token};
 use crate::config::TokenKind;
 use crate::fields::{self, WholeNumber, Word};
 
@@ -57,7 +57,7 @@ fn write(body: &mut String, record: &Record) -> fmt::Result {
         line(body, "kind", token.kind.name())?;
         line(body, "algorithm", token.algorithm.name())?;
         line(body, "digits", token.digits.get())?;
-        if let Kind::Totp { period } = token.kind {
+        if let MovingFactor::Totp { period } = token.kind {
             line(body, "period", period.get())?;
         }
         line(body, "secret", token.secret.to_base32().as_str())?;
@@ -214,8 +214,8 @@ impl TryFrom<RawToken> for (TokenId, Token) {
         let RawToken { id, kind, algorithm, digits, period, secret } = raw;
         let id = TokenId::new(id).ok_or(FIELD)?;
         let kind = match (kind, period) {
-            (TokenKind::Totp, Some(period)) => Kind::Totp { period },
-            (TokenKind::Hotp, None) => Kind::Hotp,
+            (TokenKind::Totp, Some(period)) => MovingFactor::Totp { period },
+            (TokenKind::Hotp, None) => MovingFactor::Hotp,
             (TokenKind::Totp, None) | (TokenKind::Hotp, Some(_)) => {
                 return Err("a totp token has a period, a hotp token has none");
             }
@@ -242,7 +242,7 @@ mod tests {
     use crate::account::tests::record;
 
     fn totp() -> Record {
-        record(Kind::Totp { period: Period::default() })
+        record(MovingFactor::Totp { period: Period::default() })
     }
 
     /// One with everything in it that a record can have.
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_from_its_text_as_it_was() {
-        for record in [record(Kind::Hotp), totp(), full()] {
+        for record in [record(MovingFactor::Hotp), totp(), full()] {
             let text = to_text(&record).unwrap();
             assert_eq!(from_text(&text), Ok(record), "{}", *text);
         }
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_record_s_tables_may_be_written_in_any_of_toml_s_ways_but_not_by_position() {
-        let hotp = record(Kind::Hotp);
+        let hotp = record(MovingFactor::Hotp);
         let text = body(&hotp);
         let (top, token) = text.split_once("\n[[token]]\n").unwrap();
         let inline = format!("{top}\ntoken = [{{ {} }}]\n", token.trim_end().replace('\n', ", "));
@@ -414,7 +414,7 @@ mod tests {
         let with = |count| {
             let hashes = vec![Hash([5; 32]); count];
             let recovery = Some(Recovery { set: 1, salt: Salt([3; 16]), hashes });
-            read_body(&body(&Record { recovery, ..record(Kind::Hotp) }))
+            read_body(&body(&Record { recovery, ..record(MovingFactor::Hotp) }))
         };
         assert!(with(16).is_ok());
         assert_eq!(with(17), Err("it has too many recovery codes"));
@@ -430,8 +430,8 @@ mod tests {
 
     #[test]
     fn a_record_cut_off_anywhere_is_refused() {
-        let text = to_text(&record(Kind::Hotp)).unwrap();
-        assert_eq!(from_text(&text), Ok(record(Kind::Hotp)));
+        let text = to_text(&record(MovingFactor::Hotp)).unwrap();
+        assert_eq!(from_text(&text), Ok(record(MovingFactor::Hotp)));
         for length in 0..text.len() {
             assert!(from_text(&text[..length]).is_err(), "{length} bytes");
         }
@@ -439,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_record_with_any_bit_flipped_is_refused() {
-        let text = to_text(&record(Kind::Hotp)).unwrap();
+        let text = to_text(&record(MovingFactor::Hotp)).unwrap();
         for index in 0..text.len() {
             for bit in 0..8 {
                 let mut bytes = text.as_bytes().to_vec();
@@ -453,14 +453,14 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_damaged_record_never_quotes_it() {
-        let text = to_text(&record(Kind::Hotp)).unwrap();
-        let secret = record(Kind::Hotp).tokens[0].1.secret.to_base32().to_string();
+        let text = to_text(&record(MovingFactor::Hotp)).unwrap();
+        let secret = record(MovingFactor::Hotp).tokens[0].1.secret.to_base32().to_string();
         assert!(text.contains(&secret));
         for damaged in [text.replace("hotp", "totp"), text.replace("secret", "sekret")] {
             assert!(!from_text(&damaged).unwrap_err().contains(&secret));
         }
         // The same behind a checksum that is right, where toml and serde speak.
-        let body = body(&record(Kind::Hotp));
+        let body = body(&record(MovingFactor::Hotp));
         for (from, to) in [
             ("hotp", "totp"),
             ("secret = ", "sekret = "),

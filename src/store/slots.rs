@@ -32,7 +32,7 @@ const MAGIC: [u8; 8] = *b"OTSTATE\x01";
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Layout {
-    checked: Checked,
+    checked: CheckedFields,
     /// CRC-32 of all before it.
     checksum: U32,
 }
@@ -40,7 +40,7 @@ struct Layout {
 /// What the checksum covers.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct Checked {
+struct CheckedFields {
     magic: [u8; 8],
     sequence: U64,
     generation: [u8; 16],
@@ -112,7 +112,7 @@ impl Slot {
 
 /// A state as found, and where its successor goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Latest {
+pub(super) struct LatestState {
     pub(super) state: State,
     /// The slot to overwrite.
     pub(super) spare: Slot,
@@ -127,7 +127,7 @@ pub(super) struct Latest {
 pub(super) fn latest(
     slots: &[[u8; SLOT_BYTES]; 2],
     generation: Generation,
-) -> Result<Latest, &'static str> {
+) -> Result<LatestState, &'static str> {
     let [first, second] = slots;
     let mut newest_first = [(Slot::Second, second), (Slot::First, first)];
     if claimed_sequence(first) > claimed_sequence(second) {
@@ -141,7 +141,7 @@ pub(super) fn latest(
     once(newest)
         .chain(valid)
         .find(|(_, (_, state))| state.generation == generation)
-        .map(|(slot, (_, state))| Latest {
+        .map(|(slot, (_, state))| LatestState {
             state,
             spare: slot.other(),
             sequence: newest_of_all.saturating_add(1),
@@ -180,7 +180,7 @@ pub(super) fn encode(sequence: u64, state: &State) -> [u8; SLOT_BYTES] {
     let State { generation, activated_at, last_login, failures, tokens, recovery, hosts } = *state;
     let flag = |time: Option<Timestamp>, bit| if time.is_some() { bit } else { 0 };
     let time = |time: Option<Timestamp>| U64::new(time.unwrap_or_default().0);
-    let checked = Checked {
+    let checked = CheckedFields {
         magic: MAGIC,
         sequence: U64::new(sequence),
         generation: generation.0,
@@ -268,7 +268,7 @@ mod tests {
         {
             let slots =
                 slots(Some((first, state(OURS, first))), Some((second, state(OURS, second))));
-            let holding = Latest { state: state(OURS, 6), spare, sequence: 7 };
+            let holding = LatestState { state: state(OURS, 6), spare, sequence: 7 };
             assert_eq!(latest(&slots, OURS), Ok(holding));
         }
     }
@@ -276,9 +276,9 @@ mod tests {
     #[test]
     fn while_an_account_is_issued_anew_the_slot_of_the_record_in_force_holds() {
         let slots = slots(Some((7, State::fresh(OTHER))), Some((6, state(OURS, 6))));
-        let old = Latest { state: state(OURS, 6), spare: Slot::First, sequence: 8 };
+        let old = LatestState { state: state(OURS, 6), spare: Slot::First, sequence: 8 };
         assert_eq!(latest(&slots, OURS), Ok(old));
-        let new = Latest { state: State::fresh(OTHER), spare: Slot::Second, sequence: 8 };
+        let new = LatestState { state: State::fresh(OTHER), spare: Slot::Second, sequence: 8 };
         assert_eq!(latest(&slots, OTHER), Ok(new));
     }
 

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use pam_onetime::account::{
     Account, Generation, Record, State, Timestamp, TokenId, TokenState, Uid, UserName,
 };
-use pam_onetime::code::{Algorithm, Digits, Kind, Secret, Step, Token};
+use pam_onetime::code::{Algorithm, Digits, MovingFactor, Secret, Step, Token};
 use pam_onetime::config::Config;
 use pam_onetime::login::{
-    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, PasswordProof, Plan, Settled,
-    Verdict, WithoutRecord, judge, plan, plan_without_record,
+    Answer, Attempt, Circumstances, FixedVerdict, PasswordCheck, PasswordFault, PasswordProof,
+    Plan, Verdict, WithoutRecord, judge, plan, plan_without_record,
 };
 use pam_onetime::store::{Replace, Store, StoreError, read_config};
 
@@ -364,7 +364,7 @@ fn each_end(path: &Path, one_in: usize, mut look: impl FnMut(usize) -> Toll) -> 
 
 fn alice() -> Record {
     let secret = Secret::from_bytes(b"12345678901234567890".to_vec()).expect("160 bits");
-    let (algorithm, digits, kind) = (Algorithm::default(), Digits::default(), Kind::Hotp);
+    let (algorithm, digits, kind) = (Algorithm::default(), Digits::default(), MovingFactor::Hotp);
     Record {
         user: UserName::new("alice").expect("a name"),
         uid: Uid::Is(2001),
@@ -529,20 +529,20 @@ fn nobody_gets_in(config: &Config, active: Option<&Account>, at: &str) {
     let right = PasswordCheck::Right(PasswordProof::by_administrator());
     for (account, password) in [(None, &wrong), (active, &wrong), (active, &right)] {
         let circumstances = circumstances(password);
-        let settled = match account {
+        let fixed = match account {
             None => match plan_without_record(&circumstances, config) {
-                WithoutRecord::Settled(settled) => settled,
+                WithoutRecord::Fixed(fixed) => fixed,
                 WithoutRecord::Issue => panic!("{at}: a record is issued"),
             },
             Some(account) => match plan(account, &circumstances, config) {
-                Plan::Settled(settled) => settled,
+                Plan::Fixed(fixed) => fixed,
                 Plan::Ask(question) => {
                     assert!(question.show.is_none(), "{at}: {question:?}");
                     continue;
                 }
             },
         };
-        let (Settled::Done(verdict) | Settled::Pretend(verdict)) = settled;
+        let (FixedVerdict::Done(verdict) | FixedVerdict::Pretend(verdict)) = fixed;
         assert!(matches!(verdict, Verdict::Refused(_)), "{at}: {verdict:?}");
     }
     // 287082 is the code of counter 1, which is spent; 399871 that of counter 8.

@@ -193,12 +193,12 @@ fn hmac_state(algorithm: Algorithm, padded: &[u8], with: u8) -> Vec<u8> {
 // --- where it is searched for ---
 
 /// How many copies of what were found where.
-type Found = BTreeMap<(String, &'static str), u32>;
+type Hits = BTreeMap<(String, &'static str), u32>;
 
 /// How much of a process was searched, and what was found.
 struct Search {
     bytes: u64,
-    found: Found,
+    found: Hits,
 }
 
 /// Searches every readable mapping of a process that stands still.
@@ -206,7 +206,7 @@ fn search(pid: u32, needles: &Needles) -> Search {
     let automaton = AhoCorasick::new(&needles.pieces).expect("the needles are few");
     let memory = File::open(format!("/proc/{pid}/mem")).expect("root may read any memory");
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process is there");
-    let mut search = Search { bytes: 0, found: Found::new() };
+    let mut search = Search { bytes: 0, found: Hits::new() };
     for mapping in maps.lines() {
         let words: Vec<&str> = mapping.split_whitespace().collect();
         let (range, rights) = (words[0], words[1]);
@@ -624,7 +624,7 @@ fn nothing_in_a_host_process_remembers_a_secret_a_code_or_a_password() {
         let (mut pieces, mut bytes) = (0, 0);
         for _ in 0..times {
             let remains = case.run(&world);
-            let nothing = Found::new();
+            let nothing = Hits::new();
             assert_eq!(remains.open.found, nothing, "{}, handle open", case.name);
             assert_eq!(remains.ended.found, nothing, "{}, after its end", case.name);
             pieces += remains.pieces;

@@ -110,7 +110,7 @@ impl Chance {
 
 /// A kind of login, and how many there were.
 #[derive(Default)]
-struct Kind {
+struct LoginKind {
     logins: AtomicUsize,
     expected: AtomicUsize,
     succeeded: AtomicUsize,
@@ -118,13 +118,13 @@ struct Kind {
 
 #[derive(Default)]
 struct Tally {
-    right: Kind,
-    wrong: Kind,
-    replayed: Kind,
-    raced: Kind,
+    right: LoginKind,
+    wrong: LoginKind,
+    replayed: LoginKind,
+    raced: LoginKind,
 }
 
-impl Kind {
+impl LoginKind {
     fn note(&self, expected: bool, succeeded: bool) {
         self.logins.fetch_add(1, Ordering::Relaxed);
         self.expected.fetch_add(usize::from(expected), Ordering::Relaxed);
@@ -206,7 +206,7 @@ impl Campaign {
         host: &mut Host,
         chance: &mut Chance,
     ) -> usize {
-        let mut try_it = |account: &mut Account, kind: &Kind, code: &str| {
+        let mut try_it = |account: &mut Account, kind: &LoginKind, code: &str| {
             let expected = account.expect(code, now);
             let succeeded = self.login(host, now, &account.name, code);
             if succeeded != expected {

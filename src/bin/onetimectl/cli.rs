@@ -53,7 +53,7 @@ pub(crate) enum Verb {
     #[command(group = somebody())]
     Disable {
         #[command(flatten)]
-        whom: Whom,
+        whom: SelectionOptions,
         /// Do not ask first
         #[arg(long, short)]
         yes: bool,
@@ -61,7 +61,7 @@ pub(crate) enum Verb {
     /// Show users, by default all who are enabled: OTP on or off, activated or not
     Status {
         #[command(flatten)]
-        whom: Whom,
+        whom: SelectionOptions,
     },
     /// Show everybody who is enabled, or who is in one of these states
     List(Filters),
@@ -89,7 +89,7 @@ pub(crate) enum Verb {
     #[command(group = somebody())]
     Repair {
         #[command(flatten)]
-        whom: Whom,
+        whom: SelectionOptions,
     },
     /// Issue new recovery codes; the old ones no longer work
     Recovery {
@@ -126,7 +126,7 @@ pub(crate) enum Verb {
     #[command(group = somebody())]
     Unlock {
         #[command(flatten)]
-        whom: Whom,
+        whom: SelectionOptions,
     },
     /// Look at the machine: what is wrong, and how to fix it
     Doctor,
@@ -187,25 +187,25 @@ pub(crate) struct TokenOptions {
 /// What is allowed, where a value was given that is not; clap puts the value
 /// itself before it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum ValueError {
+enum OptionError {
     #[error("the issuer must be 1 to 64 characters without ':' and control characters")]
     Issuer,
     #[error("the number of a token must be 1 to {MAX_TOKENS}")]
     TokenId,
 }
 
-fn issuer(text: &str) -> Result<String, ValueError> {
-    if is_issuer(text) { Ok(text.to_owned()) } else { Err(ValueError::Issuer) }
+fn issuer(text: &str) -> Result<String, OptionError> {
+    if is_issuer(text) { Ok(text.to_owned()) } else { Err(OptionError::Issuer) }
 }
 
-fn token_id(text: &str) -> Result<TokenId, ValueError> {
-    text.parse().ok().and_then(TokenId::new).ok_or(ValueError::TokenId)
+fn token_id(text: &str) -> Result<TokenId, OptionError> {
+    text.parse().ok().and_then(TokenId::new).ok_or(OptionError::TokenId)
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct EnableOptions {
     #[command(flatten)]
-    pub(crate) whom: Whom,
+    pub(crate) whom: SelectionOptions,
     #[command(flatten)]
     pub(crate) token: TokenOptions,
     /// Who issues it, as the app shows it [default: from the configuration]
@@ -267,7 +267,7 @@ pub(crate) struct ImportOptions {
 
 /// Who is meant. What is given adds up.
 #[derive(Debug, Args)]
-pub(crate) struct Whom {
+pub(crate) struct SelectionOptions {
     /// Users; "-": the names on standard input, one per line
     #[arg(value_name = "USER", value_hint = ValueHint::Username)]
     pub(crate) users: Vec<String>,

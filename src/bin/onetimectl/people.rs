@@ -10,9 +10,9 @@ use std::io::BufRead;
 use anyhow::{Context as _, bail, ensure};
 use pam_onetime::account::UserName;
 use pam_onetime::store::Store;
-use pam_onetime::system::{Local, Passwd, Person, members, ordinary_uids};
+use pam_onetime::system::{Passwd, PasswdLine, Person, members, ordinary_uids};
 
-use crate::cli::Whom;
+use crate::cli::SelectionOptions;
 
 /// From so many users on, /etc/passwd is read once instead of for each.
 const MANY: usize = 64;
@@ -46,9 +46,9 @@ impl User {
     }
 }
 
-/// Whom `--all` means.
+/// The users whom `--all` selects.
 #[derive(Clone, Copy)]
-pub(crate) enum All<'a> {
+pub(crate) enum Everybody<'a> {
     /// The ordinary users of /etc/passwd.
     Ordinary,
     /// All who have a record.
@@ -76,8 +76,8 @@ pub(crate) struct People {
 ///
 /// An error if that is nobody: whoever thinks of a group as protected must
 /// learn that it has no members.
-pub(crate) fn select(whom: &Whom, all: All<'_>) -> anyhow::Result<People> {
-    let mut chosen = Chosen::default();
+pub(crate) fn select(whom: &SelectionOptions, all: Everybody<'_>) -> anyhow::Result<People> {
+    let mut chosen = Selection::default();
     for user in whom.users.iter().filter(|user| *user != "-") {
         chosen.add(user);
     }
@@ -102,8 +102,8 @@ pub(crate) fn select(whom: &Whom, all: All<'_>) -> anyhow::Result<People> {
     }
     if chosen.names.is_empty() {
         bail!(match (stdin, whom.all, all) {
-            (_, true, All::Ordinary) => "nobody selected: /etc/passwd has no ordinary users",
-            (_, true, All::Enabled(_)) => "nobody selected: nobody is enabled",
+            (_, true, Everybody::Ordinary) => "nobody selected: /etc/passwd has no ordinary users",
+            (_, true, Everybody::Enabled(_)) => "nobody selected: nobody is enabled",
             (true, false, _) => "nobody selected: there are no names on standard input",
             (false, false, _) => "nobody selected",
         });
@@ -141,7 +141,7 @@ impl People {
     /// # Errors
     /// The store or /etc/passwd cannot be read.
     pub(crate) fn enabled(store: &Store) -> anyhow::Result<Self> {
-        Self::of(everybody(All::Enabled(store))?, Origin::Elsewhere)
+        Self::of(everybody(Everybody::Enabled(store))?, Origin::Elsewhere)
     }
 
     /// One user.
@@ -168,12 +168,12 @@ impl People {
 
 /// Names as they come, each once.
 #[derive(Default)]
-struct Chosen {
+struct Selection {
     names: Vec<String>,
     seen: HashSet<String>,
 }
 
-impl Chosen {
+impl Selection {
     fn add(&mut self, name: &str) {
         if self.seen.insert(name.to_owned()) {
             self.names.push(name.to_owned());
@@ -181,15 +181,15 @@ impl Chosen {
     }
 }
 
-fn everybody(all: All<'_>) -> anyhow::Result<Vec<String>> {
+fn everybody(all: Everybody<'_>) -> anyhow::Result<Vec<String>> {
     let mut names = match all {
-        All::Ordinary => {
+        Everybody::Ordinary => {
             let uids = ordinary_uids()?;
             let passwd = Passwd::read()?;
-            let ordinary = passwd.users().filter(|user: &Local<'_>| user.is_ordinary(&uids));
+            let ordinary = passwd.users().filter(|user: &PasswdLine<'_>| user.is_ordinary(&uids));
             ordinary.map(|user| user.name.to_owned()).collect()
         }
-        All::Enabled(store) => store
+        Everybody::Enabled(store) => store
             .users()?
             .map(|user| user.map(|user| user.to_string()))
             .collect::<Result<Vec<_>, _>>()?,

@@ -14,7 +14,7 @@ use super::slots::FILE_BYTES;
 use super::*;
 use crate::account::tests::record;
 use crate::account::{Account, Generation, Phase, Record, State, Timestamp, UserName};
-use crate::code::{Kind, Period, Step};
+use crate::code::{MovingFactor, Period, Step};
 use crate::config::Config;
 use crate::login::{self, Grant, Refusal, Verdict};
 
@@ -27,7 +27,7 @@ fn store() -> (tempfile::TempDir, Store) {
 }
 
 fn totp() -> Record {
-    record(Kind::Totp { period: Period::default() })
+    record(MovingFactor::Totp { period: Period::default() })
 }
 
 fn fresh() -> Account {
@@ -75,11 +75,11 @@ fn a_state_of_any_other_size_is_refused_and_repaired_as_active() {
         File::options().write(true).open(state_path(&store)).unwrap().set_len(size).unwrap();
         assert!(phase(&store).is_err(), "{size}");
         let now = Timestamp(3_000);
-        assert_eq!(store.repair(&totp().user, now, 1).unwrap(), Repaired::StateRebuilt);
+        assert_eq!(store.repair(&totp().user, now, 1).unwrap(), RepairOutcome::StateRebuilt);
         let account = store.inspect(&totp().user).unwrap().unwrap();
         assert_eq!(account.phase(), Phase::Active { since: now }, "{size}");
         assert_eq!(account.state.token(crate::account::TokenId::FIRST).next, Step(102));
-        assert_eq!(store.repair(&totp().user, now, 1).unwrap(), Repaired::Sound);
+        assert_eq!(store.repair(&totp().user, now, 1).unwrap(), RepairOutcome::Sound);
     }
 }
 
@@ -88,11 +88,11 @@ fn an_account_issued_anew_is_pending_with_the_new_secret_and_the_old_one_whole_u
     let (_dir, store) = store();
     store.issue(&fresh(), Replace::No).unwrap();
     activate(&store);
-    assert_eq!(store.issue(&fresh(), Replace::No).unwrap(), Issued::AlreadyThere);
+    assert_eq!(store.issue(&fresh(), Replace::No).unwrap(), IssueOutcome::AlreadyThere);
     assert!(matches!(phase(&store), Ok(Phase::Active { .. })));
     let old = std::fs::read(store.path().join("users/alice.toml")).unwrap();
     let new = Record { generation: Generation([9; 16]), ..totp() };
-    assert_eq!(store.issue(&Account::fresh(new), Replace::Yes).unwrap(), Issued::New);
+    assert_eq!(store.issue(&Account::fresh(new), Replace::Yes).unwrap(), IssueOutcome::New);
     assert!(matches!(phase(&store), Ok(Phase::Pending)));
     // As if the rename had never happened.
     std::fs::write(store.path().join("users/alice.toml"), old).unwrap();
@@ -108,7 +108,7 @@ fn an_account_is_issued_with_the_state_that_it_had_elsewhere_whatever_was_there_
         let state = State { activated_at: Some(Timestamp(5)), ..State::fresh(generation) };
         let state = state.with_token(crate::account::TokenId::FIRST, token);
         let account = Account { record, state };
-        assert_eq!(store.issue(&account, Replace::Yes).unwrap(), Issued::New);
+        assert_eq!(store.issue(&account, Replace::Yes).unwrap(), IssueOutcome::New);
         assert_eq!(store.inspect(&totp().user).unwrap(), Some(account));
     }
 }
@@ -120,7 +120,7 @@ fn a_broken_account_is_not_taken_for_one_that_is_enabled() {
     std::fs::remove_file(state_path(&store)).unwrap();
     assert!(matches!(store.issue(&fresh(), Replace::No), Err(StoreError::State { .. })));
     assert!(!state_path(&store).exists(), "nothing was made beside it");
-    assert_eq!(store.issue(&fresh(), Replace::Yes).unwrap(), Issued::New);
+    assert_eq!(store.issue(&fresh(), Replace::Yes).unwrap(), IssueOutcome::New);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_code_that_has_admitted_is_spent_on_disk() {
     let (_dir, store) = store();
     let disabled = Verdict::Refused(Refusal::Disabled);
     assert_eq!(login(&store, 2001, b"755224").unwrap(), disabled);
-    store.issue(&Account::fresh(record(Kind::Hotp)), Replace::No).unwrap();
+    store.issue(&Account::fresh(record(MovingFactor::Hotp)), Replace::No).unwrap();
     let activated = Verdict::Admitted(Grant::Activated);
     assert_eq!(login(&store, 2001, b"755224").unwrap(), activated);
     assert_eq!(phase(&store).unwrap(), Phase::Active { since: Timestamp(5) });
@@ -229,8 +229,8 @@ fn a_record_of_another_uid_is_neither_read_nor_judged() {
     let (_dir, store) = store();
     let user = &totp().user;
     assert!(store.load(user, 2001).unwrap().is_none());
-    store.issue(&Account::fresh(record(Kind::Hotp)), Replace::No).unwrap();
-    let account = Account::fresh(record(Kind::Hotp));
+    store.issue(&Account::fresh(record(MovingFactor::Hotp)), Replace::No).unwrap();
+    let account = Account::fresh(record(MovingFactor::Hotp));
     let loaded = store.load(user, 2001).unwrap().map(|loaded| loaded.account);
     assert_eq!(loaded, Some(account.clone()));
     assert!(matches!(store.load(user, 2002), Err(StoreError::Uid { actual: 2002, .. })));
@@ -249,7 +249,7 @@ fn what_has_changed_since_it_was_loaded_is_judged_as_it_is_now() {
     let (_dir, store) = store();
     store.issue(&fresh(), Replace::No).unwrap();
     let user = &totp().user;
-    let sees = |loaded: &Snapshot, expected: &Account| {
+    let sees = |loaded: &AccountSnapshot, expected: &Account| {
         let judge = |account: Option<&Account>| {
             assert_eq!(account, Some(expected));
             login::judge(None, &attempt_with(&login::Answer::Empty), &Config::default())
@@ -271,7 +271,7 @@ fn what_has_changed_since_it_was_loaded_is_judged_as_it_is_now() {
 #[test]
 fn what_was_loaded_for_one_user_is_not_taken_for_anothers_account() {
     let (_dir, store) = store();
-    store.issue(&Account::fresh(record(Kind::Hotp)), Replace::No).unwrap();
+    store.issue(&Account::fresh(record(MovingFactor::Hotp)), Replace::No).unwrap();
     let alice = store.load(&totp().user, 2001).unwrap().unwrap();
     for (from, to) in [("users/alice.toml", "users/bob.toml"), ("state/alice", "state/bob")] {
         std::fs::copy(store.path().join(from), store.path().join(to)).unwrap();
@@ -361,7 +361,7 @@ fn no_state_is_made_through_a_link() {
     let elsewhere = dir.path().join("elsewhere");
     std::os::unix::fs::symlink(&elsewhere, state_path(&store)).unwrap();
     let issued = store.issue(&fresh(), Replace::Yes);
-    assert!(matches!(issued, Err(StoreError::Unsafe { what: Wrong::Link, .. })));
+    assert!(matches!(issued, Err(StoreError::Unsafe { what: FileFault::Link, .. })));
     assert!(!elsewhere.exists());
 }
 
@@ -390,7 +390,7 @@ fn a_store_of_another_format_and_one_that_cannot_be_examined_are_not_taken_for_n
     }
     let for_all = std::fs::Permissions::from_mode(0o644);
     std::fs::set_permissions(store.path().join(MARKER), for_all).unwrap();
-    assert!(matches!(open("store"), StoreError::Unsafe { what: Wrong::Mode(0o644), .. }));
+    assert!(matches!(open("store"), StoreError::Unsafe { what: FileFault::Mode(0o644), .. }));
 }
 
 #[test]

@@ -9,32 +9,33 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::super::backend::{
-    Backend, Change, Half, Kept, Removed, SLOT_BYTES, Slot, Snapshot, Target, Unwritten,
+    Backend, Change, CommitError, Half, RemoveOutcome, SLOT_BYTES, Slot, SlotBytes, StoredAccount,
+    Target,
 };
 use super::super::*;
 use crate::account::tests::record;
 use crate::account::{Account, Generation, Phase, Record, State, Timestamp, UserName};
-use crate::code::{Kind, Period};
+use crate::code::{MovingFactor, Period};
 use crate::config::Config;
 use crate::login::{self, Answer, Attempt, Circumstances, Grant, PasswordCheck, Refusal, Verdict};
 
 /// An account as a store of keys has it.
 #[derive(Clone, Default)]
-struct Entry {
+struct SwapEntry {
     record: Option<Zeroizing<String>>,
-    snapshots: Option<[Snapshot; 2]>,
+    snapshots: Option<[SlotBytes; 2]>,
     revision: u64,
 }
 
 #[derive(Default)]
 struct Swaps {
-    entries: RefCell<BTreeMap<UserName, Entry>>,
+    entries: RefCell<BTreeMap<UserName, SwapEntry>>,
     /// How often somebody else is quicker from now on.
     quicker: Cell<u32>,
 }
 
 impl Swaps {
-    fn entry(&self, user: &UserName) -> Entry {
+    fn entry(&self, user: &UserName) -> SwapEntry {
         self.entries.borrow().get(user).cloned().unwrap_or_default()
     }
 }
@@ -42,16 +43,19 @@ impl Swaps {
 impl Backend for Swaps {
     type Claim = u64;
 
-    fn peek(&self, user: &UserName) -> Result<Option<Kept>, StoreError> {
+    fn peek(&self, user: &UserName) -> Result<Option<StoredAccount>, StoreError> {
         let entry = self.entry(user);
-        Ok(entry.record.zip(entry.snapshots).map(|(record, snapshots)| Kept { record, snapshots }))
+        Ok(entry
+            .record
+            .zip(entry.snapshots)
+            .map(|(record, snapshots)| StoredAccount { record, snapshots }))
     }
 
-    fn read(&self, user: &UserName) -> Result<Option<Kept>, StoreError> {
+    fn read(&self, user: &UserName) -> Result<Option<StoredAccount>, StoreError> {
         self.peek(user)
     }
 
-    fn claim(&self, user: &UserName) -> Result<Option<(Kept, u64)>, StoreError> {
+    fn claim(&self, user: &UserName) -> Result<Option<(StoredAccount, u64)>, StoreError> {
         Ok(self.peek(user)?.map(|kept| (kept, self.entry(user).revision)))
     }
 
@@ -63,12 +67,12 @@ impl Backend for Swaps {
         Ok(self.entry(user).record)
     }
 
-    fn snapshots(&self, user: &UserName, _claim: &u64) -> Result<[Snapshot; 2], StoreError> {
+    fn snapshots(&self, user: &UserName, _claim: &u64) -> Result<[SlotBytes; 2], StoreError> {
         let missing = || StoreError::State { path: PathBuf::new(), what: "the state is missing" };
         self.entry(user).snapshots.ok_or_else(missing)
     }
 
-    fn commit(&self, user: &UserName, claim: &u64, change: Change<'_>) -> Result<(), Unwritten> {
+    fn commit(&self, user: &UserName, claim: &u64, change: Change<'_>) -> Result<(), CommitError> {
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(user.clone()).or_default();
         if let Some(left) = self.quicker.get().checked_sub(1) {
@@ -76,7 +80,7 @@ impl Backend for Swaps {
             entry.revision += 1;
         }
         if entry.revision != *claim {
-            return Err(Unwritten::Conflict);
+            return Err(CommitError::Conflict);
         }
         if let Some((snapshot, target)) = change.state {
             let [first, second] = entry.snapshots.get_or_insert([[0; SLOT_BYTES]; 2]);
@@ -99,9 +103,9 @@ impl Backend for Swaps {
         Ok(())
     }
 
-    fn remove(&self, user: &UserName) -> Result<Removed, StoreError> {
+    fn remove(&self, user: &UserName) -> Result<RemoveOutcome, StoreError> {
         let removed = self.entries.borrow_mut().remove(user);
-        Ok(if removed.is_some() { Removed::Record } else { Removed::Nothing })
+        Ok(if removed.is_some() { RemoveOutcome::Record } else { RemoveOutcome::Nothing })
     }
 
     fn users(&self) -> Result<impl Iterator<Item = Result<UserName, StoreError>>, StoreError> {
@@ -113,12 +117,12 @@ impl Backend for Swaps {
     }
 }
 
-fn fresh(kind: Kind) -> Account {
+fn fresh(kind: MovingFactor) -> Account {
     Account::fresh(record(kind))
 }
 
-fn totp() -> Kind {
-    Kind::Totp { period: Period::default() }
+fn totp() -> MovingFactor {
+    MovingFactor::Totp { period: Period::default() }
 }
 
 fn alice() -> UserName {
@@ -142,7 +146,7 @@ fn login<B: Backend>(store: &Store<B>, typed: &str, now: u64) -> Result<Verdict,
 #[test]
 fn a_login_that_others_were_quicker_than_is_judged_again_and_its_code_serves_once() {
     let store = Store { backend: Swaps::default() };
-    store.issue(&fresh(Kind::Hotp), Replace::No).unwrap();
+    store.issue(&fresh(MovingFactor::Hotp), Replace::No).unwrap();
     store.backend.quicker.set(5);
     assert_eq!(login(&store, "755224", 5).unwrap(), Verdict::Admitted(Grant::Activated));
     assert_eq!(store.backend.quicker.get(), 0, "it was judged six times");
@@ -153,7 +157,7 @@ fn a_login_that_others_were_quicker_than_is_judged_again_and_its_code_serves_onc
 #[test]
 fn a_login_that_others_are_always_quicker_than_is_refused_and_nothing_is_written() {
     let store = Store { backend: Swaps::default() };
-    store.issue(&fresh(Kind::Hotp), Replace::No).unwrap();
+    store.issue(&fresh(MovingFactor::Hotp), Replace::No).unwrap();
     store.backend.quicker.set(u32::MAX);
     assert!(matches!(login(&store, "755224", 5), Err(StoreError::Busy(_))));
     assert_eq!(store.inspect(&alice()).unwrap().unwrap().phase(), Phase::Pending);
@@ -163,13 +167,13 @@ fn a_login_that_others_are_always_quicker_than_is_refused_and_nothing_is_written
 fn nobody_who_issues_at_the_same_time_overwrites_the_other() {
     let store = Store { backend: Swaps::default() };
     store.backend.quicker.set(1);
-    assert_eq!(store.issue(&fresh(totp()), Replace::No).unwrap(), Issued::New);
-    assert_eq!(store.issue(&fresh(totp()), Replace::No).unwrap(), Issued::AlreadyThere);
+    assert_eq!(store.issue(&fresh(totp()), Replace::No).unwrap(), IssueOutcome::New);
+    assert_eq!(store.issue(&fresh(totp()), Replace::No).unwrap(), IssueOutcome::AlreadyThere);
 }
 
 /// What is done to an account.
 #[derive(Debug, Clone, Copy)]
-enum Step {
+enum Operation {
     Issue { generation: u8, replace: bool },
     Login { code: &'static str, now: u64 },
     Touch,
@@ -178,39 +182,41 @@ enum Step {
     Repair,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<Operation>> {
     let codes = ["755224", "287082", "359152", "969429", "000000", ""];
     let step = prop_oneof![
         (1_u8..4, any::<bool>())
-            .prop_map(|(generation, replace)| Step::Issue { generation, replace }),
+            .prop_map(|(generation, replace)| Operation::Issue { generation, replace }),
         (prop::sample::select(codes.to_vec()), 0_u64..90)
-            .prop_map(|(code, now)| Step::Login { code, now }),
-        Just(Step::Touch),
-        Just(Step::Rename),
-        Just(Step::Remove),
-        Just(Step::Repair),
+            .prop_map(|(code, now)| Operation::Login { code, now }),
+        Just(Operation::Touch),
+        Just(Operation::Rename),
+        Just(Operation::Remove),
+        Just(Operation::Repair),
     ];
     prop::collection::vec(step, 1..12)
 }
 
 /// What comes of a step, in words: errors name paths, which differ.
-fn take<B: Backend>(store: &Store<B>, step: Step) -> String {
+fn take<B: Backend>(store: &Store<B>, step: Operation) -> String {
     let without_path =
         |error: StoreError| format!("{error:?}").split('{').next().map(str::to_owned);
     match step {
-        Step::Issue { generation, replace } => {
+        Operation::Issue { generation, replace } => {
             let record = Record { generation: Generation([generation; 16]), ..record(totp()) };
             let replace = if replace { Replace::Yes } else { Replace::No };
             format!("{:?}", store.issue(&Account::fresh(record), replace).map_err(without_path))
         }
-        Step::Login { code, now } => format!("{:?}", login(store, code, now).map_err(without_path)),
-        Step::Touch => {
+        Operation::Login { code, now } => {
+            format!("{:?}", login(store, code, now).map_err(without_path))
+        }
+        Operation::Touch => {
             let change = |account: &Account| {
                 Ok::<_, StoreError>(State { last_login: Some(Timestamp(6)), ..account.state })
             };
             format!("{:?}", store.amend(&alice(), change).map_err(without_path))
         }
-        Step::Rename => {
+        Operation::Rename => {
             let change = |account: &Account| {
                 let mut next = account.clone();
                 next.record.issuer = "elsewhere.example.org".to_owned();
@@ -218,8 +224,8 @@ fn take<B: Backend>(store: &Store<B>, step: Step) -> String {
             };
             format!("{:?}", store.amend_record(&alice(), change).map_err(without_path))
         }
-        Step::Remove => format!("{:?}", store.remove(&alice()).map_err(without_path)),
-        Step::Repair => {
+        Operation::Remove => format!("{:?}", store.remove(&alice()).map_err(without_path)),
+        Operation::Repair => {
             let repaired = store.repair(&alice(), Timestamp(60), 1);
             format!("{:?}", repaired.map_err(without_path))
         }

@@ -3,12 +3,12 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use pam_onetime::store::Removed;
+use pam_onetime::store::RemoveOutcome;
 use serde::Serialize;
 
-use crate::cli::Whom;
+use crate::cli::SelectionOptions;
 use crate::context::Context;
-use crate::people::{All, Origin, People, select};
+use crate::people::{Everybody, Origin, People, select};
 use crate::say::{self, report};
 
 #[derive(Clone, Copy, Serialize)]
@@ -27,9 +27,13 @@ impl DisableRow {
     }
 }
 
-pub(crate) fn run(context: &Context, whom: &Whom, yes: bool) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(
+    context: &Context,
+    whom: &SelectionOptions,
+    yes: bool,
+) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    let people = select(whom, All::Enabled(&store))?;
+    let people = select(whom, Everybody::Enabled(&store))?;
     if !yes && std::io::stdin().is_terminal() && !confirmed(&people)? {
         say::line("Nothing changed.");
         return Ok(ExitCode::FAILURE);
@@ -39,11 +43,11 @@ pub(crate) fn run(context: &Context, whom: &Whom, yes: bool) -> anyhow::Result<E
         &people,
         // Also for a user whom the system no longer knows.
         |user| match store.remove(&user.name)? {
-            Removed::Record => {
+            RemoveOutcome::Record => {
                 report::log(&user.name, "disabled: the secret was destroyed");
                 Ok(DisableRow::Disabled)
             }
-            Removed::Nothing => Ok(DisableRow::NotEnabled),
+            RemoveOutcome::Nothing => Ok(DisableRow::NotEnabled),
         },
         |row| row.text().to_owned(),
     )

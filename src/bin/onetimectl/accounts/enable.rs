@@ -11,7 +11,7 @@ use pam_onetime::config::Config;
 use pam_onetime::enrollment::new_record;
 use pam_onetime::login::{Invitation, PasswordProof};
 use pam_onetime::messages;
-use pam_onetime::store::{Issued, Replace, Store};
+use pam_onetime::store::{IssueOutcome, Replace, Store};
 use pam_onetime::system::{host_name, now};
 use rand::rngs::SysRng;
 use serde::Serialize;
@@ -24,7 +24,7 @@ use crate::error::ToolError;
 use crate::paper::file::NewFile;
 use crate::paper::qr::{self, AppKey};
 use crate::paper::recovery;
-use crate::people::{All, Origin, User, select};
+use crate::people::{Everybody, Origin, User, select};
 use crate::say::Form;
 use crate::say::report;
 
@@ -36,7 +36,7 @@ enum EnableRow {
         #[serde(flatten)]
         shown: Option<AppKey>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        recovery_codes: Vec<recovery::Plain>,
+        recovery_codes: Vec<recovery::PlainCode>,
         /// What a terminal shows of the secret and the recovery codes.
         #[serde(skip)]
         text: Zeroizing<String>,
@@ -58,7 +58,7 @@ impl EnableRow {
 }
 
 pub(crate) fn run(context: &Context, options: &EnableOptions) -> anyhow::Result<ExitCode> {
-    let people = select(&options.whom, All::Ordinary)?;
+    let people = select(&options.whom, Everybody::Ordinary)?;
     if options.qr.is_some() && people.names().len() != 1 {
         Cli::command().error(ErrorKind::ArgumentConflict, "--qr takes one USER").exit();
     }
@@ -99,10 +99,10 @@ impl Job<'_> {
         let replace = if self.options.new_secret { Replace::Yes } else { Replace::No };
         // Without the secret the file goes.
         match self.store.issue(&account, replace)? {
-            Issued::New => {
+            IssueOutcome::New => {
                 let _path = file.map(NewFile::keep);
             }
-            Issued::AlreadyThere => return Ok(EnableRow::AlreadyEnabled),
+            IssueOutcome::AlreadyThere => return Ok(EnableRow::AlreadyEnabled),
         }
         report::log(&account.record.user, "enabled: a new secret was issued");
         Ok(EnableRow::Enabled {

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use pam_onetime::store::Repaired;
+use pam_onetime::store::RepairOutcome;
 use pam_onetime::system::now;
 use serde::Serialize;
 
-use crate::cli::Whom;
+use crate::cli::SelectionOptions;
 use crate::context::Context;
-use crate::people::{All, select};
+use crate::people::{Everybody, select};
 use crate::say::report;
 
 #[derive(Clone, Copy, Serialize)]
@@ -32,17 +32,17 @@ impl RepairRow {
     }
 }
 
-pub(crate) fn run(context: &Context, whom: &Whom) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(context: &Context, whom: &SelectionOptions) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
     report::each(
         context.form,
-        &select(whom, All::Enabled(&store))?,
+        &select(whom, Everybody::Enabled(&store))?,
         |user| {
             let window = context.config.code.window.get();
             match store.repair(&user.name, now()?, window)? {
-                Repaired::Sound => Ok(RepairRow::Sound),
-                Repaired::NoRecord => Ok(RepairRow::NotEnabled),
-                Repaired::StateRebuilt => {
+                RepairOutcome::Sound => Ok(RepairRow::Sound),
+                RepairOutcome::NoRecord => Ok(RepairRow::NotEnabled),
+                RepairOutcome::StateRebuilt => {
                     report::log(&user.name, "repaired: a lost state was rebuilt as active");
                     Ok(RepairRow::Rebuilt)
                 }

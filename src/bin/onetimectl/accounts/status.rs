@@ -14,10 +14,10 @@ use pam_onetime::store::Store;
 use pam_onetime::system::now;
 use serde::Serialize;
 
-use crate::cli::{Filters, Whom};
+use crate::cli::{Filters, SelectionOptions};
 use crate::context::Context;
-use crate::people::{All, People, User, select};
-use crate::say::progress::{Beside, Progress};
+use crate::people::{Everybody, People, User, select};
+use crate::say::progress::{Progress, ProgressOutput};
 use crate::say::report::{self, Row};
 use crate::say::{self, Form};
 
@@ -99,12 +99,12 @@ impl StatusRow {
 }
 
 /// Without users: everybody who is enabled.
-pub(crate) fn run(context: &Context, whom: &Whom) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(context: &Context, whom: &SelectionOptions) -> anyhow::Result<ExitCode> {
     if whom.users.is_empty() && whom.groups.is_empty() && !whom.all {
         return list(context, Filters::default());
     }
     let store = context.store()?;
-    let people = select(whom, All::Enabled(&store))?;
+    let people = select(whom, Everybody::Enabled(&store))?;
     show(context, &store, &people, Filters::default())
 }
 
@@ -127,9 +127,9 @@ fn show(
 ) -> anyhow::Result<ExitCode> {
     let now = now()?;
     let progress = Progress::of(people.names().len());
-    let mut table = Table::of(people.names());
+    let mut table = StatusTable::of(people.names());
     // Thousands of rows, and nothing is changed: printed in larger pieces.
-    let out = Beside { progress: &progress, out: std::io::stdout().lock() };
+    let out = ProgressOutput { progress: &progress, out: std::io::stdout().lock() };
     let out = BufWriter::with_capacity(64 * 1024, out);
     let row = |name: &String| Row::of(people, name, |user| look(context, store, user, now));
     let code = side_by_side(people.names(), row, |rows| {
@@ -197,13 +197,13 @@ fn look(
 
 /// Columns that are as wide from the first row on as the widest needs: later
 /// rows are not known yet.
-struct Table {
+struct StatusTable {
     widths: [usize; 8],
     zone: TimeZone,
     header: Option<[&'static str; 8]>,
 }
 
-impl Table {
+impl StatusTable {
     fn of(users: &[String]) -> Self {
         let header =
             ["USER", "OTP", "ACTIVATED", "SINCE", "LAST LOGIN", "DRIFT", "RECOVERY", "FAILURES"];

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
 use pam_onetime::account::{MAX_TOKENS, Record, TokenId, TokenState};
-use pam_onetime::code::{Kind, Secret, Token};
+use pam_onetime::code::{MovingFactor, Secret, Token};
 use pam_onetime::config::{Config, TokenKind};
 use pam_onetime::enrollment::new_token;
 use pam_onetime::login::{Invitation, PasswordProof};
@@ -158,8 +158,8 @@ impl TokenInfo {
             algorithm: token.algorithm.name(),
             digits: token.digits.get(),
             period: match token.kind {
-                Kind::Totp { period } => Some(period.get()),
-                Kind::Hotp => None,
+                MovingFactor::Totp { period } => Some(period.get()),
+                MovingFactor::Hotp => None,
             },
             bits: token.secret.bits(),
             drift: state.drift,

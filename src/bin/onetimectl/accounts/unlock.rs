@@ -6,9 +6,9 @@ use pam_onetime::account::Failures;
 use pam_onetime::store::StoreError;
 use serde::Serialize;
 
-use crate::cli::Whom;
+use crate::cli::SelectionOptions;
 use crate::context::Context;
-use crate::people::{All, select};
+use crate::people::{Everybody, select};
 use crate::say::report;
 
 #[derive(Clone, Copy, Serialize)]
@@ -27,11 +27,11 @@ impl UnlockRow {
     }
 }
 
-pub(crate) fn run(context: &Context, whom: &Whom) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(context: &Context, whom: &SelectionOptions) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
     report::each(
         context.form,
-        &select(whom, All::Enabled(&store))?,
+        &select(whom, Everybody::Enabled(&store))?,
         |user| {
             let amended = store.amend(&user.name, |account| {
                 Ok::<_, StoreError>(account.state.with_failures(Failures::default()))

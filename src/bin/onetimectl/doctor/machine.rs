@@ -1,7 +1,7 @@
 //! Judges the rest of the machine: clock, syslog, SELinux. Values in, findings
 //! out.
 
-use pam_onetime::Synchronized;
+use pam_onetime::ClockSync;
 use pam_onetime::account::Timestamp;
 
 use super::finding::{Finding, FindingId, NameList};
@@ -15,7 +15,7 @@ pub(crate) struct Clock {
     /// `None`: before 1970.
     pub(crate) now: Option<Timestamp>,
     /// What the kernel says.
-    pub(crate) kernel: Option<Synchronized>,
+    pub(crate) kernel: Option<ClockSync>,
     /// Whether systemd-timesyncd says that it has set it.
     pub(crate) timesyncd: bool,
 }
@@ -28,12 +28,12 @@ pub(crate) fn judge_clock(clock: Clock) -> Finding {
     }
     let remedy = "run an NTP client (systemd-timesyncd, chrony): codes last 30 seconds";
     match kernel {
-        Some(Synchronized::Yes) => Finding::sound(FindingId::ClockSynchronized, "synchronized"),
+        Some(ClockSync::Yes) => Finding::sound(FindingId::ClockSynchronized, "synchronized"),
         // In some containers the kernel does not say.
         _ if timesyncd => {
             Finding::sound(FindingId::ClockSynchronized, "synchronized by systemd-timesyncd")
         }
-        Some(Synchronized::No) => {
+        Some(ClockSync::No) => {
             Finding::new(FindingId::ClockUnsynchronized, "nothing keeps the clock right", remedy)
         }
         None => Finding::new(
@@ -129,13 +129,13 @@ mod tests {
     fn a_clock_is_right_if_something_says_so() {
         let good = Some(Timestamp(1_800_000_000));
         for (now, kernel, timesyncd, id) in [
-            (good, Some(Synchronized::Yes), false, ClockSynchronized),
-            (good, Some(Synchronized::No), true, ClockSynchronized),
-            (good, Some(Synchronized::No), false, ClockUnsynchronized),
+            (good, Some(ClockSync::Yes), false, ClockSynchronized),
+            (good, Some(ClockSync::No), true, ClockSynchronized),
+            (good, Some(ClockSync::No), false, ClockUnsynchronized),
             (good, None, false, ClockUnknown),
             (good, None, true, ClockSynchronized),
-            (Some(Timestamp(0)), Some(Synchronized::Yes), true, ClockFarOff),
-            (Some(Timestamp(u64::MAX)), Some(Synchronized::Yes), true, ClockFarOff),
+            (Some(Timestamp(0)), Some(ClockSync::Yes), true, ClockFarOff),
+            (Some(Timestamp(u64::MAX)), Some(ClockSync::Yes), true, ClockFarOff),
             (None, None, false, ClockFarOff),
         ] {
             let clock = Clock { now, kernel, timesyncd };

@@ -108,7 +108,7 @@ fn sshd(password: pam_onetime::PasswordMode) -> Vec<Finding> {
         let passwd = system::Passwd::read().ok()?;
         system::members(group, &passwd).ok()??.into_iter().next()
     };
-    sshd::judge(password, config.as_ref(), &sshd::Machine { ask: &ask_sshd, member: &member })
+    sshd::judge(password, config.as_ref(), &sshd::SshdMachine { ask: &ask_sshd, member: &member })
 }
 
 /// What sshd says is in force for a connection. It reads its own configuration,

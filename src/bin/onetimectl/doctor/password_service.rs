@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, FindingId};
 use super::roles::{Role, Trial, role};
-use super::stack::{Entry, ModuleResult, ModuleType, ReadFile, Service};
+use super::stack::{ModuleResult, ModuleType, ReadFile, Service, StackLine};
 
 /// Judges the service `name`.
 pub(crate) fn judge(name: &str, files: &ReadFile<'_>) -> Vec<Finding> {
@@ -31,7 +31,7 @@ pub(crate) fn judge(name: &str, files: &ReadFile<'_>) -> Vec<Finding> {
 }
 
 /// A right password must be accepted, and no other.
-fn judge_stack(file: &str, stack: &[&Entry]) -> Option<Finding> {
+fn judge_stack(file: &str, stack: &[&StackLine]) -> Option<Finding> {
     let code = ModuleResult::Failure;
     let login = |satisfied| Trial { satisfied, code }.run(stack).admitted;
     let mut passwords =

@@ -1,7 +1,7 @@
 //! What the known modules do in a stack, and logins that are tried on it: for
 //! given passwords and codes, what would libpam say? Values in, values out.
 
-use super::stack::{Action, Entry, ModuleResult};
+use super::stack::{Action, ModuleResult, StackLine};
 use super::walk::{Walk, walk};
 
 /// The name of the module without `.so`.
@@ -26,7 +26,7 @@ pub(super) enum Role {
     Condition,
 }
 
-pub(super) fn role(entry: &Entry) -> Role {
+pub(super) fn role(entry: &StackLine) -> Role {
     match entry.name() {
         OURS => Role::Code,
         "pam_unix" | "pam_unix2" | "pam_tcb" | "pam_sss" | "pam_krb5" | "pam_ldap"
@@ -64,7 +64,7 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    pub(super) fn run(self, stack: &[&Entry]) -> Walk {
+    pub(super) fn run(self, stack: &[&StackLine]) -> Walk {
         walk(stack, |index, entry| match role(entry) {
             Role::Code => self.code,
             Role::Password | Role::Factor if self.satisfied == Some(index) => ModuleResult::Success,

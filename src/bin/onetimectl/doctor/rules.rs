@@ -6,7 +6,7 @@ use pam_onetime::config::Missing;
 
 use super::finding::FindingId;
 use super::roles::{Role, Trial, role};
-use super::stack::{Action, Entry, ModuleResult};
+use super::stack::{Action, ModuleResult, StackLine};
 use super::walk::Walk;
 
 /// How the module's line takes the password, and users without a record.
@@ -47,7 +47,7 @@ const RULES: [Rule; 10] = [
 ];
 
 /// Goes through all rules.
-pub(super) fn judge(service: &str, stack: &[&Entry], mode: Mode) -> Vec<Note> {
+pub(super) fn judge(service: &str, stack: &[&StackLine], mode: Mode) -> Vec<Note> {
     let case = Case::new(service, stack, mode);
     RULES.iter().flat_map(|rule| rule(&case)).collect()
 }
@@ -56,7 +56,7 @@ pub(super) fn judge(service: &str, stack: &[&Entry], mode: Mode) -> Vec<Note> {
 /// first of each nobody's password is right, then that of one module after the other.
 struct Case<'a> {
     service: &'a str,
-    stack: &'a [&'a Entry],
+    stack: &'a [&'a StackLine],
     mode: Mode,
     /// With a right code.
     right: Vec<Walk>,
@@ -69,7 +69,7 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn new(service: &'a str, stack: &'a [&'a Entry], mode: Mode) -> Self {
+    fn new(service: &'a str, stack: &'a [&'a StackLine], mode: Mode) -> Self {
         let deciders = stack.iter().enumerate();
         let deciders = deciders.filter(|(_, e)| matches!(role(e), Role::Password | Role::Factor));
         let satisfied: Vec<_> =
@@ -87,7 +87,7 @@ impl<'a> Case<'a> {
     }
 
     /// The module's lines, each with its index.
-    fn codes(&self) -> impl Iterator<Item = (usize, &'a Entry)> {
+    fn codes(&self) -> impl Iterator<Item = (usize, &'a StackLine)> {
         let entries = self.stack.iter().copied().enumerate();
         entries.filter(|(_, entry)| role(entry) == Role::Code)
     }
@@ -98,7 +98,7 @@ impl<'a> Case<'a> {
     }
 
     /// The modules that check passwords before the first code.
-    fn passwords_before(&self) -> impl Iterator<Item = &'a Entry> {
+    fn passwords_before(&self) -> impl Iterator<Item = &'a StackLine> {
         let before = self.stack.iter().copied().take(self.first);
         before.filter(|entry| role(entry) == Role::Password)
     }
@@ -175,7 +175,7 @@ fn wrong_code_is_final(case: &Case<'_>) -> Vec<Note> {
 
 /// Others may have a reason to refuse, too.
 fn what_follows_is_not_skipped(case: &Case<'_>) -> Vec<Note> {
-    let skips = |index: usize, entry: &Entry| match entry.control.success {
+    let skips = |index: usize, entry: &StackLine| match entry.control.success {
         Action::Done => true,
         // Over pam_deny.so alone, as pam-auth-update(8) writes it.
         Action::Jump(modules) => {

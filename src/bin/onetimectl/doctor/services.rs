@@ -11,7 +11,7 @@ use pam_onetime::{Arguments, PasswordMode};
 use super::finding::{Finding, FindingId, NameList};
 use super::roles::{Role, role};
 use super::rules::{self, Mode, Note};
-use super::stack::{Entry, ModuleType, ReadFile, Service};
+use super::stack::{ModuleType, ReadFile, Service, StackLine};
 
 /// Reads a configuration that a line names.
 pub(crate) type ReadConfig<'a> = dyn Fn(&Path) -> Result<Config, String> + 'a;
@@ -107,7 +107,7 @@ fn judge_service(
 }
 
 /// The mode of a line, and the service that verifies passwords for it.
-fn judge_line(entry: &Entry, configs: &ReadConfig<'_>) -> Result<(Mode, Option<String>), Note> {
+fn judge_line(entry: &StackLine, configs: &ReadConfig<'_>) -> Result<(Mode, Option<String>), Note> {
     let place = &entry.place;
     if entry.kind != ModuleType::Auth {
         let what =
@@ -126,7 +126,7 @@ fn judge_line(entry: &Entry, configs: &ReadConfig<'_>) -> Result<(Mode, Option<S
 }
 
 /// The line's arguments, and the configuration with them.
-fn configured(entry: &Entry, configs: &ReadConfig<'_>) -> Result<(Arguments, Config), String> {
+fn configured(entry: &StackLine, configs: &ReadConfig<'_>) -> Result<(Arguments, Config), String> {
     let line: Result<Vec<_>, _> =
         entry.arguments.iter().map(|argument| CString::new(argument.as_str())).collect();
     let line = line.map_err(|_| "has a NUL in an argument".to_owned())?;

@@ -30,7 +30,7 @@ pub(crate) enum Silence {
 type Ask<'a> = dyn Fn(&Connection) -> Result<String, Silence> + 'a;
 
 /// What the machine can be asked.
-pub(crate) struct Machine<'a> {
+pub(crate) struct SshdMachine<'a> {
     pub(crate) ask: &'a Ask<'a>,
     /// Somebody who is in a group.
     pub(crate) member: &'a dyn Fn(&str) -> Option<String>,
@@ -187,7 +187,7 @@ fn breaches(settings: &Settings, password: PasswordMode) -> Vec<Breach> {
 pub(crate) fn judge(
     password: PasswordMode,
     config: Option<&SshdConfig>,
-    machine: &Machine<'_>,
+    machine: &SshdMachine<'_>,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     let asked = (machine.ask)(&Connection::any()).map(|answer| Settings::of_answer(&answer));
@@ -336,7 +336,7 @@ mod tests {
     /// The findings where sshd does not answer.
     fn unasked(text: &str, password: PasswordMode) -> Vec<Finding> {
         let silent = |_: &Connection| Err(Silence::NotInstalled);
-        let machine = Machine { ask: &silent, member: &|_: &str| Option::None };
+        let machine = SshdMachine { ask: &silent, member: &|_: &str| Option::None };
         let mut found = judge(password, Some(&config(text)), &machine);
         assert_eq!(found.remove(0).id, SshdNotAsked);
         found
@@ -362,7 +362,7 @@ mod tests {
             // What sshd says counts, whatever the files say.
             let answer = format!("{GOOD}{before}").to_ascii_lowercase();
             let ask = |_: &Connection| Ok(answer.clone());
-            let machine = Machine { ask: &ask, member: &|_: &str| Option::None };
+            let machine = SshdMachine { ask: &ask, member: &|_: &str| Option::None };
             let asked = judge(mode, Some(&config("UsePAM no")), &machine);
             let ids: Vec<_> = asked.iter().map(|finding| finding.id).collect();
             assert_eq!(ids, [id], "{before}: {asked:?}");
@@ -400,7 +400,7 @@ mod tests {
             })
         };
         let member = |group: &str| (group == "staff").then(|| "carol".to_owned());
-        let found = judge(Verify, Some(&config(text)), &Machine { ask: &ask, member: &member });
+        let found = judge(Verify, Some(&config(text)), &SshdMachine { ask: &ask, member: &member });
         let named: Vec<_> = found.iter().map(|finding| (finding.id, &finding.what)).collect();
         let [(SshdMatchDiffers, bob), (SshdMatchDiffers, others)] = named.as_slice() else {
             panic!("{named:?}")
@@ -453,7 +453,7 @@ mod tests {
         }
         assert_eq!(Silence::NotInstalled.finding().id, SshdNotAsked);
         let silent = |_: &Connection| Err(Silence::NotInstalled);
-        let machine = Machine { ask: &silent, member: &|_: &str| Option::None };
+        let machine = SshdMachine { ask: &silent, member: &|_: &str| Option::None };
         let found = judge(Verify, Option::None, &machine);
         assert_eq!(found[1].id, SshdConfigUnreadable);
     }

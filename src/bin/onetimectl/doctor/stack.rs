@@ -79,7 +79,7 @@ impl Control {
         Self { success, ignore: Action::Ignore, failure }
     }
 
-    fn read(word: &Word) -> Option<Self> {
+    fn read(word: &LineWord) -> Option<Self> {
         if word.bracketed {
             return Some(Self::read_bracketed(&word.text));
         }
@@ -155,7 +155,7 @@ impl std::fmt::Display for Location {
 
 /// A module's turn in a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct StackLine {
     pub(crate) kind: ModuleType,
     pub(crate) control: Control,
     /// As written, or empty: the line is broken, or begins a substack.
@@ -167,7 +167,7 @@ pub(crate) struct Entry {
     pub(crate) begins_substack: bool,
 }
 
-impl Entry {
+impl StackLine {
     /// `pam_unix` for `/lib/security/pam_unix.so`.
     pub(crate) fn name(&self) -> &str {
         let name = self.module.rsplit('/').next().unwrap_or_default();
@@ -186,7 +186,7 @@ impl Entry {
 /// A service with its includes in place.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Service {
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<StackLine>,
     /// Where libpam would stumble, and over what.
     pub(crate) problems: Vec<(Location, String)>,
 }
@@ -196,16 +196,16 @@ impl Service {
     pub(crate) fn read(name: &str, files: &ReadFile<'_>) -> Option<Self> {
         let text = files(name)?;
         let mut service = Self::default();
-        service.add(&Source { name, text: &text, only: None, level: 0, depth: 0 }, files);
+        service.add(&ServiceFile { name, text: &text, only: None, level: 0, depth: 0 }, files);
         Some(service)
     }
 
     /// Its entries of one kind, in the order in which libpam comes to them.
-    pub(crate) fn stack(&self, kind: ModuleType) -> Vec<&Entry> {
+    pub(crate) fn stack(&self, kind: ModuleType) -> Vec<&StackLine> {
         self.entries.iter().filter(|entry| entry.kind == kind).collect()
     }
 
-    fn add(&mut self, source: &Source<'_>, files: &ReadFile<'_>) {
+    fn add(&mut self, source: &ServiceFile<'_>, files: &ReadFile<'_>) {
         for (line, text) in lines(source.text) {
             let place = Location { file: source.name.to_owned(), line };
             if self.entries.len() >= MAX_ENTRIES {
@@ -236,9 +236,9 @@ impl Service {
     fn add_line(
         &mut self,
         kind: ModuleType,
-        words: &[Word],
+        words: &[LineWord],
         place: Location,
-        source: &Source<'_>,
+        source: &ServiceFile<'_>,
         files: &ReadFile<'_>,
     ) {
         let [control, module, arguments @ ..] = words else {
@@ -249,18 +249,18 @@ impl Service {
         if !control.bracketed && (word == "include" || word == "substack") {
             let mut level = source.level;
             if word == "substack" {
-                self.entries.push(Entry {
+                self.entries.push(StackLine {
                     begins_substack: true,
                     ..entry(kind, Control::BROKEN, "", place.clone(), level)
                 });
                 level = level.saturating_add(1);
             }
-            let including = Source { only: Some(kind), level, ..*source };
+            let including = ServiceFile { only: Some(kind), level, ..*source };
             self.include(&module.text, place, &including, files);
             return;
         }
         match Control::read(control) {
-            Some(control) => self.entries.push(Entry {
+            Some(control) => self.entries.push(StackLine {
                 arguments: arguments.iter().map(|word| word.text.clone()).collect(),
                 ..entry(kind, control, &module.text, place, source.level)
             }),
@@ -268,7 +268,13 @@ impl Service {
         }
     }
 
-    fn include(&mut self, name: &str, place: Location, from: &Source<'_>, files: &ReadFile<'_>) {
+    fn include(
+        &mut self,
+        name: &str,
+        place: Location,
+        from: &ServiceFile<'_>,
+        files: &ReadFile<'_>,
+    ) {
         let kind = from.only.unwrap_or(ModuleType::Auth);
         if from.depth >= MAX_DEPTH {
             return self.broken(
@@ -281,7 +287,7 @@ impl Service {
         match files(name) {
             Some(text) => {
                 let depth = from.depth.saturating_add(1);
-                self.add(&Source { name, text: &text, depth, ..*from }, files);
+                self.add(&ServiceFile { name, text: &text, depth, ..*from }, files);
             }
             None => self.broken(
                 kind,
@@ -301,7 +307,7 @@ impl Service {
 
 /// A file on its way into a service.
 #[derive(Clone, Copy)]
-struct Source<'a> {
+struct ServiceFile<'a> {
     name: &'a str,
     text: &'a str,
     only: Option<ModuleType>,
@@ -309,10 +315,16 @@ struct Source<'a> {
     depth: u32,
 }
 
-fn entry(kind: ModuleType, control: Control, module: &str, place: Location, level: u32) -> Entry {
+fn entry(
+    kind: ModuleType,
+    control: Control,
+    module: &str,
+    place: Location,
+    level: u32,
+) -> StackLine {
     let module = module.to_owned();
     let arguments = Vec::new();
-    Entry { kind, control, module, arguments, place, level, begins_substack: false }
+    StackLine { kind, control, module, arguments, place, level, begins_substack: false }
 }
 
 /// The lines that say something, each with its number: without comments, and
@@ -347,13 +359,13 @@ fn lines(text: &str) -> Vec<(usize, String)> {
 
 /// A word of a line.
 #[derive(Debug, PartialEq, Eq)]
-struct Word {
+struct LineWord {
     text: String,
     bracketed: bool,
 }
 
 /// The words of a line. One that begins with `[` goes to the next `]`.
-fn words(line: &str) -> Vec<Word> {
+fn words(line: &str) -> Vec<LineWord> {
     let mut words = Vec::new();
     let mut rest = line.chars().peekable();
     loop {
@@ -377,7 +389,7 @@ fn words(line: &str) -> Vec<Word> {
                 text.push(c);
             }
         }
-        words.push(Word { text, bracketed });
+        words.push(LineWord { text, bracketed });
     }
 }
 
@@ -422,7 +434,8 @@ mod tests {
             ("nonsense", Action::Bad, Action::Bad, Action::Bad),
             ("success=-1", Action::Bad, Action::Bad, Action::Bad),
         ] {
-            let read = Control::read(&Word { text: control.to_owned(), bracketed: true }).unwrap();
+            let read =
+                Control::read(&LineWord { text: control.to_owned(), bracketed: true }).unwrap();
             assert_eq!(read, Control { success, ignore, failure }, "{control}");
         }
     }

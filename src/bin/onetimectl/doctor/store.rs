@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use pam_onetime::account::{Phase, Timestamp, UserName};
-use pam_onetime::store::{Problem, Purpose, Store, StoreError, Wrong, examine};
+use pam_onetime::store::{FileFault, Problem, Purpose, Store, StoreError, examine};
 use pam_onetime::system::{Person, SystemError};
 use rustix::fs::IFlags;
 
@@ -99,14 +99,18 @@ impl Fault {
         Self::new(id, what, remedy_of(error))
     }
 
-    const fn of_file(purpose: Purpose, what: Wrong) -> FindingId {
+    const fn of_file(purpose: Purpose, what: FileFault) -> FindingId {
         match (purpose, what) {
             (Purpose::Above | Purpose::Config, _) => FindingId::StorePathExposed,
-            (Purpose::PrivateDir, Wrong::Owner(_) | Wrong::Mode(_)) => FindingId::StoreDirExposed,
-            (Purpose::PrivateFile, Wrong::Owner(_) | Wrong::Mode(_)) => FindingId::StoreFileExposed,
+            (Purpose::PrivateDir, FileFault::Owner(_) | FileFault::Mode(_)) => {
+                FindingId::StoreDirExposed
+            }
+            (Purpose::PrivateFile, FileFault::Owner(_) | FileFault::Mode(_)) => {
+                FindingId::StoreFileExposed
+            }
             (
                 Purpose::PrivateDir | Purpose::PrivateFile,
-                Wrong::Link | Wrong::Type | Wrong::Links(_) | Wrong::Size(_),
+                FileFault::Link | FileFault::Type | FileFault::Links(_) | FileFault::Size(_),
             ) => FindingId::StoreEntryStrange,
         }
     }
@@ -118,7 +122,7 @@ impl Fault {
                 FindingId::AccountUidDiffers,
                 "the record is for another uid, and the login refused",
             ),
-            StoreError::Record { .. } | StoreError::Unsafe { what: Wrong::Size(_), .. } => {
+            StoreError::Record { .. } | StoreError::Unsafe { what: FileFault::Size(_), .. } => {
                 (FindingId::AccountRecordDamaged, "the record is damaged, and the login refused")
             }
             StoreError::State { .. } => (
@@ -314,10 +318,10 @@ mod tests {
         for (error, id) in [
             (StoreError::NoStore(path()), StoreMissing),
             (StoreError::Format(path()), StoreFormat),
-            (exposed(Purpose::Above, Wrong::Mode(0o777)), StorePathExposed),
-            (exposed(Purpose::PrivateDir, Wrong::Mode(0o755)), StoreDirExposed),
-            (exposed(Purpose::PrivateFile, Wrong::Owner(7)), StoreFileExposed),
-            (exposed(Purpose::PrivateFile, Wrong::Link), StoreEntryStrange),
+            (exposed(Purpose::Above, FileFault::Mode(0o777)), StorePathExposed),
+            (exposed(Purpose::PrivateDir, FileFault::Mode(0o755)), StoreDirExposed),
+            (exposed(Purpose::PrivateFile, FileFault::Owner(7)), StoreFileExposed),
+            (exposed(Purpose::PrivateFile, FileFault::Link), StoreEntryStrange),
             (io(ErrorKind::NotFound), StoreIncomplete),
             (io(ErrorKind::Other), StoreUnreadable),
         ] {
@@ -336,8 +340,8 @@ mod tests {
         let io = std::io::Error::from(ErrorKind::Other);
         for (error, id) in [
             (StoreError::Record { path: path(), what: "w" }, AccountRecordDamaged),
-            (exposed(Wrong::Size(1 << 20)), AccountRecordDamaged),
-            (exposed(Wrong::Mode(0o644)), AccountFileRefused),
+            (exposed(FileFault::Size(1 << 20)), AccountRecordDamaged),
+            (exposed(FileFault::Mode(0o644)), AccountFileRefused),
             (StoreError::State { path: path(), what: "w" }, AccountStateDamaged),
             (StoreError::Io { path: path(), what: "read", error: io }, AccountUnreadable),
         ] {

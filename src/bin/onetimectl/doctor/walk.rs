@@ -1,7 +1,7 @@
 //! What comes of a stack for given results of its modules, as libpam goes
 //! through it. Values in, values out.
 
-use super::stack::{Action, Entry, ModuleResult};
+use super::stack::{Action, ModuleResult, StackLine};
 
 /// What came of a stack.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,7 +23,10 @@ enum Impression {
 
 /// Goes through a stack as libpam does (`_pam_dispatch_aux`); `result` says what
 /// each module returns.
-pub(crate) fn walk(stack: &[&Entry], result: impl Fn(usize, &Entry) -> ModuleResult) -> Walk {
+pub(crate) fn walk(
+    stack: &[&StackLine],
+    result: impl Fn(usize, &StackLine) -> ModuleResult,
+) -> Walk {
     let mut asked = Vec::new();
     let mut impression = Impression::None;
     let mut at_substack = Vec::new();
@@ -84,7 +87,7 @@ impl Impression {
 }
 
 /// After the substack, or the whole stack, that `at` is in.
-fn end_of(stack: &[&Entry], at: usize) -> usize {
+fn end_of(stack: &[&StackLine], at: usize) -> usize {
     let level = stack.get(at).map_or(0, |entry| entry.level);
     let rest = stack.iter().enumerate().skip(at);
     let end = rest.into_iter().find(|(_, entry)| level > 0 && entry.level < level);
@@ -92,7 +95,7 @@ fn end_of(stack: &[&Entry], at: usize) -> usize {
 }
 
 /// Over so many modules, a substack being one; `None` if there are not as many.
-fn jump(stack: &[&Entry], from: usize, modules: u32) -> Option<usize> {
+fn jump(stack: &[&StackLine], from: usize, modules: u32) -> Option<usize> {
     let level = stack.get(from)?.level;
     let mut at = from.saturating_add(1);
     for _ in 0..modules {

@@ -4,10 +4,10 @@
 
 use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
-use pam_onetime::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
+use pam_onetime::code::{Algorithm, Digits, MovingFactor, Period, Secret, Step, Token};
 use zeroize::Zeroizing;
 
-use super::{Entry, ForeignToken, Format, FormatError, Users, lines, word};
+use super::{ForeignEntry, ForeignToken, Format, FormatError, Users, lines, word};
 
 /// The format.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ impl Format for Google {
         text.contains("\n\" ")
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<Entry>, FormatError> {
-        Ok(vec![Entry { user: None, token: Ok(parse(text)?) }])
+    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
+        Ok(vec![ForeignEntry { user: None, token: Ok(parse(text)?) }])
     }
 
     #[cfg(test)]
@@ -153,7 +153,7 @@ impl<'a> Options<'a> {
     fn by_counter(
         &mut self,
         (line, counter): (usize, &str),
-    ) -> Result<(Kind, TokenState), FormatError> {
+    ) -> Result<(MovingFactor, TokenState), FormatError> {
         // That module accepts none below 1.
         let next = match number(line, counter)? {
             0 => return Err(FormatError::new(line, "HOTP_COUNTER must be 1 or more")),
@@ -162,10 +162,10 @@ impl<'a> Options<'a> {
         if self.skew.is_some() {
             self.not_carried_over.push("TIME_SKEW: a counter token has no clock".to_owned());
         }
-        Ok((Kind::Hotp, TokenState { next, ..TokenState::default() }))
+        Ok((MovingFactor::Hotp, TokenState { next, ..TokenState::default() }))
     }
 
-    fn by_time(&self) -> Result<(Kind, TokenState), FormatError> {
+    fn by_time(&self) -> Result<(MovingFactor, TokenState), FormatError> {
         let period = match self.period {
             Some((line, seconds)) => Period::try_from(number(line, seconds)?)
                 .map_err(|error| FormatError::new(line, error))?,
@@ -178,19 +178,19 @@ impl<'a> Options<'a> {
                 .parse()
                 .map_err(|_| FormatError::new(line, "TIME_SKEW is not a number of steps"))?;
         }
-        Ok((Kind::Totp { period }, state))
+        Ok((MovingFactor::Totp { period }, state))
     }
 
     /// Notes the window, which is not each user's own here.
-    fn leave_window(&mut self, kind: Kind) -> Result<(), FormatError> {
+    fn leave_window(&mut self, kind: MovingFactor) -> Result<(), FormatError> {
         let Some((line, size)) = self.window else {
             return Ok(());
         };
         let size = number(line, size)?;
         // At a size of 3: one step before, one after.
         let key = match kind {
-            Kind::Totp { .. } => format!("window = {}", (size / 2).min(10)),
-            Kind::Hotp => format!("look_ahead = {}", size.saturating_sub(1).clamp(1, 100)),
+            MovingFactor::Totp { .. } => format!("window = {}", (size / 2).min(10)),
+            MovingFactor::Hotp => format!("look_ahead = {}", size.saturating_sub(1).clamp(1, 100)),
         };
         self.not_carried_over.push(format!(
             "WINDOW_SIZE {size}: here it is the same for all ({key} in [code] of onetime.toml)"
@@ -245,7 +245,7 @@ mod tests {
              12345678\n87654321\n00000001\n",
         );
         let period = Period::try_from(60).unwrap();
-        assert_eq!(found.token.kind, Kind::Totp { period });
+        assert_eq!(found.token.kind, MovingFactor::Totp { period });
         assert_eq!(found.token.secret.bits(), 128);
         assert_eq!(found.state, TokenState { next: Step(28_333_335), drift: -3, resync: Step(0) });
         let left = found.not_carried_over.join("\n");
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn the_counter_is_the_one_that_comes_next_and_goes_before_time() {
         let found = found("\" HOTP_COUNTER 57\n\" TOTP_AUTH\n\" WINDOW_SIZE 17\n\" TIME_SKEW 2\n");
-        assert_eq!(found.token.kind, Kind::Hotp);
+        assert_eq!(found.token.kind, MovingFactor::Hotp);
         assert_eq!(found.state, TokenState { next: Step(57), ..TokenState::default() });
         assert!(
             found.not_carried_over.join("\n").contains("look_ahead = 16"),

@@ -1,4 +1,4 @@
-//! What the files of other programs say: pure, text in, [`Entry`]s out. [`FORMATS`]
+//! What the files of other programs say: pure, text in, [`ForeignEntry`] values out. [`FORMATS`]
 //! is the list of all formats. The command line, the completions, the tests, the
 //! fuzz target and the test of the manual page walk it; a new format is a file here
 //! and a line there. Nothing of the tool is used, so that the parsers can also be
@@ -47,7 +47,7 @@ pub(crate) trait Format: fmt::Debug + Sync {
     ///
     /// # Errors
     /// [`FormatError`] where nobody knows whose token is missing then.
-    fn parse(&self, text: &str, zone: &TimeZone) -> Result<Vec<Entry>, FormatError>;
+    fn parse(&self, text: &str, zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError>;
 
     /// A small file that is in order.
     #[cfg(test)]
@@ -71,7 +71,7 @@ pub(crate) enum Users {
 
 /// One token of a file.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct ForeignEntry {
     /// Whose it is, as far as the file says.
     pub(crate) user: Option<String>,
     pub(crate) token: Result<ForeignToken, FormatError>,
@@ -179,7 +179,7 @@ mod tests {
             }
             let all = format.parse(format.sample(), &TimeZone::UTC).unwrap();
             assert_eq!(all.len(), 1, "{format:?}");
-            for Entry { user, token } in all {
+            for ForeignEntry { user, token } in all {
                 let named = match format.users() {
                     Users::One { .. } => None,
                     Users::ManyByName | Users::ManyByLabel => Some("alice"),

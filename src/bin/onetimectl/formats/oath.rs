@@ -6,9 +6,11 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
-use pam_onetime::code::{Algorithm, Code, Digits, Kind, Period, Secret, Step, Token};
+use pam_onetime::code::{Algorithm, Code, Digits, MovingFactor, Period, Secret, Step, Token};
 
-use super::{BOUND_OF_MANY, Entry, ForeignToken, Format, FormatError, Users, first_line, lines};
+use super::{
+    BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Users, first_line, lines,
+};
 
 /// The format.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ impl Format for Oath {
         word.is_some_and(|word| word == "HOTP" || word.starts_with("HOTP/"))
     }
 
-    fn parse(&self, text: &str, zone: &TimeZone) -> Result<Vec<Entry>, FormatError> {
+    fn parse(&self, text: &str, zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
         parse(text, zone)
     }
 
@@ -59,7 +61,7 @@ const TIME: &str = "%Y-%m-%dT%H:%M:%SL";
 /// # Errors
 /// [`FormatError`] where a line names no user: nobody knows whose token is
 /// missing then.
-fn parse(text: &str, zone: &TimeZone) -> Result<Vec<Entry>, FormatError> {
+fn parse(text: &str, zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
     let mut all = Vec::new();
     for line in lines(text) {
         let (number, line) = line?;
@@ -68,7 +70,7 @@ fn parse(text: &str, zone: &TimeZone) -> Result<Vec<Entry>, FormatError> {
             continue;
         };
         let user = fields.next().ok_or_else(|| FormatError::new(number, "it names no user"))?;
-        all.push(Entry {
+        all.push(ForeignEntry {
             user: Some(user.to_owned()),
             token: token(kind, &mut fields, zone).map_err(|error| FormatError::new(number, error)),
         });
@@ -104,7 +106,7 @@ fn token<'a>(
 }
 
 /// `HOTP`, `HOTP/E`, `HOTP/E/8`, `HOTP/T30`, `HOTP/T60/7`
-fn kind_and_digits(text: &str) -> Result<(Kind, Digits), String> {
+fn kind_and_digits(text: &str) -> Result<(MovingFactor, Digits), String> {
     let unknown = || "unknown type of token (known: HOTP, HOTP/E/6, HOTP/T30/6)".to_owned();
     let mut parts = text.split('/');
     let (name, mover, digits) = (parts.next(), parts.next(), parts.next());
@@ -112,12 +114,12 @@ fn kind_and_digits(text: &str) -> Result<(Kind, Digits), String> {
         return Err(unknown());
     }
     let kind = match mover {
-        None | Some("E") => Kind::Hotp,
+        None | Some("E") => MovingFactor::Hotp,
         Some(mover) => {
             let seconds = mover.strip_prefix('T').ok_or_else(unknown)?;
             let seconds: u64 = seconds.parse().map_err(|_| unknown())?;
             let period = Period::try_from(seconds).map_err(|error| error.to_string())?;
-            Kind::Totp { period }
+            MovingFactor::Totp { period }
         }
     };
     let digits = match digits {
@@ -147,13 +149,15 @@ fn state(
         (Some(position), Some(code), Some(time)) => (position, Some((code, time))),
     };
     match (token.kind, last) {
-        (Kind::Hotp, last) => {
+        (MovingFactor::Hotp, last) => {
             let counter = Step(position.parse().map_err(|_| "the counter is not a number")?);
             let next = if last.is_some() { counter.plus(1) } else { counter };
             Ok(TokenState { next, ..TokenState::default() })
         }
-        (Kind::Totp { .. }, None) => Err("the last code and its time are missing".to_owned()),
-        (Kind::Totp { period }, Some((code, time))) => {
+        (MovingFactor::Totp { .. }, None) => {
+            Err("the last code and its time are missing".to_owned())
+        }
+        (MovingFactor::Totp { period }, Some((code, time))) => {
             let _sum: i64 = position.parse().map_err(|_| "the position is not a number")?;
             let seconds = DateTime::strptime(TIME, time)
                 .and_then(|time| zone.to_timestamp(time))
@@ -214,8 +218,8 @@ mod tests {
         ] {
             let found = one(&format!("{kind} alice - {SECRET}")).unwrap();
             let expected = match period {
-                Some(period) => Kind::Totp { period: Period::try_from(period).unwrap() },
-                None => Kind::Hotp,
+                Some(period) => MovingFactor::Totp { period: Period::try_from(period).unwrap() },
+                None => MovingFactor::Hotp,
             };
             assert_eq!((found.token.kind, u64::from(found.token.digits)), (expected, digits));
             assert_eq!(found.state, TokenState::default());

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 
 use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
-use pam_onetime::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
+use pam_onetime::code::{Algorithm, Digits, MovingFactor, Period, Secret, Step, Token};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::{
-    BOUND_OF_MANY, Entry, ForeignToken, Format, FormatError, Users, first_line, lines, word,
+    BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Users, first_line, lines, word,
 };
 
 const SCHEME: &str = "otpauth://";
@@ -40,7 +40,7 @@ impl Format for Otpauth {
         after_scheme(first_line(text)).is_some()
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<Entry>, FormatError> {
+    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
         parse(text)
     }
 
@@ -55,7 +55,7 @@ impl Format for Otpauth {
 ///
 /// # Errors
 /// [`FormatError`] where a line names no account.
-fn parse(text: &str) -> Result<Vec<Entry>, FormatError> {
+fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
     let mut all = Vec::new();
     for line in lines(text) {
         let (number, line) = line?;
@@ -74,7 +74,7 @@ fn after_scheme(line: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case(SCHEME).then_some(rest)
 }
 
-fn uri(line: &str, number: usize) -> Result<Entry, FormatError> {
+fn uri(line: &str, number: usize) -> Result<ForeignEntry, FormatError> {
     let malformed = |what: &str| FormatError::new(number, what);
     let rest = after_scheme(line).ok_or_else(|| malformed("not an otpauth URI"))?;
     let (path, query) = rest.split_once('?').ok_or_else(|| malformed("it has no parameters"))?;
@@ -84,7 +84,7 @@ fn uri(line: &str, number: usize) -> Result<Entry, FormatError> {
         Some((issuer, account)) => (Some(issuer.trim()), account.trim()),
         None => (None, label.trim()),
     };
-    Ok(Entry {
+    Ok(ForeignEntry {
         user: (!account.is_empty()).then(|| account.to_owned()),
         token: token(kind, issuer, query).map_err(|error| FormatError::new(number, error)),
     })
@@ -160,7 +160,7 @@ fn token(kind: &str, issuer: Option<&str>, query: &str) -> Result<ForeignToken, 
             Some(period) => period.parse::<Period>().map_err(|error| error.to_string())?,
             None => Period::default(),
         };
-        Kind::Totp { period }
+        MovingFactor::Totp { period }
     } else if kind.eq_ignore_ascii_case("hotp") {
         match counter {
             Some(counter) => {
@@ -168,7 +168,7 @@ fn token(kind: &str, issuer: Option<&str>, query: &str) -> Result<ForeignToken, 
             }
             None => warnings.push("the URI has no counter: it begins at 0".to_owned()),
         }
-        Kind::Hotp
+        MovingFactor::Hotp
     } else {
         return Err("unknown kind of token: totp and hotp are known".to_owned());
     };
@@ -190,7 +190,7 @@ mod tests {
 
     const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
-    fn one(line: &str) -> Entry {
+    fn one(line: &str) -> ForeignEntry {
         let mut all = parse(line).unwrap();
         assert_eq!(all.len(), 1, "{line}");
         all.pop().unwrap()
@@ -207,19 +207,19 @@ mod tests {
         assert_eq!(found.issuer.as_deref(), Some("Big Corp"));
         assert_eq!(found.token.algorithm, Algorithm::Sha256);
         assert_eq!(u64::from(found.token.digits), 8);
-        assert_eq!(found.token.kind, Kind::Totp { period: Period::try_from(60).unwrap() });
+        assert_eq!(found.token.kind, MovingFactor::Totp { period: Period::try_from(60).unwrap() });
         assert_eq!(found.not_carried_over, ["the unknown parameter image"]);
     }
 
     #[test]
     fn the_defaults_are_those_of_the_apps_and_a_counter_is_kept() {
         let found = one(&format!("OTPAUTH://TOTP/alice?secret={SECRET}")).token.unwrap();
-        assert_eq!(found.token.kind, Kind::Totp { period: Period::default() });
+        assert_eq!(found.token.kind, MovingFactor::Totp { period: Period::default() });
         assert_eq!((found.token.digits, found.issuer), (Digits::default(), None));
         let read = one(&format!("otpauth://hotp/Corp:bob?secret={SECRET}&counter=57"));
         assert_eq!(read.user.as_deref(), Some("bob"));
         let found = read.token.unwrap();
-        assert_eq!((found.token.kind, found.state.next), (Kind::Hotp, Step(57)));
+        assert_eq!((found.token.kind, found.state.next), (MovingFactor::Hotp, Step(57)));
         assert_eq!(found.issuer.as_deref(), Some("Corp"));
         let found = one(&format!("otpauth://hotp/bob?secret={SECRET}")).token.unwrap();
         assert!(found.warnings[0].contains("no counter"), "{:?}", found.warnings);

@@ -10,7 +10,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use data_encoding::BASE64;
 use pam_onetime::account::Account;
-use pam_onetime::code::{Algorithm, Kind};
+use pam_onetime::code::{Algorithm, MovingFactor};
 use pam_onetime::enrollment::Enrollment;
 use pam_onetime::login::{Invitation, PasswordProof};
 use pam_onetime::store::Store;
@@ -124,8 +124,8 @@ fn packages(account: &Account) -> Result<Vec<Zeroizing<String>>, std::fmt::Error
     for (id, token) in &record.tokens {
         let at = state.token(*id);
         let algorithm = match token.kind {
-            Kind::Totp { .. } => pskc::TOTP,
-            Kind::Hotp => pskc::HOTP,
+            MovingFactor::Totp { .. } => pskc::TOTP,
+            MovingFactor::Hotp => pskc::HOTP,
         };
         // Reserved at once: a string that grows leaves copies behind.
         let mut xml = Zeroizing::new(String::with_capacity(ENOUGH));
@@ -150,8 +150,8 @@ fn packages(account: &Account) -> Result<Vec<Zeroizing<String>>, std::fmt::Error
         writeln!(xml, "      <Data>")?;
         value(&mut xml, "Secret", &secret)?;
         match token.kind {
-            Kind::Hotp => value(&mut xml, "Counter", &at.next.0.to_string())?,
-            Kind::Totp { period } => {
+            MovingFactor::Hotp => value(&mut xml, "Counter", &at.next.0.to_string())?,
+            MovingFactor::Totp { period } => {
                 // The schema has it in 32 bits; no present step is beyond that.
                 let last = at.next.minus(1).0;
                 if last > 0 && i32::try_from(last).is_ok() {

@@ -18,11 +18,11 @@ const COUNT: usize = 8;
 
 /// A code as JSON.
 #[derive(Serialize)]
-pub(crate) struct Plain(#[serde(serialize_with = "report::plain")] Zeroizing<String>);
+pub(crate) struct PlainCode(#[serde(serialize_with = "report::plain")] Zeroizing<String>);
 
 #[derive(Serialize)]
 struct RecoveryRow {
-    recovery_codes: Vec<Plain>,
+    recovery_codes: Vec<PlainCode>,
     #[serde(skip)]
     text: Zeroizing<String>,
 }
@@ -58,6 +58,6 @@ pub(crate) fn issue(record: &mut Record) -> anyhow::Result<Vec<RecoveryCode>> {
 }
 
 /// The codes as JSON.
-pub(crate) fn plain(codes: &[RecoveryCode]) -> Vec<Plain> {
-    codes.iter().map(|code| Plain(code.text())).collect()
+pub(crate) fn plain(codes: &[RecoveryCode]) -> Vec<PlainCode> {
+    codes.iter().map(|code| PlainCode(code.text())).collect()
 }

@@ -49,12 +49,12 @@ impl Drop for Progress {
 }
 
 /// Writes with the bar out of the way.
-pub(crate) struct Beside<'a, W> {
+pub(crate) struct ProgressOutput<'a, W> {
     pub(crate) progress: &'a Progress,
     pub(crate) out: W,
 }
 
-impl<W: Write> Write for Beside<'_, W> {
+impl<W: Write> Write for ProgressOutput<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.progress.beside(|| self.out.write(bytes))
     }

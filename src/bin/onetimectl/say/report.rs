@@ -15,7 +15,7 @@ use crate::error;
 use crate::people::{People, User};
 use crate::say::Form;
 use crate::say::failure::failure;
-use crate::say::progress::{Beside, Progress};
+use crate::say::progress::{Progress, ProgressOutput};
 
 /// Exit codes, as onetimectl(8) lists them.
 pub(super) const FAILED: u8 = 1;
@@ -92,7 +92,7 @@ pub(crate) fn each<T: Serialize>(
         row
     });
     // A line at a time: what was done is reported when it is done.
-    let out = Beside { progress: &progress, out: std::io::stdout().lock() };
+    let out = ProgressOutput { progress: &progress, out: std::io::stdout().lock() };
     print(form, out, &progress, rows, |out, user, result| writeln!(out, "{user}: {}", text(result)))
 }
 

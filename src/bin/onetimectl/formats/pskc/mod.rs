@@ -8,7 +8,7 @@ pub(crate) mod user_id;
 
 use jiff::tz::TimeZone;
 
-use super::{BOUND_OF_MANY, Entry, Format, FormatError, Users, first_line};
+use super::{BOUND_OF_MANY, ForeignEntry, Format, FormatError, Users, first_line};
 
 /// The namespace of PSKC.
 pub(crate) const NAMESPACE: &str = "urn:ietf:params:xml:ns:keyprov:pskc";
@@ -41,7 +41,7 @@ impl Format for Pskc {
         first_line(text).starts_with('<')
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<Entry>, FormatError> {
+    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
         parse(text)
     }
 
@@ -60,7 +60,7 @@ impl Format for Pskc {
 ///
 /// # Errors
 /// [`FormatError`] where it is not such a file from beginning to end.
-fn parse(text: &str) -> Result<Vec<Entry>, FormatError> {
+fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
     let packages = reader::read(text)?;
     Ok(packages.into_iter().map(package::Package::into_entry).collect())
 }
@@ -68,7 +68,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, FormatError> {
 #[cfg(test)]
 mod tests {
     use pam_onetime::account::TokenState;
-    use pam_onetime::code::{Algorithm, Kind, Period, Step};
+    use pam_onetime::code::{Algorithm, MovingFactor, Period, Step};
 
     use super::*;
 
@@ -86,7 +86,7 @@ mod tests {
         )
     }
 
-    fn one(text: &str) -> Entry {
+    fn one(text: &str) -> ForeignEntry {
         let mut all = parse(text).unwrap();
         assert_eq!(all.len(), 1);
         all.pop().unwrap()
@@ -103,7 +103,7 @@ mod tests {
         let read = one(&key(TOTP, &suite, data, "<UserId>UID=alice,DC=example</UserId>"));
         assert_eq!(read.user.as_deref(), Some("alice"), "the key's own goes before the device's");
         let found = read.token.unwrap();
-        assert_eq!(found.token.kind, Kind::Totp { period: Period::try_from(60).unwrap() });
+        assert_eq!(found.token.kind, MovingFactor::Totp { period: Period::try_from(60).unwrap() });
         assert_eq!((found.token.algorithm, u64::from(found.token.digits)), (Algorithm::Sha256, 8));
         assert_eq!(found.state, TokenState { next: Step(56_666_667), drift: -4, resync: Step(0) });
         assert_eq!(found.issuer.as_deref(), Some("A & B"));
@@ -121,7 +121,7 @@ mod tests {
         let read = one(&text);
         assert_eq!(read.user.as_deref(), Some("carol"));
         let found = read.token.unwrap();
-        assert_eq!((found.token.kind, found.state.next), (Kind::Hotp, Step(57)));
+        assert_eq!((found.token.kind, found.state.next), (MovingFactor::Hotp, Step(57)));
     }
 
     #[test]

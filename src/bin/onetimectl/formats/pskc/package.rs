@@ -2,14 +2,14 @@
 
 use data_encoding::BASE64;
 use pam_onetime::account::TokenState;
-use pam_onetime::code::{Algorithm, Digits, Kind, Period, Secret, Step, Token};
+use pam_onetime::code::{Algorithm, Digits, MovingFactor, Period, Secret, Step, Token};
 use quick_xml::XmlVersion;
 use quick_xml::events::BytesStart;
 use zeroize::Zeroizing;
 
 use super::super::{ForeignToken, word};
 use super::user_id::user_of;
-use super::{Entry, FormatError, HOTP, TOTP};
+use super::{ForeignEntry, FormatError, HOTP, TOTP};
 
 const TWICE: &str = "one of its values is given twice";
 
@@ -142,14 +142,16 @@ impl Package {
     }
 
     /// The package as one token, or why that is impossible.
-    pub(super) fn into_entry(self) -> Entry {
+    pub(super) fn into_entry(self) -> ForeignEntry {
         let line = self.line;
         let user = self.user.as_deref().or(self.device_user.as_deref()).map(user_of);
         let token = self.token().map_err(|error| FormatError::new(line, error));
         match user {
-            Some(Err(error)) => Entry { user: None, token: Err(FormatError::new(line, error)) },
-            Some(Ok(user)) => Entry { user: Some(user), token },
-            None => Entry { user: None, token },
+            Some(Err(error)) => {
+                ForeignEntry { user: None, token: Err(FormatError::new(line, error)) }
+            }
+            Some(Ok(user)) => ForeignEntry { user: Some(user), token },
+            None => ForeignEntry { user: None, token },
         }
     }
 
@@ -188,7 +190,7 @@ impl Package {
         Ok(ForeignToken { token, state, issuer: self.issuer, not_carried_over, warnings })
     }
 
-    fn by_time(&self) -> Result<(Kind, TokenState), String> {
+    fn by_time(&self) -> Result<(MovingFactor, TokenState), String> {
         let period = match &self.interval {
             Some(interval) => interval.parse::<Period>().map_err(|error| error.to_string())?,
             None => Period::default(),
@@ -204,10 +206,10 @@ impl Package {
                 state.next = Step(step).plus(1);
             }
         }
-        Ok((Kind::Totp { period }, state))
+        Ok((MovingFactor::Totp { period }, state))
     }
 
-    fn by_counter(&self, warnings: &mut Vec<String>) -> Result<(Kind, TokenState), String> {
+    fn by_counter(&self, warnings: &mut Vec<String>) -> Result<(MovingFactor, TokenState), String> {
         let mut state = TokenState::default();
         match &self.counter {
             Some(counter) => {
@@ -215,7 +217,7 @@ impl Package {
             }
             None => warnings.push("the key has no counter: it begins at 0".to_owned()),
         }
-        Ok((Kind::Hotp, state))
+        Ok((MovingFactor::Hotp, state))
     }
 }
 

@@ -10,7 +10,7 @@ use pam_onetime::account::MAX_TOKENS;
 
 use super::source::Source;
 use crate::cli::ImportOptions;
-use crate::formats::{self, Entry, ForeignToken, Users};
+use crate::formats::{self, ForeignEntry, ForeignToken, Users};
 
 /// What the files say of one user.
 #[derive(Default)]
@@ -73,8 +73,8 @@ impl Candidates {
         }
     }
 
-    fn add_all(&mut self, entries: Vec<Entry>) -> anyhow::Result<()> {
-        for Entry { user, token } in entries {
+    fn add_all(&mut self, entries: Vec<ForeignEntry>) -> anyhow::Result<()> {
+        for ForeignEntry { user, token } in entries {
             let user = match (user, token.as_ref().err()) {
                 (Some(user), _) => user,
                 (None, Some(error)) => bail!("{error}"),
@@ -107,14 +107,14 @@ impl Candidates {
 
 /// All of a file's tokens as one user's, whatever their labels say; not where
 /// they are several people's.
-fn owned_by(all: Vec<Entry>, user: &str) -> anyhow::Result<Vec<Entry>> {
+fn owned_by(all: Vec<ForeignEntry>, user: &str) -> anyhow::Result<Vec<ForeignEntry>> {
     let named: BTreeSet<_> = all.iter().filter_map(|entry| entry.user.as_deref()).collect();
     ensure!(
         named.len() <= 1,
         "it has the tokens of {} users: --user would give them all to one",
         named.len()
     );
-    let given = |entry| Entry { user: Some(user.to_owned()), ..entry };
+    let given = |entry| ForeignEntry { user: Some(user.to_owned()), ..entry };
     Ok(all.into_iter().map(given).collect())
 }
 

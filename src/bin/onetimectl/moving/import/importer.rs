@@ -6,9 +6,9 @@ use anyhow::{bail, ensure};
 use pam_onetime::account::{
     Account, Generation, MAX_TOKENS, Record, State, Timestamp, TokenId, TokenState, Uid, UserName,
 };
-use pam_onetime::code::{Kind, Token};
+use pam_onetime::code::{MovingFactor, Token};
 use pam_onetime::config::is_issuer;
-use pam_onetime::store::{Issued, Replace, Store};
+use pam_onetime::store::{IssueOutcome, Replace, Store};
 use pam_onetime::system::{host_name, now};
 use rand::rngs::SysRng;
 
@@ -160,13 +160,13 @@ impl<'a> Importer<'a> {
             ));
         }
         match token.kind {
-            Kind::Hotp if self.options.pending && at.next.0 > 0 => warnings.push(
+            MovingFactor::Hotp if self.options.pending && at.next.0 > 0 => warnings.push(
                 "the QR code shown at logins begins at counter 0, but the token has moved on: \
                  the user must go on with the device they have"
                     .to_owned(),
             ),
-            Kind::Hotp => {}
-            Kind::Totp { period } => {
+            MovingFactor::Hotp => {}
+            MovingFactor::Totp { period } => {
                 let present = self.now.0.checked_div(u64::from(period.get())).unwrap_or(0);
                 let present = present.saturating_add_signed(i64::from(at.drift));
                 ensure!(
@@ -201,8 +201,8 @@ impl<'a> Importer<'a> {
             return Ok(());
         }
         match store.issue(account, replace)? {
-            Issued::New => {}
-            Issued::AlreadyThere => bail!(ENABLED),
+            IssueOutcome::New => {}
+            IssueOutcome::AlreadyThere => bail!(ENABLED),
         }
         say::report::log(user, "imported: a secret from elsewhere was issued");
         Ok(())
