@@ -155,7 +155,7 @@ impl Generation {
 /// Whose uid a record is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Uid {
-    /// This one's.
+    /// The uid that the user had when the record was issued.
     Is(u32),
     /// The user did not exist when it was issued (`enable --force`).
     Any,
@@ -186,11 +186,11 @@ impl fmt::Display for Uid {
 pub enum TokenId {
     /// The first one, the only one of most accounts.
     First = 1,
-    /// The second one.
+    /// The one with id 2.
     Second = 2,
-    /// The third one.
+    /// The one with id 3.
     Third = 3,
-    /// The fourth one.
+    /// The one with id 4, the last that a state has room for.
     Fourth = 4,
 }
 
@@ -219,7 +219,7 @@ impl TokenId {
 /// What was issued to a user. Only the tool makes one; logins read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// For whom.
+    /// The canonical name of the user; it decides the name of the file.
     pub user: UserName,
     /// Their uid when it was issued: a re-created user does not inherit it.
     pub uid: Uid,
@@ -227,7 +227,7 @@ pub struct Record {
     pub generation: Generation,
     /// Who issued it, as the app shows it.
     pub issuer: String,
-    /// When.
+    /// When the record was issued, to the second; the deadline counts from then.
     pub issued_at: Timestamp,
     /// Until when it must be activated; after that a pending user is refused.
     pub deadline: Option<Timestamp>,
@@ -410,7 +410,7 @@ pub enum Phase {
 /// A record and its state, of the same generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// What was issued.
+    /// What was issued; logins do not change it.
     pub record: Record,
     /// What logins have done.
     pub state: State,

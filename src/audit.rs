@@ -38,7 +38,7 @@ pub struct Subject {
 /// How a login ended, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Admitted.
+    /// The login succeeds as far as this module decides (severity info).
     Admitted,
     /// Nothing to say; the rest of the stack decides.
     Ignored,

@@ -52,7 +52,7 @@ pub enum Failure<E> {
 pub struct LoginSettings<'a> {
     /// The configuration, with what the service's line in pam.d overrides.
     pub config: &'a Config,
-    /// That line.
+    /// The service's line in pam.d: how the password is verified, and what else is logged.
     pub arguments: &'a Arguments,
 }
 
@@ -266,9 +266,9 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
     }
 }
 
-/// What came of the first prompt.
+/// The answer to the first prompt.
 enum FirstAnswer {
-    /// Nothing was asked: others answer for the password.
+    /// Nothing was asked: other modules check the password.
     Nothing,
     /// The password, which was verified.
     Password(PasswordCheck),

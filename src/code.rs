@@ -218,7 +218,7 @@ macro_rules! ranged {
         pub struct $name($inner);
 
         impl $name {
-            /// The number.
+            /// As a number, within the range of the type.
             #[must_use]
             pub const fn get(self) -> $inner {
                 self.0
@@ -324,13 +324,13 @@ impl MovingFactor {
 /// What an authenticator app holds, and so do we.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// The shared key.
+    /// The key that app and host share, 10 to 64 bytes.
     pub secret: Secret,
-    /// The digest.
+    /// The digest of the HMAC; the app has to use the same.
     pub algorithm: Algorithm,
-    /// How long its codes are.
+    /// The length of its codes, 6 to 8.
     pub digits: Digits,
-    /// What moves it.
+    /// By time or by counter.
     pub kind: MovingFactor,
 }
 

@@ -72,9 +72,9 @@ pub fn new_token<R: TryRng>(rng: &mut R, config: &Config) -> Result<Token, R::Er
 /// What an app needs to know about one token.
 #[derive(Debug)]
 pub struct Enrollment<'a> {
-    /// Who issued it.
+    /// Who issued it, as the app shows it: 1 to 64 characters, no colon.
     pub issuer: &'a str,
-    /// Whose it is.
+    /// The user, whom the app shows as the account.
     pub user: &'a UserName,
     /// Which of the account's tokens.
     pub id: TokenId,

@@ -13,9 +13,9 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Unexpected, Visitor
 /// error that names this range.
 #[derive(Debug, Clone, Copy)]
 pub struct WholeNumber {
-    /// The least.
+    /// The least number that is accepted.
     pub min: u64,
-    /// The greatest.
+    /// The greatest number that is accepted.
     pub max: u64,
 }
 

@@ -181,7 +181,7 @@ fn key(enrollment: &Enrollment<'_>, language: Language) -> Zeroizing<String> {
 #[cfg(feature = "tool")]
 #[derive(Debug)]
 pub struct Sheet {
-    /// The heading.
+    /// The heading, with the name of the issuer.
     pub title: String,
     /// Issuer, account, key, and what else must be known: one line each.
     pub facts: Vec<Zeroizing<String>>,

@@ -12,7 +12,7 @@ use crate::account::{Timestamp, Uid, UserName, UserNameError};
 /// Why the system did not say.
 #[derive(Debug, thiserror::Error)]
 pub enum SystemError {
-    /// The clock.
+    /// The clock is before 1970, so there is no time to make codes of.
     #[error("the clock is before 1970")]
     Clock,
     /// passwd(5), group(5), or what is in their place.
@@ -52,7 +52,7 @@ impl SystemError {
     }
 }
 
-/// The time.
+/// The system's time, in whole seconds.
 ///
 /// # Errors
 /// [`SystemError::Clock`].
@@ -77,7 +77,7 @@ pub fn host_name() -> Result<String, SystemError> {
 pub struct Person {
     /// The canonical name: an alias must not be a second account.
     pub name: UserName,
-    /// Their uid.
+    /// The uid, which a record is checked against.
     pub uid: u32,
     gid: Gid,
 }
@@ -146,9 +146,9 @@ pub struct Passwd(Vec<u8>);
 /// A line of /etc/passwd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PasswdLine<'a> {
-    /// The name.
+    /// The name as the file has it, not yet checked.
     pub name: &'a str,
-    /// Their uid.
+    /// The uid, which says whether it is an ordinary user.
     pub uid: u32,
     /// The gid of their primary group.
     pub gid: u32,
@@ -156,7 +156,7 @@ pub struct PasswdLine<'a> {
 }
 
 impl Passwd {
-    /// Reads it whole.
+    /// Reads the whole file into memory.
     ///
     /// # Errors
     /// [`SystemError::File`].

@@ -14,7 +14,7 @@ const CHECKED: usize = SLOT - 4;
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
     /// Which slots are given the right magic and checksum.
-    mend: [bool; 2],
+    repair: [bool; 2],
     same_generation: bool,
     torn_at: u16,
     bytes: &'a [u8],
@@ -27,7 +27,7 @@ fuzz_target!(|input: Input<'_>| {
     if input.same_generation {
         slots.as_flattened_mut().copy_within(16..32, SLOT + 16);
     }
-    for (slot, _) in slots.iter_mut().zip(input.mend).filter(|(_, mend)| *mend) {
+    for (slot, _) in slots.iter_mut().zip(input.repair).filter(|(_, repair)| *repair) {
         slot[..8].copy_from_slice(b"OTSTATE\x01");
         let checksum = crc32fast::hash(&slot[..CHECKED]).to_le_bytes();
         slot[CHECKED..].copy_from_slice(&checksum);

@@ -9,7 +9,7 @@ use crate::system::{self, Person, SystemError};
 
 /// The clock, the users, the host's name, chance, and the log.
 pub trait Host {
-    /// The time.
+    /// The system's time, in whole seconds.
     ///
     /// # Errors
     /// [`SystemError::Clock`].
@@ -47,7 +47,7 @@ pub trait Host {
     fn debug(&self, subject: &Subject, what: &str);
 }
 
-/// The machine itself.
+/// The host that the module runs on: its clock, name and users.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine;
 

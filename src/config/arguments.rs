@@ -112,12 +112,12 @@ pub enum ArgumentError {
     /// Not a value of this key.
     #[error("argument {key}: {what}")]
     Value {
-        /// The key.
+        /// The key of the configuration that the argument overrides.
         key: String,
         /// What is wrong with its value: what serde says.
         what: String,
     },
-    /// Not text.
+    /// An argument is not UTF-8, so it cannot be named in a message.
     #[error("an argument is not UTF-8")]
     NotUtf8,
 }

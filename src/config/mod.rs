@@ -83,7 +83,7 @@ impl Default for PasswordConfig {
 pub struct CodePolicy {
     /// The kind of token issued.
     pub kind: TokenKind,
-    /// Its digest.
+    /// The digest of new tokens; issued ones keep theirs.
     pub algorithm: Algorithm,
     /// How long its codes are.
     pub digits: Digits,

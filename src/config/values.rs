@@ -135,7 +135,7 @@ impl<const MAX: u64> UpTo<MAX> {
         Self(NUMBER)
     }
 
-    /// The number.
+    /// As a number, from 0 to `MAX`.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0

@@ -19,7 +19,7 @@ pub(super) enum CodeMatch {
     Accepted(TokenUpdate),
     /// That of a counter far ahead, which is to be noted.
     OutOfStep(TokenUpdate),
-    /// No good.
+    /// Neither: a wrong code, or one that is spent.
     Refused(Refusal),
 }
 

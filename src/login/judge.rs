@@ -12,7 +12,7 @@ use crate::config::{AtLogin, Config};
 pub struct Attempt<'a> {
     /// Who logs in, from where, and when.
     pub circumstances: Circumstances<'a>,
-    /// What was answered.
+    /// The answer to the prompt for a code.
     pub answer: &'a Answer,
     /// How many more answers this login will hear.
     pub tries_left: u32,

@@ -3,7 +3,7 @@
 use crate::account::{Failures, Timestamp};
 use crate::config::Limits;
 
-/// Seconds.
+/// In seconds. Each week without a lock halves the next one.
 const WEEK: u64 = 7 * 86_400;
 
 /// One more wrong code; the last of too many locks.

@@ -5,7 +5,7 @@ use super::Refusal;
 /// Evidence that whoever is at the other end may see the account's secret.
 ///
 /// A secret is shown only to code that has one. The constructors below are all
-/// there are, and `tests/house.rs` pins who calls them.
+/// there are, and `tests/it/house.rs` lists the functions that call them.
 #[derive(Debug)]
 pub struct PasswordProof(());
 
@@ -34,7 +34,7 @@ pub enum PasswordCheck {
     Right(PasswordProof),
     /// Could not be verified in this login.
     Wrong(PasswordFault),
-    /// An earlier module of the stack answers for it (`password=stack`).
+    /// An earlier module of the stack checks it (`password=stack`).
     InStack,
     /// Something else does, an ssh key for instance (`password=none`).
     Without,
@@ -43,13 +43,13 @@ pub enum PasswordCheck {
 /// Why a password counts as wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordFault {
-    /// It is.
+    /// The password service says that it is wrong.
     Password,
     /// sshd had decided to refuse, and sent something else in its place.
     RefusedBySshd,
     /// The password service could not say.
     Service {
-        /// Its PAM result.
+        /// The PAM result of the service, a number of `_pam_types.h`.
         result: i32,
     },
 }

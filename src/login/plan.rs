@@ -23,7 +23,7 @@ pub struct Circumstances<'a> {
     pub service: &'a str,
     /// Those of the groups in the configuration that the user is a member of.
     pub groups: &'a [String],
-    /// When.
+    /// The time of this attempt: codes and deadlines are judged by it.
     pub now: Timestamp,
 }
 
@@ -49,15 +49,15 @@ pub enum FixedVerdict {
 /// How to ask for a code.
 #[derive(Debug)]
 pub struct Question<'a> {
-    /// Show this first.
+    /// The secret to show before the prompt; `None` if it may not be shown.
     pub show: Option<Invitation<'a>>,
-    /// Which prompt is due.
+    /// The prompt for the state of the account.
     pub prompt: Prompt,
-    /// How many answers are heard.
+    /// How many answers are accepted before the login fails, 1 or more.
     pub tries: u32,
 }
 
-/// Which prompt is due.
+/// The prompt for a code, by the state of the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prompt {
     /// For an active user.
@@ -81,14 +81,14 @@ impl<'a> Invitation<'a> {
         Self { record }
     }
 
-    /// What to show.
+    /// The record that may be shown.
     #[must_use]
     pub const fn record(&self) -> &'a Record {
         self.record
     }
 }
 
-/// What becomes of a user without a record.
+/// What happens to a user without a record.
 #[derive(Debug)]
 pub enum WithoutRecord {
     /// No code can be needed.
@@ -135,7 +135,7 @@ pub fn plan<'a>(
     }
 }
 
-/// Decides what becomes of a user who has no record.
+/// Decides what happens to a user who has no record.
 #[must_use]
 pub fn plan_without_record(circumstances: &Circumstances<'_>, config: &Config) -> WithoutRecord {
     let password = circumstances.password;
@@ -211,7 +211,7 @@ const fn refused_unless_wrong(password: &PasswordCheck, refusal: Refusal) -> Ver
     }
 }
 
-/// What becomes of this user without a record.
+/// What happens to this user without a record.
 fn missing(circumstances: &Circumstances<'_>, config: &Config) -> Missing {
     let required = is_member(circumstances, &config.login.require_groups.0);
     match config.login.missing {
@@ -225,7 +225,7 @@ fn exemption(circumstances: &Circumstances<'_>, config: &Config) -> Option<Exemp
     if is_member(circumstances, &config.login.exempt_groups.0) {
         return Some(Exemption::Group);
     }
-    // A host's name is what somebody says it is.
+    // A host's name can be forged.
     let address = circumstances.rhost.and_then(|rhost| rhost.parse::<IpAddr>().ok());
     let exempt = address.is_some_and(|address| config.login.exempt_networks.contain(address));
     exempt.then_some(Exemption::Network)

@@ -1,5 +1,5 @@
-//! What the driver of a login needs of the world, as two traits: the [`Door`] at which
-//! somebody stands, and the [`Accounts`] that it can be about. libpam's handle is one
+//! What the driver of a login needs of the world, as two traits: the [`Door`] (the user
+//! and the application), and the [`Accounts`]. libpam's handle is one
 //! door and the store of files one place of accounts; both are tried by scripts too.
 
 use zeroize::Zeroizing;
@@ -66,7 +66,7 @@ pub enum PasswordAnswer {
     Wrong,
     /// The service could not say: broken, or not set up.
     Unavailable {
-        /// Its PAM result.
+        /// The PAM result of the service, a number of `_pam_types.h`.
         result: i32,
     },
 }
@@ -74,18 +74,18 @@ pub enum PasswordAnswer {
 /// Whether what is typed is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Echo {
-    /// It is.
+    /// The answer is shown while it is typed.
     On,
-    /// It is not.
+    /// The answer is hidden, as a password is.
     Off,
 }
 
 /// How a text is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// As information.
+    /// As information (PAM_TEXT_INFO).
     Info,
-    /// As an error.
+    /// As an error (PAM_ERROR_MSG).
     Error,
 }
 

@@ -5,17 +5,17 @@ use crate::account::Timestamp;
 /// How a login, or one attempt of it, ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Success.
+    /// The login succeeds: PAM_SUCCESS.
     Admitted(Grant),
     /// This module has nothing to say: the rest of the stack decides.
     NotNeeded(NotNeeded),
     /// Ask once more.
     Again(Refusal),
-    /// Failure.
+    /// The login fails.
     Refused(Refusal),
 }
 
-/// Why somebody is admitted.
+/// Why a user is admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
     /// No record: the password suffices.
@@ -36,10 +36,10 @@ pub enum Grant {
     Exempt(Exemption),
 }
 
-/// Why no code is needed from somebody whose password others answer for.
+/// Why no code is needed from a user whose password other modules check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotNeeded {
-    /// No record.
+    /// The user has no record: codes are off.
     NotEnabled,
     /// Pending, and the code was skipped or not asked for.
     Skipped,
@@ -58,14 +58,14 @@ pub enum Exemption {
     RememberedHost,
 }
 
-/// Why somebody is refused. For the log; the user does not see which.
+/// Why a user is refused. For the log; the user does not see which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The password, whatever the code.
     WrongPassword,
     /// The password service could not verify the password.
     PasswordService {
-        /// Its PAM result.
+        /// The PAM result of the service, a number of `_pam_types.h`.
         result: i32,
     },
     /// No token shows this code near this step, or no recovery code is this.
@@ -82,7 +82,7 @@ pub enum Refusal {
     NoCode,
     /// Too many wrong codes.
     LockedOut {
-        /// Until when.
+        /// From this second on, codes are accepted again.
         until: Timestamp,
     },
     /// sshd had decided to refuse and sent no answer of the user's.

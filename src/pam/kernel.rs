@@ -7,9 +7,9 @@ use std::mem::MaybeUninit;
 /// Whether something keeps the kernel's clock right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockSync {
-    /// It does.
+    /// The kernel's clock is kept in step, by NTP for instance.
     Yes,
-    /// Nothing does.
+    /// The kernel's clock runs freely.
     No,
 }
 

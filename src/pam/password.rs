@@ -68,7 +68,7 @@ pub(super) fn verify(
 /// What the callbacks of the nested handle work with.
 struct Dialogue<'a> {
     password: &'a [u8],
-    /// Microseconds.
+    /// The longest delay that a module asked for, in microseconds.
     delay: Cell<c_uint>,
 }
 

@@ -1,5 +1,5 @@
 //! The rules of accounts, whatever keeps their bytes ([`Backend`]): whose account it is,
-//! what of it is sound, what goes before what, what becomes of a state that was lost.
+//! what of it is sound, what goes before what, what happens to a state that was lost.
 //! The one door through which accounts change.
 
 use zeroize::Zeroizing;
@@ -24,7 +24,7 @@ pub struct Store<B = Files> {
 pub enum Replace {
     /// It may: the old secret is lost.
     Yes,
-    /// It may not.
+    /// It may not: a user who has a record keeps it.
     No,
 }
 
@@ -56,7 +56,7 @@ const CLAIM_TRIES: u32 = 100;
 /// is claimed, it need not be parsed again.
 #[derive(Clone)]
 pub struct AccountSnapshot {
-    /// The account.
+    /// The record, and the state that was valid when it was read.
     pub account: Account,
     kept: StoredAccount,
     /// Where its next snapshot goes, and with which sequence number.

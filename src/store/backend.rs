@@ -64,14 +64,14 @@ impl From<StoreError> for CommitError {
 pub enum RemoveOutcome {
     /// A record, which is gone.
     Record,
-    /// None.
+    /// There was no record.
     Nothing,
 }
 
 /// Which half of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Half {
-    /// What was issued.
+    /// What was issued: the secret and its parameters.
     Record,
     /// What logins have done.
     State,

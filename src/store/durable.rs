@@ -65,7 +65,7 @@ pub(super) fn within_limit(offset: u64, length: usize) -> io::Result<()> {
 
 /// Replaces a file whole: a temporary file in the same directory, fsync,
 /// rename, fsync of the directory. The caller holds a lock, so a temporary
-/// file that is there was left behind by who was killed.
+/// file that is there was left behind by a process that was killed.
 pub(super) fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
     let temporary = temporary(name);
     unlink(dir, &temporary)?;
@@ -87,7 +87,7 @@ fn write_and_rename(dir: &Dir, temporary: &str, name: &str, text: &str) -> Resul
     renameat(&dir.fd, temporary, &dir.fd, name).map_err(io_error(&path, "replace"))
 }
 
-/// Makes a private file that was not there, and thus never through a link.
+/// Makes a private file that was not there, and so never through a link.
 pub(super) fn create(dir: &Dir, name: &str) -> Result<File, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;

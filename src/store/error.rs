@@ -21,7 +21,7 @@ pub enum StoreError {
     /// A file or directory that others could have written, or can read.
     #[error("{path}: {what}")]
     Unsafe {
-        /// Which.
+        /// The file or directory that the error is about.
         path: PathBuf,
         /// What is wrong with it.
         what: FileFault,
@@ -31,7 +31,7 @@ pub enum StoreError {
     /// A record that is not one. Its text is never part of the message.
     #[error("{path}: damaged record: {what}")]
     Record {
-        /// Which.
+        /// The file or directory that the error is about.
         path: PathBuf,
         /// What is wrong with it.
         what: &'static str,
@@ -39,9 +39,9 @@ pub enum StoreError {
     /// A record that belongs to another user.
     #[error("{path}: the record is for uid {recorded}, but {user} has uid {actual}")]
     Uid {
-        /// Which.
+        /// The file or directory that the error is about.
         path: PathBuf,
-        /// Who logs in.
+        /// The user who logs in, or whom the tool looks up.
         user: UserName,
         /// Their uid in the record.
         recorded: Uid,
@@ -51,7 +51,7 @@ pub enum StoreError {
     /// A record without a state, or with one that is not its own.
     #[error("{path}: {what}")]
     State {
-        /// Which.
+        /// The file or directory that the error is about.
         path: PathBuf,
         /// What is wrong with it.
         what: &'static str,
@@ -71,9 +71,9 @@ pub enum StoreError {
     /// The system's own error.
     #[error("{path}: cannot {what}: {error}")]
     Io {
-        /// Which.
+        /// The file or directory that the error is about.
         path: PathBuf,
-        /// What was tried.
+        /// What was tried, as in "cannot open".
         what: &'static str,
         /// What came of it.
         error: io::Error,
@@ -200,7 +200,7 @@ pub enum FileFault {
     /// Others may read or write it.
     #[error("has mode {0:04o}")]
     Mode(u32),
-    /// Has a second name somewhere.
+    /// Has a second name (a hard link).
     #[error("has {0} hard links")]
     Links(u64),
     /// Larger than any such file is.

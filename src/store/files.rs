@@ -142,7 +142,7 @@ impl Store<Files> {
         Ok(store)
     }
 
-    /// Where it is.
+    /// The directory of the store, as it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.backend.top.path

@@ -83,7 +83,7 @@ const ACTIVATED: u32 = 1;
 /// There has been a login with a code.
 const LOGGED_IN: u32 = 2;
 
-/// Which slot.
+/// One of the two slots of a state file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
     /// The one at the beginning of the file.
@@ -101,7 +101,7 @@ impl Slot {
         }
     }
 
-    /// The other one.
+    /// The slot that stays as it is while this one is overwritten.
     pub(super) const fn other(self) -> Self {
         match self {
             Self::First => Self::Second,

@@ -144,7 +144,7 @@ impl People {
         Self::of(everybody(Everybody::Enabled(store))?, Origin::Elsewhere)
     }
 
-    /// One user.
+    /// A selection of one user, named on the command line.
     pub(crate) fn one(name: &str) -> Self {
         Self { names: vec![name.to_owned()], origin: Origin::Named, local: HashMap::new() }
     }

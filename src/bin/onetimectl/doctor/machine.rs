@@ -93,7 +93,7 @@ pub(crate) fn judge_selinux(selinux: Selinux<'_>) -> Vec<Finding> {
     }
     let denied = denials(selinux.audit.unwrap_or_default());
     if denied.count() > 0 {
-        let what = format!("enforcing, and it has denied something of ours: {denied}");
+        let what = format!("enforcing, and it has denied an access of pam_onetime: {denied}");
         let remedy = "audit2allow shows what is missing: ausearch -m avc | grep onetime";
         found.push(Finding::new(FindingId::SelinuxDenials, what, remedy));
     }

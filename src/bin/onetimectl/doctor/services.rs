@@ -75,7 +75,7 @@ const fn way_of(password: PasswordMode) -> &'static str {
     }
 }
 
-/// The mode of a service's first good line of ours, and all that is to be said of
+/// The mode of a service's first good line with the module, and all that is to be said of
 /// the service, each once.
 fn judge_service(
     name: &str,

@@ -35,7 +35,7 @@ pub(super) fn keyword(word: &str) -> Option<&'static str> {
 /// The value of a keyword, and the line that sets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
-    /// In lower case.
+    /// In lower case, to be compared with the words that are known.
     pub(super) value: String,
     pub(super) place: Location,
 }

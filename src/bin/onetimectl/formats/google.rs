@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{ForeignEntry, ForeignToken, Format, FormatError, Users, lines, word};
 
-/// The format.
+/// The format `google`: one user's file, one token.
 #[derive(Debug)]
 pub(super) struct Google;
 

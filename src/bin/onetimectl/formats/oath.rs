@@ -12,7 +12,7 @@ use super::{
     BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Users, first_line, lines,
 };
 
-/// The format.
+/// The format `oath`: a line for each token of each user.
 #[derive(Debug)]
 pub(super) struct Oath;
 

@@ -15,7 +15,7 @@ use super::{
 
 const SCHEME: &str = "otpauth://";
 
-/// The format.
+/// The format `otpauth`: a URI on each line.
 #[derive(Debug)]
 pub(super) struct Otpauth;
 

@@ -16,7 +16,7 @@ pub(crate) const NAMESPACE: &str = "urn:ietf:params:xml:ns:keyprov:pskc";
 pub(crate) const TOTP: &str = "urn:ietf:params:xml:ns:keyprov:pskc:totp";
 pub(crate) const HOTP: &str = "urn:ietf:params:xml:ns:keyprov:pskc:hotp";
 
-/// The format.
+/// The format `pskc`: XML, a package for each token.
 #[derive(Debug)]
 pub(super) struct Pskc;
 
