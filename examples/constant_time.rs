@@ -1,4 +1,4 @@
-//! Whether the time that a comparison takes tells how much of a guess is right: two
+//! Whether the time that a comparison takes reveals how much of a guess is right: two
 //! classes of inputs, in random order, and Welch's t-test on the times, as dudect does
 //! it (Reparaz, Balasch, Verbauwhede: "Dude, is my code constant time?", 2017).
 //!
@@ -78,7 +78,7 @@ fn codes(measurements: usize) -> Compared {
     Compared { name: "code", classes, t, control }
 }
 
-/// Whether the time tells which step of the window a code is of.
+/// Whether the time reveals which step of the window a code is of.
 fn steps(measurements: usize) -> Compared {
     let token = token();
     let present = NOW.0 / 30;

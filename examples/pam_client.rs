@@ -1,5 +1,5 @@
 //! A PAM application for the tests: it says every message it is given, takes
-//! its answers from standard input byte for byte, and tells libpam's results
+//! its answers from standard input byte for byte, and prints libpam's results
 //! as numbers. pamtester can do neither 10 kB nor bytes that are no text.
 //!
 //! ```text
@@ -11,7 +11,7 @@
 //! answer a line: `hex:` and bytes, `null` (no answer), `nothing` (success, and not
 //! even a null answer), `error` (the conversation fails), `user=NAME` (PAM_USER is
 //! changed, and the next line is the answer), or
-//! the answer as it stands. On standard output one event a line: `prompt` and
+//! the answer as it is. On standard output one event a line: `prompt` and
 //! `prompt_echo`, `info` and `error` with a message (newlines as `\n`), then
 //! `result OPERATION NUMBER`, then `descriptors BEFORE AFTER`.
 
@@ -80,7 +80,7 @@ fn transaction(
     }
 }
 
-/// Standard input answers, standard output tells.
+/// Answers come from standard input; events go to standard output.
 struct Script;
 
 impl User for Script {

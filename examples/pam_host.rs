@@ -1,6 +1,6 @@
 //! An application that stays, and authenticates again and again, as daemons and login
 //! managers do. One line of standard input is one thing to do, one line of standard
-//! output tells libpam's results as numbers.
+//! output has libpam's results as numbers.
 //!
 //! ```text
 //! login TIME SERVICE USER [ANSWER ...]                a transaction
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! `TIME` is what the clock says (seconds after 1970), or `now`. At the end of the
-//! answers the conversation fails. `storm` tells how many signals came so far.
+//! answers the conversation fails. `storm` prints how many signals came so far.
 
 #![expect(unsafe_code, reason = "signals, fork and closed descriptors have no safe face in std")]
 

@@ -1,4 +1,4 @@
-//! The story that README tells, played for real and asserted step by step: a real
+//! The story of README, played for real and asserted step by step: a real
 //! sshd and a real ssh client, Linux-PAM, the module, the tool, and oathtool for the
 //! phone, in a world of their own. `cargo test` runs it silently; `make demo` has it
 //! told (`--tell`); `make demo-interactive` lets the reader play (`--interactive`).

@@ -46,7 +46,7 @@ impl Calls {
             .fold(0.0, |all, count| all + count)
     }
 
-    /// Without what stands in `other`.
+    /// Without what is in `other`.
     pub fn without(mut self, other: &Self) -> Self {
         for (name, count) in &other.by_name {
             *self.by_name.entry(name.clone()).or_default() -= count;
@@ -93,7 +93,7 @@ fn read_trace(trace: &str) -> Calls {
         let call = line.split_once(' ').and_then(|(_, call)| call.trim_start().split_once('('));
         let Some((name, rest)) = call.filter(|(name, _)| !name.contains(' ')) else { continue };
         *calls.by_name.entry(name.to_owned()).or_default() += 1.0;
-        // What it tells us goes to standard output, and what it logs to a socket.
+        // What it reports goes to standard output, and what it logs to a socket.
         let file = !rest.starts_with("1<") && rest.contains("</");
         if file && ["write", "pwrite64", "writev", "pwritev", "pwritev2"].contains(&name) {
             let result = rest.rsplit_once(" = ").map_or("", |(_, result)| result);

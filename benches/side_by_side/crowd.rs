@@ -115,7 +115,7 @@ fn measure(field: &Field, extent: Extent, service: &str, processes: u32, users: 
     let end = logins.iter().map(|login| login.start + login.wall).max().expect("somebody did");
     let admitted = logins.iter().filter(|login| login.result == 0).count() as f64;
     let refused = 1.0 - admitted / logins.len() as f64;
-    // Of the others it is told.
+    // For the others it is only printed.
     let ours = service == FLOOR || service.starts_with(OURS);
     assert!(!ours || refused == 0.0, "{service}: refused");
     Rate { admitted_per_second: admitted / ((end - begin) as f64 / 1e9), refused }

@@ -31,7 +31,7 @@ pub const OATH: &str = "pam_oath";
 pub const PEERS: [&str; 2] = [GOOGLE, OATH];
 pub const MODULES: [&str; 3] = [OURS, GOOGLE, OATH];
 
-/// So many users stand in the user database: those who log in.
+/// How many users are in the user database: those who log in.
 pub const USERS: u32 = 64;
 const FIRST_UID: u32 = 5000;
 

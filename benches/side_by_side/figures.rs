@@ -1,5 +1,5 @@
-//! Numbers, and how they are told: quantiles, tables, the places of BENCHMARKS.md
-//! where they stand.
+//! Numbers, and how they are printed: quantiles, tables, the places of BENCHMARKS.md
+//! where they are.
 
 use std::fmt::Display;
 
@@ -11,7 +11,7 @@ const PAGE: &str = "BENCHMARKS.md";
 /// How much is measured, and whether the page is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// A look: small numbers, told and not written.
+    /// A look: small numbers, printed and not written.
     Quick,
     Full,
 }

@@ -14,7 +14,7 @@ pub struct Chart {
     pub title: &'static str,
     pub x: &'static str,
     pub y: &'static str,
-    /// How a value of y is told.
+    /// How a value of y is written.
     pub unit: fn(f64) -> String,
     /// Where x has a number.
     pub ticks: Vec<f64>,
@@ -94,7 +94,7 @@ fn render(chart: &Chart, svg: &mut String) -> Result<(), Box<dyn std::error::Err
         .label_style(text(16, &SOFT))
         .axis_desc_style(text(16, &SOFT))
         .draw()?;
-    // Names stand at the ends of their lines, apart from each other.
+    // Names are at the ends of their lines, apart from each other.
     let mut names = Vec::new();
     for (line, ink) in chart.lines.iter().zip(&LINES) {
         let points = || line.points.iter().copied();

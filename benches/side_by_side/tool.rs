@@ -11,7 +11,7 @@ use crate::progress;
 /// Bounds for `list` of 100,000 accounts: seconds, bytes.
 const LIST_SECONDS: f64 = 1.5;
 const LIST_BYTES: f64 = 64e6;
-/// What changes nothing is measured so many times; the median is told.
+/// What changes nothing is measured this many times; the median is printed.
 const LISTED: usize = 5;
 const GROUP: &str = "everybody";
 const GROUP_ID: u32 = 7000;

@@ -1,5 +1,5 @@
 //! onetime.toml. What is accepted has all its values in their ranges and lets nobody in
-//! without a factor, but whom it exempts; what is refused is told in one line.
+//! without a factor, but whom it exempts; what is refused is reported in one line.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

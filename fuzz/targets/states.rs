@@ -1,4 +1,4 @@
-//! A state's two slots. What is accepted stands in one of them byte for byte, with the
+//! A state's two slots. What is accepted is in one of them byte for byte, with the
 //! right checksum and the record's generation; a commit torn anywhere leaves the old
 //! state or the new one.
 #![no_main]

@@ -12,7 +12,7 @@ use crate::inject::{Calls, Lasting, Point};
 use crate::operations::{self, Operation, Outcome};
 use crate::snapshot::Snapshot;
 
-/// What a disk says, in which words it is told, and what to do about it.
+/// The error of a disk, the words that report it, and what to do about it.
 const ERRORS: [(&str, &str, &str); 4] = [
     ("ENOSPC", "No space left on device", "make room"),
     ("EDQUOT", "Disk quota exceeded", "raise root's quota"),
@@ -37,8 +37,8 @@ struct Tally {
 }
 
 impl Tally {
-    /// Judges one run: the account is the old one or the new one, what was told is
-    /// true, and what was not done was not told.
+    /// Judges one run: the account is the old one or the new one, what was reported is
+    /// true, and what was not done was not reported.
     fn judge(&mut self, world: &World, operation: &Operation, run: &Finished, at: &str) {
         self.faults += 1;
         let told = run.stdout.contains(operation.told);

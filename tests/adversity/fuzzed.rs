@@ -1,5 +1,5 @@
 //! Fuzzing: each target of `fuzz/` is built with libFuzzer and AddressSanitizer, and run
-//! on from its corpus. What a target demands of each input stands in its own file.
+//! on from its corpus. What a target demands of each input is in its own file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

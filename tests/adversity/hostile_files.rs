@@ -415,7 +415,7 @@ fn whatever_bit_flips_and_wherever_a_file_ends_no_account_becomes_another() {
     let bytes = fs::read(path("state/alice")).expect("a state");
     let newest = if sequence(&bytes, 0) > sequence(&bytes, 4096) { 0 } else { 4096 };
     let state = |at: usize| match load(&store) {
-        // A damaged slot cannot be told from one that was torn: the commit before holds.
+        // A damaged slot looks like one that was torn: the commit before holds.
         Ok(found) if (newest..newest + 512).contains(&at) => {
             assert_eq!(found, back, "byte {at}");
             OTHER

@@ -24,7 +24,7 @@ const CHANGING: [&str; 13] = [
     "unlink",
     "unlinkat",
 ];
-/// Calls that tell somebody, or end it.
+/// Calls that report something, or end the process.
 const TELLING: [&str; 3] = ["write", "sendto", "exit_group"];
 
 /// How it went with one operation.

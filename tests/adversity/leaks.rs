@@ -1,7 +1,7 @@
 //! Leaks: after a login, nothing in the host process remembers the secret, the codes
-//! or the password, and nothing that was said about it tells them.
+//! or the password, and nothing that was said about it contains them.
 //!
-//! The host process is `examples/pam_forgetful.rs`. It stands still with the handle
+//! The host process is `examples/pam_forgetful.rs`. It pauses with the handle
 //! open, and again after pam_end, and all of its memory is searched each time for
 //! eight bytes in a row of each form that a secret, a code or a password has.
 
@@ -35,7 +35,7 @@ struct Needles {
     pieces: Vec<Vec<u8>>,
     names: Vec<&'static str>,
     seen: HashSet<Vec<u8>>,
-    /// Numbers of four bytes, which are searched for where they can stand.
+    /// Numbers of four bytes, which are searched for where they can be.
     numbers: Vec<u32>,
 }
 
@@ -201,7 +201,7 @@ struct Search {
     found: Hits,
 }
 
-/// Searches every readable mapping of a process that stands still.
+/// Searches every readable mapping of a process that pauses.
 fn search(pid: u32, needles: &Needles) -> Search {
     let automaton = AhoCorasick::new(&needles.pieces).expect("the needles are few");
     let memory = File::open(format!("/proc/{pid}/mem")).expect("root may read any memory");
@@ -272,7 +272,7 @@ impl Host {
         Self { child, stdin, lines, told: String::new() }
     }
 
-    /// Until it stands still.
+    /// Until it pauses.
     #[track_caller]
     fn pause(&mut self) {
         loop {

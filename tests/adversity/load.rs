@@ -354,7 +354,7 @@ fn lost(world: &World, accounts: &[Mutex<Account>]) -> usize {
             && row["drift"].as_i64() == Some(account.drift)
             && row["failures"].as_u64() == Some(account.failures);
         if account.by_time {
-            // The step that was accepted last, as the store tells it.
+            // The step that was accepted last, as the store has it.
             let step = row["last_login"].as_u64().map(|time| {
                 (time / STEP).saturating_add_signed(row["drift"].as_i64().unwrap_or(i64::MIN)) + 1
             });

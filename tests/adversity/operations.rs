@@ -175,7 +175,7 @@ impl Operation {
     }
 
     /// What has become of the accounts; an error if it is anything but what was
-    /// before or what was to be, if what was told has not been kept, if a code serves
+    /// before or what was to be, if what was reported has not been kept, if a code serves
     /// twice, or if the user's next code does not.
     pub(crate) fn outcome(&self, found: &Snapshot, told: bool) -> Result<Outcome, String> {
         let found = found.opened();
@@ -203,7 +203,7 @@ impl Operation {
         Ok(outcome)
     }
 
-    /// Where there was no store, there may be none, or half of one, until it is told.
+    /// Where there was no store, there may be none, or half of one, until it is reported.
     fn no_store(&self, mut found: Opened, told: bool) -> Result<Outcome, String> {
         if told {
             return Err(format!("what was told is lost: {:?}", found.store));

@@ -32,7 +32,7 @@ impl Place {
     #[track_caller]
     fn new(arguments: &str) -> Self {
         let world = installed();
-        // No lock: it would be told to who has the password (SECURITY.md), and is
+        // No lock: it would be shown to a user who has the password (SECURITY.md), and is
         // another test's business. Failures are counted all the same.
         let module = format!("pam_onetime.so failures=1000 {arguments}");
         world.pam_service("sshd", &conf("pam.d/sshd").replace("pam_onetime.so", &module));

@@ -1,7 +1,7 @@
 //! The power is cut: what each operation writes is recorded, and replayed on a
 //! simulated disk that loses, keeps or tears whatever no fsync had made durable.
 //! Every store that can be found afterwards holds the old account or the new one,
-//! and what had been told by then.
+//! and what had been reported by then.
 //!
 //! The disk is a hard one. Each change of a directory that was not synced is lost or
 //! kept on its own, also if later ones are kept; a write is lost, kept, or torn

@@ -1,4 +1,4 @@
-//! Supply chain: what stands in Cargo.lock is held against deny.toml, and each crate that
+//! Supply chain: what is in Cargo.lock is compared with deny.toml, and each crate that
 //! is linked into the module is counted and named.
 
 use std::collections::BTreeSet;

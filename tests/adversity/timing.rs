@@ -1,4 +1,4 @@
-//! Constant time: how long a comparison takes does not tell how much of a guess is
+//! Constant time: how long a comparison takes does not reveal how much of a guess is
 //! right. Measured by `examples/constant_time.rs`, on the library's own functions.
 
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! `examples/pam_client.rs` in a world: a PAM application that tells each
+//! `examples/pam_client.rs` in a world: a PAM application that prints each
 //! message, each result by number, and takes any bytes for an answer.
 
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::process::Command;
 use super::process::{Finished, finish};
 use super::world::World;
 
-// libpam's results, as a `ClientRun` tells them (`_pam_types.h`).
+// libpam's results, as a `ClientRun` has them (`_pam_types.h`).
 pub const SUCCESS: i32 = 0;
 pub const SERVICE_ERR: i32 = 3;
 pub const PERM_DENIED: i32 = 6;
@@ -16,7 +16,7 @@ pub const AUTHINFO_UNAVAIL: i32 = 9;
 pub const MAXTRIES: i32 = 11;
 pub const MODULE_UNKNOWN: i32 = 28;
 
-/// What the application was told.
+/// What the application was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Prompt(String),

@@ -1,6 +1,6 @@
-//! What a campaign measured: a table, told on standard output, and written into
+//! What a campaign measured: a table, printed on standard output, and written into
 //! docs/RELIABILITY.md when the campaign runs in its long form (`make reliability`).
-//! There each table stands between `<!-- figures: NAME -->` and `<!-- end -->`; the
+//! There each table is between `<!-- figures: NAME -->` and `<!-- end -->`; the
 //! prose around it is written by people.
 
 use std::fmt::Display;
@@ -38,7 +38,7 @@ impl Figures {
         self.lines.push(line(cells));
     }
 
-    /// Tells the table, and in the long form puts it into its place.
+    /// Prints the table, and in the long form puts it into its place.
     #[track_caller]
     pub fn publish(self) {
         let table: String = self.lines.iter().flat_map(|line| [line, "\n"]).collect();
@@ -55,7 +55,7 @@ impl Figures {
     }
 }
 
-/// Puts a text in the place of what stands between `<!-- figures: NAME -->` and
+/// Puts a text in the place of what is between `<!-- figures: NAME -->` and
 /// `<!-- end -->` on a page of the project.
 #[track_caller]
 pub fn into_place(page: &str, name: &str, text: impl FnOnce(&str) -> String) {

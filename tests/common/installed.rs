@@ -23,7 +23,7 @@ pub fn installed() -> World {
     world
 }
 
-/// The same, but a failure is told at once: for tests that fail a lot.
+/// The same, but a failure is reported at once: for tests that fail a lot.
 #[track_caller]
 pub fn hasty() -> World {
     let world = installed();

@@ -1,4 +1,4 @@
-//! What the integration tests stand on: a private world to log in to, terminals,
+//! What the integration tests need: a private world to log in to, terminals,
 //! screens, a real sshd, a real second implementation of the codes. Every test
 //! file says `mod common;` and uses what it needs; nothing here judges the module.
 //! Needs root and the programs listed in `PROGRAMS`: `make test` brings both.

@@ -23,7 +23,7 @@ const FLAGS: OpenptFlags = OpenptFlags::RDWR.union(OpenptFlags::NOCTTY).union(Op
 /// A program that ends closes the terminal a moment before its end can be seen.
 const HANG_UP: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
-/// What to wait for: a `&str` stands for itself, a `Regex` for what it matches.
+/// What to wait for: a `&str` means that text, a `Regex` what it matches.
 pub struct Pattern(Regex);
 
 impl From<&str> for Pattern {

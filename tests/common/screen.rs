@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::process::finish;
 
-/// The colours of a terminal that has been told no other.
+/// The default colours of a terminal.
 #[derive(Clone, Copy, Debug)]
 pub enum Theme {
     /// White on black.
@@ -107,7 +107,7 @@ pub fn decode_qr(bytes: &[u8], cols: u16, rows: u16) -> String {
 fn grey(colour: vt100::Color, default: u8) -> u8 {
     match colour {
         vt100::Color::Default => default,
-        // A camera tells light from dark, no more: of the named colours, white and
+        // A camera only distinguishes light and dark: of the named colours, white and
         // the bright ones are light; of the 6x6x6 cube and the greys, the upper half.
         vt100::Color::Idx(0..=6 | 8 | 16..=123 | 232..=243) => 0,
         vt100::Color::Idx(_) => 255,

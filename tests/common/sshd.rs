@@ -51,7 +51,7 @@ impl<'w> Sshd<'w> {
     }
 
     /// `ssh user@127.0.0.1 extra_args...`, run by the world's root on a terminal.
-    /// Further options may stand in `extra_args`, and after them the remote command.
+    /// Further options may be in `extra_args`, and after them the remote command.
     #[track_caller]
     pub fn ssh(&self, user: &str, extra_args: &[&str]) -> Pty {
         let port = self.port.to_string();

@@ -74,7 +74,7 @@ impl World {
     // -- files --
 
     /// Where the host sees the world's `path`. Seen from there, a symbolic link with
-    /// an absolute target leads out of the world: none may stand on the way.
+    /// an absolute target leads out of the world: none may be on the way.
     #[track_caller]
     pub fn path(&self, path: &str) -> PathBuf {
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent.trim_start_matches('/'));

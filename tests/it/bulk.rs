@@ -24,7 +24,7 @@ fn with_staff() -> World {
     world
 }
 
-/// Who is told of on standard output, line by line.
+/// The users on standard output, line by line.
 fn told(run: &Finished) -> Vec<&str> {
     run.stdout.lines().filter_map(|line| line.split([':', ' ']).next()).collect()
 }
