@@ -157,6 +157,7 @@ impl Arguments {
         };
         let mut seen = Vec::new();
         let mut overrides = Vec::new();
+        let mut nullok = false;
         for argument in line {
             let argument = argument.to_str().map_err(|_| ArgumentError::NotUtf8)?;
             let key = argument.split_once('=').map_or(argument, |(key, _)| key);
@@ -169,7 +170,7 @@ impl Arguments {
                 None if key == "try_first_pass" => parsed.first_pass = FirstPass::Try,
                 None if key == "use_first_pass" => parsed.first_pass = FirstPass::Use,
                 // What it is called in pam_unix and in pam_google_authenticator.
-                None if key == "nullok" => set(&mut overrides, "missing", "ignore"),
+                None if key == "nullok" => nullok = true,
                 Some(("config", path)) if path.starts_with('/') => {
                     parsed.config = PathBuf::from(path)
                 }
@@ -180,12 +181,19 @@ impl Arguments {
                     let mode = PasswordMode::deserialize(Text(mode));
                     parsed.password = mode.map_err(|error| error.of(key))?;
                 }
-                Some((key, value)) => set(&mut overrides, key, value),
+                Some((key, value)) => {
+                    // They are one key: the later one holds.
+                    nullok &= key != "missing";
+                    overrides.push((key, value));
+                }
                 None => return Err(ArgumentError::Unknown(key.to_owned())),
             }
         }
         let overrides = Pairs { rest: overrides.into_iter(), value: None };
         parsed.overrides = Overrides::deserialize(MapAccessDeserializer::new(overrides))?;
+        if nullok {
+            parsed.overrides.missing = Some(Missing::Ignore);
+        }
         Ok(parsed)
     }
 
@@ -198,12 +206,6 @@ impl Arguments {
         config.check()?;
         Ok(config)
     }
-}
-
-/// `nullok` and `missing=` are one key: the later one holds.
-fn set<'t>(overrides: &mut Vec<(&'t str, &'t str)>, key: &'t str, value: &'t str) {
-    overrides.retain(|(earlier, _)| *earlier != key);
-    overrides.push((key, value));
 }
 
 /// The overrides of a line, for serde.
@@ -396,6 +398,9 @@ mod tests {
         ] {
             let config = parse(&line).unwrap().apply(Config::default()).unwrap();
             assert_eq!(config.login.missing, missing, "{line:?}");
+        }
+        for line in [[c"missing=dney", c"nullok"], [c"nullok", c"missing=dney"]] {
+            assert!(matches!(parse(&line), Err(ArgumentError::Value { .. })), "{line:?}");
         }
     }
 }
