@@ -127,8 +127,21 @@ impl<B: Backend> Store<B> {
         if let Some(sound) = unless_damaged(read)?.flatten() {
             return Ok(Some(sound));
         }
-        let kept = self.backend.read(user)?;
+        let kept = self.record_first(user, self.backend.read(user))?;
         self.understand_any(user, kept)
+    }
+
+    /// Where the state is missing or unsound and the record is damaged too, that is the
+    /// error: its remedy is the one that helps.
+    fn record_first<T>(
+        &self,
+        user: &UserName,
+        read: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if let Err(StoreError::State { .. }) = read {
+            self.record(user)?;
+        }
+        read
     }
 
     /// Judges the account under a claim on it, commits the next state durably, and only
@@ -144,7 +157,8 @@ impl<B: Backend> Store<B> {
         mut judge: impl FnMut(Option<&Account>) -> Judgement,
     ) -> Result<Verdict, StoreError> {
         self.claimed_again(user, || {
-            let Some((kept, claim)) = self.backend.claim(user)? else {
+            let claimed = self.record_first(user, self.backend.claim(user))?;
+            let Some((kept, claim)) = claimed else {
                 let nowhere = |_: &State| Err(StoreError::NotEnabled(user.clone()));
                 return Ok(judge(None).settle(nowhere)?);
             };
@@ -157,8 +171,16 @@ impl<B: Backend> Store<B> {
                 }
             };
             self.must_be_of(user, uid, &current.account)?;
-            judge(Some(&current.account))
-                .settle(|next| self.commit(user, &claim, current, Some(next), None))
+            let mut written = false;
+            let verdict = judge(Some(&current.account)).settle(|next| {
+                written = true;
+                self.commit(user, &claim, current, Some(next), None)
+            })?;
+            // A verdict that changes nothing is about this account all the same.
+            if !written {
+                self.backend.commit(user, &claim, Change::default())?;
+            }
+            Ok(verdict)
         })
     }
 
@@ -197,7 +219,7 @@ impl<B: Backend> Store<B> {
         mut change: impl FnMut(&Account) -> Result<(Option<State>, Option<Record>), E>,
     ) -> Result<(), E> {
         self.claimed_again(user, || {
-            let claimed = self.backend.claim(user)?;
+            let claimed = self.record_first(user, self.backend.claim(user))?;
             let (kept, claim) = claimed.ok_or_else(|| StoreError::NotEnabled(user.clone()))?;
             let current = self.understand(user, kept)?;
             let (state, record) = match change(&current.account) {

@@ -120,7 +120,8 @@ pub trait Backend {
     fn snapshots(&self, user: &UserName, claim: &Self::Claim)
     -> Result<[SlotBytes; 2], StoreError>;
 
-    /// Writes, and returns once it is durable.
+    /// Writes, and returns once it is durable. An empty change writes nothing, and still
+    /// fails where the account is no longer as it was claimed.
     ///
     /// # Errors
     /// [`CommitError`].

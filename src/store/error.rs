@@ -149,6 +149,9 @@ impl Purpose {
         match (self, what) {
             (Self::Above, FileFault::Link) => "configure the real path, without the link",
             (Self::Above, FileFault::Owner(_)) => "chown root it",
+            (Self::Above, FileFault::Type) => {
+                "put a directory in its place, or configure another one"
+            }
             (Self::Above, _) => "let only root write it: chmod go-w",
             (Self::PrivateDir, FileFault::Owner(_) | FileFault::Mode(_)) => {
                 "chown root:root and chmod 700 it; if others could read it, the secrets are known"

@@ -124,6 +124,16 @@ fn a_broken_account_is_not_taken_for_one_that_is_enabled() {
 }
 
 #[test]
+fn of_a_damaged_record_without_a_state_the_record_is_reported() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    std::fs::write(store.path().join("users/alice.toml"), "nonsense").unwrap();
+    std::fs::remove_file(state_path(&store)).unwrap();
+    assert!(matches!(phase(&store), Err(StoreError::Record { .. })));
+    assert!(matches!(login(&store, 2001, b"755224"), Err(StoreError::Record { .. })));
+}
+
+#[test]
 fn a_name_too_long_for_a_file_has_no_record_and_cannot_get_one() {
     let (_dir, store) = store();
     let long = UserName::new("Ü".repeat(100)).unwrap();

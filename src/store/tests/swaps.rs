@@ -98,8 +98,11 @@ impl Backend for Swaps {
         Ok(())
     }
 
-    fn abandon(&self, user: &UserName, _claim: u64) -> Result<(), StoreError> {
-        self.entries.borrow_mut().remove(user);
+    fn abandon(&self, user: &UserName, claim: u64) -> Result<(), StoreError> {
+        let mut entries = self.entries.borrow_mut();
+        if entries.get(user).is_some_and(|entry| entry.revision == claim) {
+            entries.remove(user);
+        }
         Ok(())
     }
 
@@ -152,6 +155,16 @@ fn a_login_that_others_were_quicker_than_is_judged_again_and_its_code_serves_onc
     assert_eq!(store.backend.quicker.get(), 0, "it was judged six times");
     let spent = Verdict::Refused(Refusal::SpentCode);
     assert_eq!(login(&store, "755224", 5).unwrap(), spent);
+}
+
+#[test]
+fn a_verdict_that_changes_nothing_is_about_the_account_as_it_is_then() {
+    let store = Store { backend: Swaps::default() };
+    store.issue(&fresh(MovingFactor::Hotp), Replace::No).unwrap();
+    store.backend.quicker.set(2);
+    let skipped = Verdict::NotNeeded(login::NotNeeded::Skipped);
+    assert_eq!(login(&store, "", 5).unwrap(), skipped);
+    assert_eq!(store.backend.quicker.get(), 0, "it was judged three times");
 }
 
 #[test]
