@@ -2,8 +2,8 @@
 //! conversation, the nested transaction that verifies a password.
 //!
 //! Only `pam_sm_authenticate` and `pam_sm_setcred` are exported. A module that
-//! exports all six hooks answers success when it is wrongly listed under
-//! `account`; without the hook libpam says PAM_MODULE_UNKNOWN.
+//! exports all six hooks is passed over when it is wrongly listed under `account`;
+//! without the hook libpam says PAM_MODULE_UNKNOWN, and the stack fails.
 //!
 //! A panic becomes PAM_ABORT, which no control word takes for success.
 //!
