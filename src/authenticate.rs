@@ -167,15 +167,10 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
                 .accounts
                 .update(name, *uid, Some(&account), |account| judge(account, &attempt, config))
                 .map_err(Failure::Accounts)?;
-            match verdict {
-                Verdict::Again(_) if tries_left > 0 => {
-                    prompt = messages::prompt_again(question.prompt, config).into();
-                }
-                Verdict::Again(_)
-                | Verdict::Admitted(_)
-                | Verdict::NotNeeded(_)
-                | Verdict::Refused(_) => break verdict,
+            if !matches!(verdict, Verdict::Again(_)) || tries_left == 0 {
+                break verdict;
             }
+            prompt = messages::prompt_again(question.prompt, config).into();
         };
 
         // Report.
