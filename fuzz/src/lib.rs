@@ -4,8 +4,8 @@ use pam_onetime::account::{Account, Generation, Record, Timestamp, TokenId, Uid,
 use pam_onetime::code::{Secret, Token};
 use pam_onetime::config::{Config, is_issuer};
 use pam_onetime::login::{
-    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, PasswordProof, Plan, FixedVerdict,
-    Verdict, WithoutRecord, judge, plan, plan_without_record,
+    Answer, Attempt, Circumstances, FixedVerdict, PasswordCheck, PasswordFault, PasswordProof,
+    Plan, Verdict, WithoutRecord, judge, plan, plan_without_record,
 };
 
 /// A secret, as bytes.

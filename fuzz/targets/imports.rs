@@ -7,7 +7,7 @@
 #[path = "../../src/bin/onetimectl/formats/mod.rs"]
 mod formats;
 
-use formats::{ForeignEntry, FORMATS, ForeignToken, FormatError, by_name};
+use formats::{FORMATS, ForeignEntry, ForeignToken, FormatError, by_name};
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
 use pam_onetime::account::UserName;
