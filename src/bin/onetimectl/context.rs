@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use pam_onetime::config::Config;
-use pam_onetime::store::{Store, StoreError, read_config};
+use pam_onetime::store::{self, Store, StoreError, read_config};
 
 use crate::cli::Cli;
 use crate::say::Form;
@@ -36,7 +36,7 @@ impl Context {
     }
 
     pub(crate) fn store(&self) -> anyhow::Result<Store> {
-        Ok(Store::open(self.dir(), Store::ROOT)?)
+        Ok(store::open(&self.config.store)?)
     }
 
     /// A store that is not there is made. One whose directory is there but empty
