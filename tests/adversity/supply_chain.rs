@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::common::{Figures, Finished, finish_within};
 
 /// A bound that a new dependency of the module has to argue with.
-const CRATES_LINKED: usize = 50;
+const CRATES_LINKED: usize = 52;
 
 fn cargo(arguments: &[&str]) -> Finished {
     let mut cargo = Command::new(env!("CARGO"));
@@ -61,7 +61,7 @@ fn the_module_links_few_crates_and_each_one_is_known_by_name_and_version() {
     let names: BTreeSet<_> = crates.iter().map(|[name, ..]| name.as_str()).collect();
     assert_eq!(names.len(), crates.len(), "one is linked in two versions: {crates:?}");
     assert!(names.contains("pam-bindings") && crates.len() <= CRATES_LINKED, "{crates:?}");
-    for only_the_tools in ["clap", "anyhow", "serde", "serde_json", "toml", "png", "jiff"] {
+    for only_the_tools in ["clap", "anyhow", "serde_json", "tempfile", "png", "jiff"] {
         assert!(!names.contains(only_the_tools), "{only_the_tools} is linked into the module");
     }
     let mut figures = Figures::new("supply_chain", &["crate", "version", "licence"]);
