@@ -46,6 +46,7 @@ pub use world::{
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -80,6 +81,13 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 /// Stops a test that cannot run here, with what is missing; a test is never skipped.
 pub fn preflight() {
     static REMEDY: OnceLock<Option<String>> = OnceLock::new();
+    // nsenter(1) goes to the root of a namespace, and that is not ours in a chroot(2): the
+    // tests would change the machine around it.
+    let root = |path: &str| std::fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
+    assert!(
+        root("/proc/1/root/").is_none_or(|outer| Some(outer) == root("/")),
+        "these tests do not run in a chroot: use a container, or pivot_root(8) in a mount namespace"
+    );
     if let Some(remedy) = REMEDY.get_or_init(what_is_missing) {
         panic!("{remedy}; or run 'make test', which brings all of it");
     }
