@@ -81,15 +81,28 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 /// Stops a test that cannot run here, with what is missing; a test is never skipped.
 pub fn preflight() {
     static REMEDY: OnceLock<Option<String>> = OnceLock::new();
-    // nsenter(1) goes to the root of a namespace, and that is not ours in a chroot(2): the
-    // tests would change the machine around it.
-    let root = |path: &str| std::fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
+    static CHROOT: OnceLock<bool> = OnceLock::new();
     assert!(
-        root("/proc/1/root/").is_none_or(|outer| Some(outer) == root("/")),
+        !CHROOT.get_or_init(is_chroot),
         "these tests do not run in a chroot: use a container, or pivot_root(8) in a mount namespace"
     );
     if let Some(remedy) = REMEDY.get_or_init(what_is_missing) {
         panic!("{remedy}; or run 'make test', which brings all of it");
+    }
+}
+
+/// Whether nsenter(1), which goes to the root of a mount namespace, comes to another root
+/// than ours: worlds would be made of the files of the machine around a chroot(2).
+fn is_chroot() -> bool {
+    let mut inside = Command::new("nsenter");
+    inside.args(["--mount=/proc/self/ns/mnt", "--", "stat", "-L", "-c", "%d %i", "/"]);
+    let ours = std::fs::metadata("/").map(|root| format!("{} {}", root.dev(), root.ino()));
+    match (inside.output(), ours) {
+        (Ok(theirs), Ok(ours)) if theirs.status.success() => {
+            String::from_utf8_lossy(&theirs.stdout).trim() != ours
+        }
+        // Without nsenter or its rights no world is made either.
+        _ => false,
     }
 }
 
