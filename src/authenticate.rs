@@ -3,23 +3,22 @@
 //! reports it. It is between a [`Door`] (libpam's handle), the [`Accounts`] (the
 //! store) and the [`Host`] (clock, users, log), and knows none of them.
 
+mod first;
 mod host;
 #[cfg(test)]
 mod tests;
 
 pub use host::{Host, Machine};
 
-use crate::account::{Account, Phase, Recovery, Timestamp};
+use crate::account::{Account, Recovery, Timestamp};
 use crate::audit::{Outcome, Subject};
-use crate::config::arguments::{Arguments, FirstPass, PasswordMode};
-use crate::config::{Config, Missing};
+use crate::config::Config;
+use crate::config::arguments::Arguments;
 use crate::enrollment::{self, Enrollment};
-use crate::login::ports::{
-    Accounts, Addition, ConversationError, Door, Echo, MAX_ANSWER, PasswordAnswer, RawAnswer, Tone,
-};
+use crate::login::ports::{Accounts, Addition, ConversationError, Door, Echo, MAX_ANSWER, Tone};
 use crate::login::{
-    Answer, Attempt, Circumstances, FixedVerdict, Grant, PasswordCheck, PasswordFault, Plan,
-    Prompt, Question, Refusal, Verdict, WithoutRecord, judge, plan, plan_without_record,
+    Answer, Attempt, Circumstances, FixedVerdict, Grant, PasswordCheck, Plan, Prompt, Question,
+    Refusal, Verdict, WithoutRecord, judge, plan, plan_without_record,
 };
 use crate::messages;
 use crate::system::{Person, SystemError};
@@ -261,16 +260,6 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
     }
 }
 
-/// The answer to the first prompt.
-enum FirstAnswer {
-    /// Nothing was asked: other modules check the password.
-    Nothing,
-    /// The password, which was verified.
-    Password(PasswordCheck),
-    /// Password and code in one (`prompt=combined`), not yet taken apart.
-    Combined(RawAnswer),
-}
-
 /// What does not change while a login goes on.
 struct Login<'a, D, H> {
     door: &'a mut D,
@@ -283,142 +272,10 @@ struct Login<'a, D, H> {
 }
 
 impl<D: Door, H: Host> Login<'_, D, H> {
-    fn ask_first(&mut self) -> Result<FirstAnswer, ConversationError> {
-        match self.arguments.password {
-            PasswordMode::Stack | PasswordMode::None => Ok(FirstAnswer::Nothing),
-            PasswordMode::Verify if self.config.login.is_combined() => {
-                self.ask_combined().map(FirstAnswer::Combined)
-            }
-            PasswordMode::Verify => self.ask_password().map(FirstAnswer::Password),
-        }
-    }
-
-    fn ask_password(&mut self) -> Result<PasswordCheck, ConversationError> {
-        let left = self.door.left_password();
-        match (self.arguments.first_pass, left) {
-            (FirstPass::Use, None) => return Ok(PasswordCheck::Wrong(PasswordFault::Password)),
-            (FirstPass::Use, Some(left)) => return Ok(self.verify(&left)),
-            (FirstPass::Try, Some(left)) => {
-                if let right @ PasswordCheck::Right(_) = self.verify(&left) {
-                    return Ok(right);
-                }
-                self.door.leave_password(None);
-            }
-            (FirstPass::Default | FirstPass::Try, _) => {}
-        }
-        let password = self.door.ask_password()?;
-        Ok(self.verify(&password))
-    }
-
-    fn ask_combined(&mut self) -> Result<RawAnswer, ConversationError> {
-        match (self.arguments.first_pass, self.door.left_password()) {
-            (_, Some(left)) => Ok(left),
-            (FirstPass::Use, None) => Err(ConversationError("PAM_AUTHTOK_ERR".to_owned())),
-            (FirstPass::Default | FirstPass::Try, None) => {
-                let prompt = messages::prompt_combined(self.config.login.language);
-                self.door.ask(prompt, Echo::Off)
-            }
-        }
-    }
-
-    /// Lets a user whom nothing is known of go through what others go through.
-    fn turn_away(&mut self, first: &FirstAnswer) -> Result<(), ConversationError> {
-        match first {
-            FirstAnswer::Combined(answer) => drop(self.verify(answer)),
-            FirstAnswer::Password(_) | FirstAnswer::Nothing if self.config.login.uniform => {
-                self.pretend()?
-            }
-            FirstAnswer::Password(_) | FirstAnswer::Nothing => {}
-        }
-        Ok(())
-    }
-
     /// Asks for a code as an active user is asked, and ignores it.
     fn pretend(&mut self) -> Result<(), ConversationError> {
         let prompt = messages::prompt(Prompt::Code, self.config);
         self.ask_code(&prompt).map(drop)
-    }
-
-    /// What is known of the password; and the code, if it came with it.
-    fn split(
-        &mut self,
-        first: FirstAnswer,
-        account: Option<&Account>,
-    ) -> (PasswordCheck, Option<Answer>) {
-        match first {
-            FirstAnswer::Password(check) => (check, None),
-            FirstAnswer::Nothing => (self.check_stacked(account), None),
-            FirstAnswer::Combined(all) => {
-                let (check, answer) = self.split_combined(&all, account);
-                (check, Some(answer))
-            }
-        }
-    }
-
-    /// What is known of a password that was typed together with a code. A user who
-    /// needs none has typed the password alone.
-    fn split_combined(&mut self, all: &[u8], account: Option<&Account>) -> (PasswordCheck, Answer) {
-        let Some(account) = account else {
-            return (self.verify_and_leave(all), Answer::Empty);
-        };
-        // A pending user may have typed a code or not: the whole is tried first.
-        if account.phase() == Phase::Pending
-            && let right @ PasswordCheck::Right(_) = self.verify_and_leave(all)
-        {
-            return (right, Answer::Empty);
-        }
-        let mut wrong = None;
-        for (password, answer) in Answer::splits(all, &account.record) {
-            let check = self.verify_and_leave(password);
-            if let PasswordCheck::Right(_) = check {
-                return (check, answer);
-            }
-            wrong = wrong.or(Some((check, answer)));
-        }
-        // No code; or a password that ends in digits, from a remembered host perhaps.
-        match (self.verify_and_leave(all), wrong) {
-            (right @ PasswordCheck::Right(_), _) => (right, Answer::Empty),
-            (check, wrong) => wrong.unwrap_or((check, Answer::Empty)),
-        }
-    }
-
-    fn verify_and_leave(&mut self, password: &[u8]) -> PasswordCheck {
-        let check = self.verify(password);
-        self.door.leave_password(Some(password));
-        check
-    }
-
-    /// Earlier modules or an ssh key answer for the password. But libpam does
-    /// not report whether an earlier `required` module failed, so before a
-    /// secret is shown the password they left is verified here.
-    fn check_stacked(&mut self, account: Option<&Account>) -> PasswordCheck {
-        let may_be_shown = match account.map(Account::phase) {
-            Some(Phase::Pending) => true,
-            Some(Phase::Active { .. }) => false,
-            None => self.config.login.missing == Missing::Enrol,
-        };
-        match self.arguments.password {
-            PasswordMode::None => PasswordCheck::Without,
-            PasswordMode::Verify | PasswordMode::Stack => match self.door.left_password() {
-                Some(password) if may_be_shown => self.verify(&password),
-                Some(_) | None => PasswordCheck::InStack,
-            },
-        }
-    }
-
-    fn verify(&mut self, password: &[u8]) -> PasswordCheck {
-        if password.len() > MAX_ANSWER {
-            return PasswordCheck::Wrong(PasswordFault::Password);
-        }
-        let service = &self.config.password.service;
-        PasswordCheck::Wrong(match self.door.verify_password(service, self.name, password) {
-            PasswordAnswer::Right(proof) => return PasswordCheck::Right(proof),
-            PasswordAnswer::Wrong if Answer::is_sshd_refusal(password) => {
-                PasswordFault::RefusedBySshd
-            }
-            PasswordAnswer::Wrong => PasswordFault::Password,
-            PasswordAnswer::Unavailable { result } => PasswordFault::Service { result },
-        })
     }
 
     fn ask_code(&mut self, prompt: &str) -> Result<Answer, ConversationError> {

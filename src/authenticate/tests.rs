@@ -14,6 +14,7 @@ use crate::account::tests::record;
 use crate::account::{Phase, State, TokenId, UserName};
 use crate::code::{MovingFactor, Period};
 use crate::config::{AtLogin, GroupNames, Missing, UpTo};
+use crate::login::ports::{PasswordAnswer, RawAnswer};
 use crate::login::{Judgement, NotNeeded, PasswordProof};
 
 /// The code of RFC 4226 appendix D for counter 5, which is that of step 5.
