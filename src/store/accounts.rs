@@ -4,12 +4,12 @@
 
 use zeroize::Zeroizing;
 
-use super::backend::{Backend, Change, CommitError, Half, RemoveOutcome, StoredAccount, Target};
+use super::backend::{Backend, Change, CommitError, Half, StoredAccount, Target};
 use super::files::Files;
+use super::issue::{IssueOutcome, Replace};
 use super::slots::{self, LatestState, Slot};
 use super::{LogError, StoreError, record};
-use crate::account::{Account, Record, Recovery, State, Timestamp, TokenState, UserName};
-use crate::code::{MovingFactor, Step};
+use crate::account::{Account, Record, Recovery, State, UserName};
 use crate::login::ports::{Accounts, Addition};
 use crate::login::{Judgement, Verdict};
 
@@ -17,36 +17,6 @@ use crate::login::{Judgement, Verdict};
 #[derive(Debug)]
 pub struct Store<B = Files> {
     pub(super) backend: B,
-}
-
-/// Whether [`Store::issue`] may put a new record in the place of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replace {
-    /// It may: the old secret is lost.
-    Yes,
-    /// It may not: a user who has a record keeps it.
-    No,
-}
-
-/// What [`Store::issue`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IssueOutcome {
-    /// The record is in force.
-    New,
-    /// There was one already, and it still is.
-    AlreadyThere,
-}
-
-/// What [`Store::repair`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RepairOutcome {
-    /// Nothing: the account is sound.
-    Sound,
-    /// There is no account.
-    NoRecord,
-    /// Its state was lost; it is now active, and no code shown up to now is
-    /// accepted.
-    StateRebuilt,
 }
 
 /// How often an account is claimed again that others change at the same time.
@@ -233,90 +203,6 @@ impl<B: Backend> Store<B> {
         })?
     }
 
-    /// Puts `account` in force: with a fresh state, or with that which its
-    /// tokens had elsewhere.
-    ///
-    /// The state goes into the place that the record in force does not use: at any
-    /// point, the old account is whole or the new one is.
-    ///
-    /// # Errors
-    /// [`StoreError`]: then a sound account that was in force still is.
-    pub fn issue(
-        &self,
-        account: &Account,
-        replace_old: Replace,
-    ) -> Result<IssueOutcome, StoreError> {
-        let Account { record, state } = account;
-        let user = &record.user;
-        // A broken account is reported as such, and nothing is made beside it.
-        if replace_old == Replace::No && self.inspect(user)?.is_some() {
-            return Ok(IssueOutcome::AlreadyThere);
-        }
-        let text = self.text_of(record)?;
-        self.claimed_again(user, || {
-            let claim = self.backend.claim_any(user)?;
-            let old = match replace_old {
-                Replace::No if self.record(user)?.is_some() => {
-                    return Ok(IssueOutcome::AlreadyThere);
-                }
-                Replace::No => None,
-                // Damaged: it is what is to be replaced.
-                Replace::Yes => unless_damaged(self.record(user))?.flatten(),
-            };
-            let old = old.map(|old| unless_damaged(self.latest(user, &claim, &old))).transpose()?;
-            let (sequence, target) = match old.flatten() {
-                Some(LatestState { spare, sequence, .. }) => (sequence, Target::Over(spare)),
-                None => (slots::FIRST_SEQUENCE, Target::Anew),
-            };
-            let snapshot = slots::encode(sequence, state);
-            let change = Change { state: Some((&snapshot, target)), record: Some(&text) };
-            self.backend.commit(user, &claim, change)?;
-            Ok(IssueOutcome::New)
-        })
-    }
-
-    /// Removes the record, and with it the secret, then the state. Works on
-    /// damaged accounts too.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn remove(&self, user: &UserName) -> Result<RemoveOutcome, StoreError> {
-        self.backend.remove(user)
-    }
-
-    /// Repairs what a login refuses and can be repaired without guessing.
-    ///
-    /// A lost state becomes that of an active account whose codes up to and
-    /// including those of `now` and `window` steps later are spent. Never a
-    /// fresh one: that would show the secret and let codes be used twice.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the record is damaged, or if a hotp token's counter
-    /// was lost with the state.
-    pub fn repair(
-        &self,
-        user: &UserName,
-        now: Timestamp,
-        window: u64,
-    ) -> Result<RepairOutcome, StoreError> {
-        self.claimed_again(user, || {
-            // Looked at under the claim: it may be about to be issued.
-            let claim = self.backend.claim_any(user)?;
-            let Some(record) = self.record(user)? else {
-                self.backend.abandon(user, claim)?;
-                return Ok(RepairOutcome::NoRecord);
-            };
-            if unless_damaged(self.latest(user, &claim, &record))?.is_some() {
-                return Ok(RepairOutcome::Sound);
-            }
-            let state = rebuilt(&record, now, window)?;
-            let snapshot = slots::encode(slots::FIRST_SEQUENCE, &state);
-            let change = Change { state: Some((&snapshot, Target::Anew)), record: None };
-            self.backend.commit(user, &claim, change)?;
-            Ok(RepairOutcome::StateRebuilt)
-        })
-    }
-
     /// Everybody who has a record, in no particular order.
     ///
     /// # Errors
@@ -326,7 +212,7 @@ impl<B: Backend> Store<B> {
     }
 
     /// Does `work` with a claim that it makes, again where somebody else was quicker.
-    fn claimed_again<T>(
+    pub(super) fn claimed_again<T>(
         &self,
         user: &UserName,
         mut work: impl FnMut() -> Result<T, CommitError>,
@@ -384,7 +270,7 @@ impl<B: Backend> Store<B> {
         Ok(AccountSnapshot { account: Account { record, state }, kept, spare, sequence })
     }
 
-    fn latest(
+    pub(super) fn latest(
         &self,
         user: &UserName,
         claim: &B::Claim,
@@ -394,7 +280,7 @@ impl<B: Backend> Store<B> {
         slots::latest(&snapshots, record.generation).map_err(|what| self.state_error(user, what))
     }
 
-    fn record(&self, user: &UserName) -> Result<Option<Record>, StoreError> {
+    pub(super) fn record(&self, user: &UserName) -> Result<Option<Record>, StoreError> {
         let text = self.backend.record(user)?;
         text.map(|text| self.record_in(user, &text)).transpose()
     }
@@ -407,7 +293,7 @@ impl<B: Backend> Store<B> {
         Ok(record)
     }
 
-    fn text_of(&self, record: &Record) -> Result<Zeroizing<String>, StoreError> {
+    pub(super) fn text_of(&self, record: &Record) -> Result<Zeroizing<String>, StoreError> {
         record::to_text(record)
             .map_err(|_| self.record_error(&record.user, "it cannot be written as TOML"))
     }
@@ -459,23 +345,9 @@ impl<B: Backend> Accounts for Store<B> {
     }
 }
 
-/// The state of an account whose state was lost.
-fn rebuilt(record: &Record, now: Timestamp, window: u64) -> Result<State, StoreError> {
-    let mut state = State { activated_at: Some(now), ..State::fresh(record.generation) };
-    for (id, token) in &record.tokens {
-        let MovingFactor::Totp { period } = token.kind else {
-            return Err(StoreError::CounterLost(record.user.clone()));
-        };
-        let present = now.0.checked_div(u64::from(period.get())).unwrap_or(0);
-        let next = Step(present).plus(window).plus(1);
-        state = state.with_token(*id, TokenState { next, ..TokenState::default() });
-    }
-    Ok(state)
-}
-
 /// `None` if it is damaged. What could not be read may be sound: that stays an error,
 /// and nothing is put in its place.
-fn unless_damaged<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+pub(super) fn unless_damaged<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
         Ok(sound) => Ok(Some(sound)),
         Err(error @ StoreError::Io { .. }) => Err(error),

@@ -15,18 +15,20 @@ mod examine;
 mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod issue;
 mod names;
 mod record;
 mod slots;
 #[cfg(test)]
 mod tests;
 
-pub use accounts::{AccountSnapshot, IssueOutcome, RepairOutcome, Replace, Store};
+pub use accounts::{AccountSnapshot, Store};
 pub use backend::RemoveOutcome;
 pub use checked::read_config;
 pub use error::{FileFault, LogError, Purpose, StoreError};
 pub use examine::{Problem, examine};
 pub use files::Files;
+pub use issue::{IssueOutcome, RepairOutcome, Replace};
 
 use std::path::Path;
 
