@@ -8,6 +8,7 @@ mod host;
 #[cfg(test)]
 mod tests;
 
+use first::KnownAccount;
 pub use host::{Host, Machine};
 
 use crate::account::{Account, Recovery, Timestamp};
@@ -17,8 +18,8 @@ use crate::config::arguments::Arguments;
 use crate::enrollment::{self, Enrollment};
 use crate::login::ports::{Accounts, Addition, ConversationError, Door, Echo, MAX_ANSWER, Tone};
 use crate::login::{
-    Answer, Attempt, Circumstances, FixedVerdict, Grant, PasswordCheck, Plan, Prompt, Question,
-    Refusal, Verdict, WithoutRecord, judge, plan, plan_without_record,
+    Answer, Attempt, Circumstances, CodeNeed, FixedVerdict, Grant, PasswordCheck, PasswordFault,
+    Plan, Prompt, Question, Refusal, Verdict, WithoutRecord, judge, plan, plan_without_record,
 };
 use crate::messages;
 use crate::system::{Person, SystemError};
@@ -80,26 +81,34 @@ pub fn authenticate<D: Door, H: Host, A: Accounts>(
     // The password. An unknown user meets the same prompt and the same check.
     let first = login.ask_first()?;
     let Some(person) = &person else {
-        login.turn_away(&first)?;
+        login.turn_away(first)?;
         return Err(Failure::UnknownUser);
     };
 
-    // The account.
-    let opened =
-        open().and_then(|accounts| Ok((accounts.load(&person.name, person.uid)?, accounts)));
-    let (account, accounts) = match opened {
+    // The account, and what else is to be known before the password is verified.
+    let opened = open().map_err(Failure::Accounts).and_then(|accounts| {
+        let account = accounts.load(&person.name, person.uid).map_err(Failure::Accounts)?;
+        Ok((account, accounts, Surroundings::of(config, host, person)?))
+    });
+    let (account, accounts, surroundings) = match opened {
         Ok(opened) => opened,
-        Err(error) => {
-            login.turn_away(&first)?;
-            return Err(Failure::Accounts(error));
+        Err(failure) => {
+            login.turn_away(first)?;
+            return Err(failure);
         }
     };
     let record = account.as_ref().map(AsRef::as_ref);
-    let (password, answer) = login.split(first, record);
+    let circumstances = surroundings.with(login.subject, &NOT_YET_KNOWN);
+    let known = record.map(|account| KnownAccount {
+        account,
+        need: CodeNeed::of(account, &circumstances, config),
+        now: circumstances.now,
+    });
+    let (password, answer) = login.split(first, known)?;
     login.debug(record);
 
-    let verdict =
-        Decision { login: &mut login, accounts, person, password, answer }.make(account)?;
+    let verdict = Decision { login: &mut login, accounts, person, surroundings, password, answer }
+        .make(account)?;
     // Whatever was decided is about the name that was given.
     if door.current_user().as_deref() != Some(given.as_str()) {
         return Err(Failure::UserChanged);
@@ -112,23 +121,42 @@ struct Decision<'l, 'a, D, H, A> {
     login: &'l mut Login<'a, D, H>,
     accounts: A,
     person: &'a Person,
+    surroundings: Surroundings,
     password: PasswordCheck,
     answer: Option<Answer>,
+}
+
+/// The password before it is verified.
+const NOT_YET_KNOWN: PasswordCheck = PasswordCheck::Wrong(PasswordFault::Password);
+
+/// What the machine says of this login.
+struct Surroundings {
+    groups: Vec<String>,
+    now: Timestamp,
+}
+
+impl Surroundings {
+    fn of(config: &Config, host: &impl Host, person: &Person) -> Result<Self, SystemError> {
+        let groups = config.login.require_groups.0.iter().chain(&config.login.exempt_groups.0);
+        Ok(Self { groups: host.groups_among(person, groups)?, now: host.now()? })
+    }
+
+    fn with<'c>(&'c self, subject: &'c Subject, password: &'c PasswordCheck) -> Circumstances<'c> {
+        Circumstances {
+            password,
+            rhost: subject.rhost.as_deref(),
+            service: &subject.service,
+            groups: &self.groups,
+            now: self.now,
+        }
+    }
 }
 
 impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
     /// Plan, show and ask, judge and commit, report.
     fn make(mut self, account: Option<A::Snapshot>) -> Result<Verdict, Failure<A::Error>> {
         let config = self.login.config;
-        let groups = config.login.require_groups.0.iter().chain(&config.login.exempt_groups.0);
-        let groups = self.login.host.groups_among(self.person, groups)?;
-        let circumstances = Circumstances {
-            password: &self.password,
-            rhost: self.login.subject.rhost.as_deref(),
-            service: &self.login.subject.service,
-            groups: &groups,
-            now: self.login.host.now()?,
-        };
+        let circumstances = self.surroundings.with(self.login.subject, &self.password);
 
         // Plan.
         let account = match account {

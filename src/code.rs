@@ -393,9 +393,16 @@ pub struct RecoveryCode(Zeroizing<String>);
 impl RecoveryCode {
     /// No 0 and O, no 1, I and L.
     const SYMBOLS: &'static [u8] = b"23456789ABCDEFGHJKMNPQRSTUVWXYZ";
-    const LENGTH: usize = 12;
+    /// How many symbols it has.
+    pub const LENGTH: usize = 12;
     /// Characters of [`RecoveryCode::text`].
     pub const TEXT_LENGTH: usize = 14;
+
+    /// Whether a byte that was typed can be a symbol, in either case.
+    #[must_use]
+    pub fn is_symbol(byte: &u8) -> bool {
+        Self::SYMBOLS.contains(&byte.to_ascii_uppercase())
+    }
 
     /// A new one from `rng`.
     ///
@@ -422,11 +429,10 @@ impl RecoveryCode {
     pub fn parse(typed: &[u8]) -> Option<Self> {
         let mut code = Zeroizing::new(String::with_capacity(Self::LENGTH));
         for byte in typed.iter().filter(|byte| !matches!(byte, b' ' | b'-')) {
-            let symbol = byte.to_ascii_uppercase();
-            if !Self::SYMBOLS.contains(&symbol) || code.len() == Self::LENGTH {
+            if !Self::is_symbol(byte) || code.len() == Self::LENGTH {
                 return None;
             }
-            code.push(char::from(symbol));
+            code.push(char::from(byte.to_ascii_uppercase()));
         }
         (code.len() == Self::LENGTH).then_some(Self(code))
     }

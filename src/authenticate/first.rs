@@ -2,11 +2,11 @@
 //! (`prompt=combined`), and what the password service says of it.
 
 use super::{Host, Login};
-use crate::account::{Account, Phase};
+use crate::account::{Account, Phase, Timestamp};
 use crate::config::Missing;
 use crate::config::arguments::{FirstPass, PasswordMode};
 use crate::login::ports::{ConversationError, Door, Echo, MAX_ANSWER, PasswordAnswer, RawAnswer};
-use crate::login::{Answer, PasswordCheck, PasswordFault};
+use crate::login::{Answer, CodeNeed, PasswordCheck, PasswordFault, separate};
 use crate::messages;
 
 /// The answer to the first prompt.
@@ -16,7 +16,24 @@ pub(super) enum FirstAnswer {
     /// The password, which was verified.
     Password(PasswordCheck),
     /// Password and code in one (`prompt=combined`), not yet taken apart.
-    Combined(RawAnswer),
+    Combined(RawAnswer, Origin),
+}
+
+/// Where an answer is from.
+#[derive(Clone, Copy)]
+pub(super) enum Origin {
+    /// An earlier module has left it: the first pass.
+    EarlierModule,
+    /// The user has just typed it.
+    User,
+}
+
+/// An account, and what decides where a password ends and the code begins.
+#[derive(Clone, Copy)]
+pub(super) struct KnownAccount<'k> {
+    pub(super) account: &'k Account,
+    pub(super) need: CodeNeed,
+    pub(super) now: Timestamp,
 }
 
 impl<D: Door, H: Host> Login<'_, D, H> {
@@ -25,7 +42,7 @@ impl<D: Door, H: Host> Login<'_, D, H> {
         match self.arguments.password {
             PasswordMode::Stack | PasswordMode::None => Ok(FirstAnswer::Nothing),
             PasswordMode::Verify if self.config.login.is_combined() => {
-                self.ask_combined().map(FirstAnswer::Combined)
+                self.ask_combined().map(|(all, origin)| FirstAnswer::Combined(all, origin))
             }
             PasswordMode::Verify => self.ask_password().map(FirstAnswer::Password),
         }
@@ -48,21 +65,23 @@ impl<D: Door, H: Host> Login<'_, D, H> {
         Ok(self.verify(&password))
     }
 
-    fn ask_combined(&mut self) -> Result<RawAnswer, ConversationError> {
+    fn ask_combined(&mut self) -> Result<(RawAnswer, Origin), ConversationError> {
         match (self.arguments.first_pass, self.door.left_password()) {
-            (_, Some(left)) => Ok(left),
+            (_, Some(left)) => Ok((left, Origin::EarlierModule)),
             (FirstPass::Use, None) => Err(ConversationError("PAM_AUTHTOK_ERR".to_owned())),
             (FirstPass::Default | FirstPass::Try, None) => {
                 let prompt = messages::prompt_combined(self.config.login.language);
-                self.door.ask(prompt, Echo::Off)
+                Ok((self.door.ask(prompt, Echo::Off)?, Origin::User))
             }
         }
     }
 
     /// Lets a user whom nothing is known of go through what others go through.
-    pub(super) fn turn_away(&mut self, first: &FirstAnswer) -> Result<(), ConversationError> {
+    pub(super) fn turn_away(&mut self, first: FirstAnswer) -> Result<(), ConversationError> {
         match first {
-            FirstAnswer::Combined(answer) => drop(self.verify(answer)),
+            FirstAnswer::Combined(all, origin) => {
+                self.check_combined(&all, origin, None)?;
+            }
             FirstAnswer::Password(_) | FirstAnswer::Nothing if self.config.login.uniform => {
                 self.pretend()?
             }
@@ -75,49 +94,60 @@ impl<D: Door, H: Host> Login<'_, D, H> {
     pub(super) fn split(
         &mut self,
         first: FirstAnswer,
-        account: Option<&Account>,
-    ) -> (PasswordCheck, Option<Answer>) {
+        known: Option<KnownAccount<'_>>,
+    ) -> Result<(PasswordCheck, Option<Answer>), ConversationError> {
         match first {
-            FirstAnswer::Password(check) => (check, None),
-            FirstAnswer::Nothing => (self.check_stacked(account), None),
-            FirstAnswer::Combined(all) => {
-                let (check, answer) = self.split_combined(&all, account);
-                (check, Some(answer))
+            FirstAnswer::Password(check) => Ok((check, None)),
+            FirstAnswer::Nothing => {
+                Ok((self.check_stacked(known.map(|known| known.account)), None))
+            }
+            FirstAnswer::Combined(all, origin) => {
+                let (check, answer) = self.check_combined(&all, origin, known)?;
+                Ok((check, Some(answer)))
             }
         }
     }
 
-    /// What is known of a password that was typed together with a code. A user who
-    /// needs none has typed the password alone.
-    fn split_combined(&mut self, all: &[u8], account: Option<&Account>) -> (PasswordCheck, Answer) {
-        let Some(account) = account else {
-            return (self.verify_and_leave(all), Answer::Empty);
+    /// What is known of a password that was typed together with a code. With
+    /// `try_first_pass` the user is asked if the first pass is not right: whether the
+    /// password is wrong or a code is missing, they see the same.
+    fn check_combined(
+        &mut self,
+        all: &[u8],
+        origin: Origin,
+        known: Option<KnownAccount<'_>>,
+    ) -> Result<(PasswordCheck, Answer), ConversationError> {
+        let checked = self.verify_combined(all, known);
+        let missing = matches!(checked, (_, Answer::Empty))
+            && known.is_some_and(|known| known.need == CodeNeed::Needed);
+        match (self.arguments.first_pass, origin) {
+            (FirstPass::Try, Origin::EarlierModule)
+                if missing || !matches!(checked, (PasswordCheck::Right(_), _)) =>
+            {
+                self.door.leave_password(None);
+                let (all, _) = self.ask_combined()?;
+                Ok(self.verify_combined(&all, known))
+            }
+            (FirstPass::Default | FirstPass::Try | FirstPass::Use, _) => Ok(checked),
+        }
+    }
+
+    /// Asks the password service, once: where the code begins is decided before. A user
+    /// without a record has typed the password alone.
+    fn verify_combined(
+        &mut self,
+        all: &[u8],
+        known: Option<KnownAccount<'_>>,
+    ) -> (PasswordCheck, Answer) {
+        let (password, answer) = match known {
+            Some(KnownAccount { account, need, now }) if all.len() <= MAX_ANSWER => {
+                separate(all, account, need, now, &self.config.code)
+            }
+            Some(_) | None => (all, Answer::Empty),
         };
-        // A pending user may have typed a code or not: the whole is tried first.
-        if account.phase() == Phase::Pending
-            && let right @ PasswordCheck::Right(_) = self.verify_and_leave(all)
-        {
-            return (right, Answer::Empty);
-        }
-        let mut wrong = None;
-        for (password, answer) in Answer::splits(all, &account.record) {
-            let check = self.verify_and_leave(password);
-            if let PasswordCheck::Right(_) = check {
-                return (check, answer);
-            }
-            wrong = wrong.or(Some((check, answer)));
-        }
-        // No code; or a password that ends in digits, from a remembered host perhaps.
-        match (self.verify_and_leave(all), wrong) {
-            (right @ PasswordCheck::Right(_), _) => (right, Answer::Empty),
-            (check, wrong) => wrong.unwrap_or((check, Answer::Empty)),
-        }
-    }
-
-    fn verify_and_leave(&mut self, password: &[u8]) -> PasswordCheck {
         let check = self.verify(password);
         self.door.leave_password(Some(password));
-        check
+        (check, answer)
     }
 
     /// Earlier modules or an ssh key answer for the password. But libpam does
@@ -139,7 +169,8 @@ impl<D: Door, H: Host> Login<'_, D, H> {
     }
 
     fn verify(&mut self, password: &[u8]) -> PasswordCheck {
-        if password.len() > MAX_ANSWER {
+        // A longer one, or one with a NUL, would not reach the service as it was typed.
+        if password.len() > MAX_ANSWER || password.contains(&0) {
             return PasswordCheck::Wrong(PasswordFault::Password);
         }
         let service = &self.config.password.service;

@@ -549,7 +549,7 @@ fn the_first_pass_is_tried_and_asked_for_again_as_the_line_says() {
 fn password_and_code_in_one_answer_are_taken_apart_by_the_length_of_a_code() {
     let mut scene = Scene::with(active());
     scene.line = vec![c"prompt=combined"];
-    let prompt = "Password and one-time code in one line";
+    let prompt = COMBINED;
     let events = [
         ALICE,
         Ask(prompt, "correct horse254676"),
@@ -564,11 +564,159 @@ fn password_and_code_in_one_answer_are_taken_apart_by_the_length_of_a_code() {
     assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::PasswordAlone)));
 }
 
+const COMBINED: &str = "Password and one-time code in one line";
+
+fn leaked(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
+/// A login with one answer for both, in which the service is asked once, about `asked`.
+fn one_question(
+    account: Option<Account>,
+    typed: &'static str,
+    asked: &'static str,
+    reply: ServiceReply,
+    then: impl IntoIterator<Item = Event>,
+) -> Result<Verdict, String> {
+    let mut scene = Scene::with(account);
+    scene.line = vec![c"prompt=combined"];
+    let start = [ALICE, Ask(COMBINED, typed), Load, Verify(asked, reply), Leave(asked)];
+    scene.play(start.into_iter().chain(then))
+}
+
 #[test]
-fn a_password_longer_than_libpam_permits_is_wrong_and_the_service_is_not_asked() {
+fn with_one_answer_for_both_the_password_service_is_asked_once_whoever_it_is() {
+    let refused = |refusal| Ok(Verdict::Refused(refusal));
+    for (end, verdict) in [
+        (CODE, Ok(Verdict::Admitted(Grant::Code))),
+        ("254 676", Ok(Verdict::Admitted(Grant::Code))),
+        ("000000", refused(Refusal::WrongCode)),
+        ("2345-6789-ABCD", refused(Refusal::WrongCode)),
+        ("23456789ABCD", refused(Refusal::WrongCode)),
+        ("", refused(Refusal::NoCode)),
+    ] {
+        let typed = leaked(format!("{PASSWORD}{end}"));
+        assert_eq!(one_question(active(), typed, PASSWORD, Right, [Update]), verdict, "{end}");
+        let wrong = one_question(active(), typed, PASSWORD, Wrong, [Update]);
+        assert_eq!(wrong, refused(Refusal::WrongPassword), "{end}");
+        let broken = one_question(active(), typed, PASSWORD, Broken, [Update]);
+        assert_eq!(broken, refused(Refusal::PasswordService { result: 9 }), "{end}");
+        // Disabled: the whole is the password.
+        let disabled = one_question(None, typed, typed, Right, []);
+        assert_eq!(disabled, Ok(Verdict::Admitted(Grant::PasswordAlone)), "{end}");
+        let disabled = one_question(None, typed, typed, Wrong, []);
+        assert_eq!(disabled, refused(Refusal::WrongPassword), "{end}");
+    }
+    // Pending: the whole is the password, unless a right code is at its end.
+    let skipped = Ok(Verdict::Admitted(Grant::Skipped));
+    for end in ["", "000000", "2345-6789-ABCD"] {
+        let typed = leaked(format!("{PASSWORD}{end}"));
+        let shown = [Show("Key: "), Update];
+        assert_eq!(one_question(pending(), typed, typed, Right, shown), skipped, "{end}");
+        let wrong = one_question(pending(), typed, typed, Wrong, []);
+        assert_eq!(wrong, refused(Refusal::WrongPassword), "{end}");
+    }
+    let activated = [Show("Key: "), Update, Show("One-time codes are on now")];
+    let both = "correct horse254676";
+    let verdict = one_question(pending(), both, PASSWORD, Right, activated);
+    assert_eq!(verdict, Ok(Verdict::Admitted(Grant::Activated)));
+    let wrong = one_question(pending(), both, PASSWORD, Wrong, []);
+    assert_eq!(wrong, refused(Refusal::WrongPassword));
+}
+
+#[test]
+fn with_one_answer_for_both_the_password_service_is_asked_once_where_the_account_is_not_known() {
+    for broken in [false, true] {
+        let mut scene = Scene::with(active());
+        scene.line = vec![c"prompt=combined"];
+        scene.broken = broken;
+        let user = if broken { "alice" } else { "nobody-here" };
+        let typed = "correct horse254676";
+        let load = broken.then_some(Load);
+        let events = [User(user), Ask(COMBINED, typed)].into_iter().chain(load);
+        let events = events.chain([Verify(typed, Wrong), Leave(typed)]);
+        let reason = if broken { "broken" } else { "unknown user" };
+        assert_eq!(scene.play(events), Err(reason.to_owned()));
+    }
+}
+
+#[test]
+fn who_needs_no_code_may_add_one_to_the_password_or_leave_it_out() {
+    let mut scene = Scene::with(active());
+    scene.line = vec![c"prompt=combined"];
+    scene.config.login.exempt_groups = GroupNames(vec!["robots".to_owned()]);
+    let exempt = Ok(Verdict::Admitted(Grant::Exempt(crate::login::Exemption::Group)));
+    for (typed, asked) in
+        [("correct horse254676", PASSWORD), ("horse 000000", "horse 000000"), (PASSWORD, PASSWORD)]
+    {
+        let events = [ALICE, Ask(COMBINED, typed), Load, Verify(asked, Right), Leave(asked)];
+        assert_eq!(scene.play(events), exempt, "{typed}");
+    }
+}
+
+#[test]
+fn a_first_pass_for_both_that_is_not_right_is_asked_for_again_as_the_line_says() {
+    let both = "correct horse254676";
+    let play = |line: &[&'static CStr], account, user, left, events: Vec<Event>| {
+        let mut scene = Scene::with(account);
+        scene.line = line.to_vec();
+        scene.left = left;
+        scene.play([User(user)].into_iter().chain(events))
+    };
+    let try_first = [c"prompt=combined", c"try_first_pass"];
+    let admitted = Ok(Verdict::Admitted(Grant::Code));
+    let right = || vec![Load, Verify(PASSWORD, Right), Leave(PASSWORD), Update];
+    let verdict = play(&try_first, active(), "alice", Some(both), right());
+    assert_eq!(verdict, admitted, "nobody is asked");
+    // The password is wrong, or the code is missing: the user sees the same.
+    for (first, asked, reply) in [("stale000000", "stale", Wrong), (PASSWORD, PASSWORD, Right)] {
+        let mut events =
+            vec![Load, Verify(asked, reply), Leave(asked), TakeBack, Ask(COMBINED, both)];
+        events.extend([Verify(PASSWORD, Right), Leave(PASSWORD), Update]);
+        assert_eq!(play(&try_first, active(), "alice", Some(first), events), admitted, "{first}");
+    }
+    // A wrong code is one attempt.
+    let events = vec![Load, Verify(PASSWORD, Right), Leave(PASSWORD), Update];
+    let verdict = play(&try_first, active(), "alice", Some("correct horse000000"), events);
+    assert_eq!(verdict, Ok(Verdict::Refused(Refusal::WrongCode)));
+    // Who is unknown, or has no record, is asked as others are.
+    let again = || {
+        vec![
+            Verify("stale", Wrong),
+            Leave("stale"),
+            TakeBack,
+            Ask(COMBINED, both),
+            Verify(both, Wrong),
+            Leave(both),
+        ]
+    };
+    let verdict = play(&try_first, None, "nobody-here", Some("stale"), again());
+    assert_eq!(verdict, Err("unknown user".to_owned()));
+    let events = [Load].into_iter().chain(again()).collect();
+    let wrong = Ok(Verdict::Refused(Refusal::WrongPassword));
+    assert_eq!(play(&try_first, None, "alice", Some("stale"), events), wrong);
+    // Otherwise it is taken as it is.
+    for line in [vec![c"prompt=combined"], vec![c"prompt=combined", c"use_first_pass"]] {
+        let events = vec![Load, Verify("stale", Wrong), Leave("stale"), Update];
+        assert_eq!(play(&line, active(), "alice", Some("stale000000"), events), wrong);
+    }
+}
+
+#[test]
+fn a_password_that_libpam_cannot_hand_on_is_wrong_and_the_service_is_not_asked() {
     let long: &'static str = Box::leak("x".repeat(513).into_boxed_str());
     let wrong = Ok(Verdict::Refused(Refusal::WrongPassword));
     assert_eq!(Scene::with(None).play([ALICE, Password(long), Load]), wrong);
+    for typed in ["\0", "correct\0 horse"] {
+        assert_eq!(Scene::with(None).play([ALICE, Password(typed), Load]), wrong);
+    }
+    for account in [None, active()] {
+        let update = account.as_ref().map(|_| Update);
+        let mut scene = Scene::with(account);
+        scene.line = vec![c"prompt=combined"];
+        let events = [ALICE, Ask(COMBINED, long), Load, Leave(long)];
+        assert_eq!(scene.play(events.into_iter().chain(update)), wrong);
+    }
 }
 
 #[test]

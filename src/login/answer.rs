@@ -1,8 +1,5 @@
 //! What came back from the prompt.
 
-use std::collections::BTreeSet;
-
-use crate::account::Record;
 use crate::code::{Code, RecoveryCode};
 
 /// What came back from the prompt.
@@ -36,21 +33,6 @@ impl Answer {
             let recovery = || RecoveryCode::parse(typed).map(Self::Recovery);
             Code::parse(typed).map(Self::Code).or_else(recovery).unwrap_or(Self::NotACode)
         }
-    }
-
-    /// The ways in which an answer can be a password and a code at its end: a code is
-    /// as long as those of one of the record's tokens, or a recovery code.
-    pub fn splits<'a>(
-        all: &'a [u8],
-        record: &Record,
-    ) -> impl Iterator<Item = (&'a [u8], Self)> + use<'a> {
-        let lengths = record.tokens.iter().map(|(_, token)| token.digits.get().into());
-        let lengths: BTreeSet<usize> = lengths.chain([RecoveryCode::TEXT_LENGTH]).collect();
-        lengths
-            .into_iter()
-            .filter_map(|length| all.split_at_checked(all.len().checked_sub(length)?))
-            .map(|(password, code)| (password, Self::read(code)))
-            .filter(|(_, answer)| matches!(answer, Self::Code(_) | Self::Recovery(_)))
     }
 
     /// Whether sshd, not the user, sent this. It fills it up to the length of

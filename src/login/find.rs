@@ -5,7 +5,7 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Circumstances, Refusal};
+use super::{Answer, Circumstances, Refusal};
 use crate::account::{
     Account, Generation, RememberedHost, SpentRecovery, State, Timestamp, TokenId, TokenState,
 };
@@ -52,6 +52,23 @@ pub(super) fn find(
         };
     }
     best
+}
+
+/// Whether the answer is a code of the account's, be it to be accepted or spent. Nothing
+/// follows from that: the account is as it was.
+pub(super) fn is_known(
+    account: &Account,
+    answer: &Answer,
+    now: Timestamp,
+    policy: &CodePolicy,
+) -> bool {
+    match answer {
+        Answer::Code(code) => {
+            find(account, code, now, policy) != CodeMatch::Refused(Refusal::WrongCode)
+        }
+        Answer::Recovery(code) => accept_recovery(account, code, now) != Err(Refusal::WrongCode),
+        Answer::Empty | Answer::NotACode | Answer::RefusedBySshd => false,
+    }
 }
 
 fn find_totp(

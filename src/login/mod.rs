@@ -6,6 +6,7 @@
 //! What the driver needs of the world, it gets through the two traits of [`ports`].
 
 mod answer;
+mod combined;
 mod find;
 mod judge;
 mod limits;
@@ -15,6 +16,7 @@ pub mod ports;
 mod verdict;
 
 pub use answer::Answer;
+pub use combined::{CodeNeed, separate};
 pub use find::{ResyncError, resync};
 pub use judge::{Attempt, Judgement, judge};
 pub use password::{PasswordCheck, PasswordFault, PasswordProof};

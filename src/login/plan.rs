@@ -105,9 +105,7 @@ pub fn plan<'a>(
     config: &Config,
 ) -> Plan<'a> {
     let Circumstances { password, now, .. } = circumstances;
-    if let Some(why) =
-        exemption(circumstances, config).or_else(|| remembered(account, circumstances, config))
-    {
+    if let Some(why) = code_exemption(account, circumstances, config) {
         return Plan::Fixed(fixed(exempt(password, why), config));
     }
     match account.phase() {
@@ -229,6 +227,15 @@ fn exemption(circumstances: &Circumstances<'_>, config: &Config) -> Option<Exemp
     let address = circumstances.rhost.and_then(|rhost| rhost.parse::<IpAddr>().ok());
     let exempt = address.is_some_and(|address| config.login.exempt_networks.contain(address));
     exempt.then_some(Exemption::Network)
+}
+
+/// Why this login of a user who has a record needs no code.
+pub(super) fn code_exemption(
+    account: &Account,
+    circumstances: &Circumstances<'_>,
+    config: &Config,
+) -> Option<Exemption> {
+    exemption(circumstances, config).or_else(|| remembered(account, circumstances, config))
 }
 
 /// Whether an active user has logged in from this host not long ago (`remember`).

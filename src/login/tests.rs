@@ -218,21 +218,6 @@ fn a_pending_user_with_a_wrong_password_is_refused_whatever_is_answered() {
     }
 }
 
-// --- answers ---
-
-#[test]
-fn a_password_and_a_code_in_one_answer_are_separated_by_the_lengths_of_codes() {
-    let split = |all: &str| -> Vec<String> {
-        let splits = Answer::splits(all.as_bytes(), &record(totp()));
-        splits.map(|(password, _)| String::from_utf8(password.to_vec()).unwrap()).collect()
-    };
-    assert_eq!(split("secret 1755224"), ["secret 1"]);
-    assert_eq!(split("secret2345-6789-ABCD"), ["secret"]);
-    assert_eq!(split("755224"), [""], "no password");
-    assert!(split("secret").is_empty(), "no code");
-    assert!(split("75522").is_empty(), "too short");
-}
-
 // --- judge: active ---
 
 #[test]

@@ -5,6 +5,7 @@
 mod common;
 
 mod bulk;
+mod combined;
 mod doctor;
 mod features;
 mod files;
