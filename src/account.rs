@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use rand::TryRng;
+use time::OffsetDateTime;
 
 use crate::code::{RecoveryCode, Step, Token};
 
@@ -30,6 +31,21 @@ impl Timestamp {
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// As a date in UTC: neither a login nor a log knows the reader's time zone.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = i64::try_from(self.0).ok();
+        match seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()) {
+            Some(time) => {
+                let (hour, minute, second) = time.to_hms();
+                write!(f, "{} {hour:02}:{minute:02}:{second:02} UTC", time.date())
+            }
+            // Later than the year 9999.
+            None => write!(f, "{} seconds after 1970", self.0),
+        }
     }
 }
 

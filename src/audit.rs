@@ -1,26 +1,19 @@
 //! The audit line: one for each login, to syslog (facility authpriv), as
 //! `key=value` pairs. Never a password, a code or a secret.
 //!
-//! It opens its own socket and closes it: no openlog(3), no global logger, no
-//! descriptor is left in the host process, and a syslog daemon that does not
-//! read cannot hold a login up.
+//! It opens its own socket and closes it ([`transport`]): no openlog(3), no global
+//! logger, no descriptor is left in the host process.
+
+mod transport;
 
 use std::fmt::{self, Display, Write as _};
-use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
 use syslog::{Facility, LogFormat, Severity};
 
 use crate::login::{Exemption, Grant, NotNeeded, Refusal, Verdict};
 
-/// Where the local syslog daemon listens.
-const SOCKET: &str = "/dev/log";
-
 /// Characters of a value that are logged: a datagram is bounded.
 const MAX_VALUE: usize = 512;
-
-/// How long a line may wait for a daemon whose queue is full.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Who logs in, where and from where, as far as it is known.
 #[derive(Debug, Clone, Default)]
@@ -114,16 +107,20 @@ fn explain_refusal(refusal: Refusal) -> (Outcome, String) {
             return (Outcome::Failed, reason);
         }
         Refusal::LockedOut { until } => {
+            let reason =
+                format!("locked after too many wrong codes, until {until} (onetimectl unlock)");
+            return (Outcome::Refused, reason);
+        }
+        Refusal::ClockWentBack { until } => {
             let reason = format!(
-                "locked after too many wrong codes, until unix time {} (onetimectl unlock)",
-                until.0
+                "code of a time already used: the clock went back; codes are accepted again \
+                 from {until} on, earlier only with a new secret (onetimectl enable --new-secret)"
             );
             return (Outcome::Refused, reason);
         }
         Refusal::WrongPassword => "wrong password",
         Refusal::WrongCode => "wrong code",
         Refusal::SpentCode => "code already used",
-        Refusal::ClockWentBack => "code of a time already used: the clock went back",
         Refusal::NotACode => "the answer was not a code",
         Refusal::NoCode => "no code given",
         Refusal::RefusedBySshd => {
@@ -133,6 +130,10 @@ fn explain_refusal(refusal: Refusal) -> (Outcome, String) {
         Refusal::NotEnrolled => "not enabled, but a code is required (onetimectl enable)",
         Refusal::DeadlinePassed => {
             "not activated before the deadline (onetimectl enable --new-secret)"
+        }
+        Refusal::DeadlineUnknown => {
+            "issued at a time that has not come, so its deadline cannot be judged: set the \
+             clock, or issue a new secret (onetimectl enable --new-secret)"
         }
         Refusal::Disabled => "the account was changed during the login",
     };
@@ -197,14 +198,19 @@ pub fn debug(subject: &Subject, what: &str) {
 }
 
 fn send_line(severity: Severity, line: &str) {
-    let Ok(socket) = UnixDatagram::unbound() else { return };
-    if socket.set_write_timeout(Some(PATIENCE)).is_err() || socket.connect(SOCKET).is_err() {
-        return;
+    let mut message = Vec::with_capacity(line.len().saturating_add(40));
+    if LineFormat.format(&mut message, severity, line).is_ok() {
+        let _unheard = transport::deliver(&message).is_err();
     }
-    let mut datagram = Vec::with_capacity(line.len().saturating_add(40));
-    if LineFormat.format(&mut datagram, severity, line).is_ok() {
-        let _unheard = socket.send(&datagram).is_err();
-    }
+}
+
+/// Whether a syslog daemon listens at /dev/log, in the way in which logins reach it.
+///
+/// # Errors
+/// What socket(2) or connect(2) say.
+#[cfg(feature = "tool")]
+pub fn syslog_listens() -> std::io::Result<()> {
+    Ok(transport::probe()?)
 }
 
 /// RFC 3164 without the time: the daemon has a clock, and ours would have to

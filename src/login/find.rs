@@ -5,6 +5,7 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::ahead::{begin_of, codes_ahead};
 use super::{Answer, Circumstances, Refusal};
 use crate::account::{
     Account, Generation, RememberedHost, SpentRecovery, State, Timestamp, TokenId, TokenState,
@@ -42,7 +43,7 @@ pub(super) fn find(
     for (id, token) in &account.record.tokens {
         let found = match token.kind {
             MovingFactor::Totp { period } => {
-                find_totp(account, *id, token, code, time_step(now, period.get()), policy)
+                find_totp(account, *id, token, code, (now, period.get()), policy)
             }
             MovingFactor::Hotp => find_hotp(account, *id, token, code, policy),
         };
@@ -66,7 +67,9 @@ pub(super) fn is_known(
         Answer::Code(code) => {
             find(account, code, now, policy) != CodeMatch::Refused(Refusal::WrongCode)
         }
-        Answer::Recovery(code) => accept_recovery(account, code, now) != Err(Refusal::WrongCode),
+        Answer::Recovery(code) => {
+            accept_recovery(account, account.state, code, now) != Err(Refusal::WrongCode)
+        }
         Answer::Empty | Answer::NotACode | Answer::RefusedBySshd => false,
     }
 }
@@ -76,9 +79,10 @@ fn find_totp(
     id: TokenId,
     token: &Token,
     code: &Code,
-    present: Step,
+    (now, period): (Timestamp, u16),
     policy: &CodePolicy,
 ) -> CodeMatch {
+    let present = time_step(now, period);
     let TokenState { next, drift, .. } = account.state.token(id);
     let most = i32::try_from(policy.max_drift.get()).unwrap_or(i32::MAX);
     let drift = drift.clamp(most.saturating_neg(), most);
@@ -92,7 +96,9 @@ fn find_totp(
             CodeMatch::Accepted(TokenUpdate { id, token })
         }
         // An accepted step was within the window of its time.
-        Some(_) if next > last.plus(1) => CodeMatch::Refused(Refusal::ClockWentBack),
+        Some(_) if next > last.plus(1) => {
+            CodeMatch::Refused(Refusal::ClockWentBack { until: begin_of(next, period) })
+        }
         Some(_) => CodeMatch::Refused(Refusal::SpentCode),
         None => CodeMatch::Refused(Refusal::WrongCode),
     }
@@ -141,7 +147,7 @@ pub(super) fn without_resync(state: State) -> State {
 }
 
 /// T of RFC 6238 section 4.2, with T0 = 0.
-fn time_step(now: Timestamp, period: u16) -> Step {
+pub(super) fn time_step(now: Timestamp, period: u16) -> Step {
     Step(now.0.checked_div(u64::from(period)).unwrap_or(0))
 }
 
@@ -165,6 +171,7 @@ pub(super) fn accept(state: State, accepted: TokenUpdate, now: Timestamp) -> Sta
 /// The state once the recovery code has been spent, and how many are left.
 pub(super) fn accept_recovery(
     account: &Account,
+    state: State,
     code: &RecoveryCode,
     now: Timestamp,
 ) -> Result<(State, usize), Refusal> {
@@ -188,7 +195,7 @@ pub(super) fn accept_recovery(
     let bits = spent | matched;
     let left = account.recovery_codes_left().unwrap_or(0).saturating_sub(1);
     let recovery = SpentRecovery { set: recovery.set, bits };
-    Ok((State { last_login: Some(now), recovery, ..account.state }, left))
+    Ok((State { last_login: Some(now), recovery, ..state }, left))
 }
 
 /// What the state keeps of a host and a service: nobody can read from it
@@ -217,9 +224,12 @@ pub(super) fn remember(
         return state;
     };
     let key = host_key(state.generation, rhost, service);
-    let place = state.hosts.iter_mut().min_by_key(|host| (host.key != key, host.until));
+    let until = now.plus(seconds);
+    // One that a wrong clock has left for later than that is remembered no longer.
+    let lasts = |host: &RememberedHost| if host.until > until { Timestamp(0) } else { host.until };
+    let place = state.hosts.iter_mut().min_by_key(|host| (host.key != key, lasts(host)));
     if let Some(place) = place {
-        *place = RememberedHost { key, until: now.plus(seconds) };
+        *place = RememberedHost { key, until };
     }
     state
 }
@@ -236,6 +246,12 @@ pub enum ResyncError {
     /// One of them, or a later one, has been used.
     #[error("these codes, or later ones, have been used: wait for new ones")]
     Spent,
+    /// A code of a later time has been used: the clock was wrong then, or is now.
+    #[error(
+        "a code of a later time has been used (the clock was wrong then, or is now): codes are \
+         accepted again from {0} on; earlier only with a new secret (onetimectl enable --new-secret)"
+    )]
+    Ahead(Timestamp),
 }
 
 /// How far around a resynchronization by the admin looks: counters ahead, or
@@ -269,7 +285,8 @@ pub fn resync(
         };
         let Some(step) = (first.0..=last.0).map(Step).find(in_a_row) else { continue };
         if step < next {
-            return Err(ResyncError::Spent);
+            let ahead = codes_ahead(account, *id, now, policy);
+            return Err(ahead.map_or(ResyncError::Spent, ResyncError::Ahead));
         }
         let drift = present.map_or(0, |present| distance(present, step.plus(1)));
         if u64::from(drift.unsigned_abs()) > policy.max_drift.get() {

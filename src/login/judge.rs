@@ -2,7 +2,7 @@
 
 use super::find::{self, CodeMatch, accept, accept_recovery, find, remember};
 use super::limits;
-use super::plan::{is_too_late, without_code};
+use super::plan::{too_late, without_code};
 use super::{Answer, Circumstances, Grant, NotNeeded, PasswordCheck, Refusal, Verdict};
 use crate::account::{Account, Phase, State};
 use crate::config::{AtLogin, Config};
@@ -60,8 +60,8 @@ fn judge_pending(account: &Account, attempt: &Attempt<'_>, config: &Config) -> J
     if let PasswordCheck::Wrong(fault) = password {
         return Judgement::unchanged(Verdict::Refused(fault.refusal()));
     }
-    if is_too_late(&account.record, now) {
-        return Judgement::unchanged(Verdict::Refused(Refusal::DeadlinePassed));
+    if let Some(refusal) = too_late(&account.record, now) {
+        return Judgement::unchanged(Verdict::Refused(refusal));
     }
     let refusal = match (attempt.answer, config.enrollment.at_login) {
         (Answer::RefusedBySshd, _) => {
@@ -96,7 +96,8 @@ fn judge_pending(account: &Account, attempt: &Attempt<'_>, config: &Config) -> J
 
 fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Judgement {
     let Circumstances { password, now, .. } = attempt.circumstances;
-    let state = account.state;
+    let stored = account.state;
+    let state = stored.with_failures(limits::in_force(stored.failures, now, &config.limits));
     // Computed first and always, so that the time it takes reveals nothing.
     let accepted = match attempt.answer {
         Answer::Empty => Err((Refusal::NoCode, state)),
@@ -110,14 +111,18 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
             CodeMatch::OutOfStep(noted) => Err((Refusal::OutOfStep, find::note(state, noted))),
             CodeMatch::Refused(refusal) => Err((refusal, find::without_resync(state))),
         },
-        Answer::Recovery(code) => match accept_recovery(account, code, now) {
+        Answer::Recovery(code) => match accept_recovery(account, state, code, now) {
             Ok((next, left)) => Ok((Grant::RecoveryCode { left }, next)),
             Err(refusal) => Err((refusal, state)),
         },
     };
     let locked_until = state.failures.locked_until;
     let (refusal, next) = match (password, accepted) {
-        (PasswordCheck::Wrong(fault), _) => (fault.refusal(), state),
+        // Nothing changes without the password.
+        (PasswordCheck::Wrong(fault), _) => {
+            let verdict = Verdict::Refused(fault.refusal());
+            return Judgement { verdict, next: Some(stored) };
+        }
         _ if now < locked_until => (Refusal::LockedOut { until: locked_until }, state),
         (_, Ok((grant, next))) => {
             return Judgement { verdict: Verdict::Admitted(grant), next: Some(next) };
@@ -134,14 +139,15 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
         Refusal::SpentCode
         | Refusal::WrongPassword
         | Refusal::PasswordService { .. }
-        | Refusal::ClockWentBack
+        | Refusal::ClockWentBack { .. }
         | Refusal::NotACode
         | Refusal::NoCode
         | Refusal::LockedOut { .. }
         | Refusal::RefusedBySshd
         | Refusal::Disabled
         | Refusal::NotEnrolled
-        | Refusal::DeadlinePassed => state.failures,
+        | Refusal::DeadlinePassed
+        | Refusal::DeadlineUnknown => state.failures,
     };
     // Written even where nothing changed: a refusal takes as long whichever
     // factor was wrong.

@@ -6,6 +6,18 @@ use crate::config::Limits;
 /// In seconds. Each week without a lock halves the next one.
 const WEEK: u64 = 7 * 86_400;
 
+/// The failures as they count at `now`. None of their times is later than a right clock
+/// can have left: a lock lasts at most `max_lockout` from the first attempt on that meets
+/// it, whatever the clock said when it began.
+#[must_use]
+pub fn in_force(failures: Failures, now: Timestamp, limits: &Limits) -> Failures {
+    Failures {
+        since: failures.since.min(now),
+        locked_until: failures.locked_until.min(now.plus(limits.max_lockout)),
+        ..failures
+    }
+}
+
 /// One more wrong code; the last of too many locks.
 ///
 /// A success does not clear the count: otherwise the user's own logins would

@@ -5,6 +5,7 @@
 //! ([`crate::authenticate`]) and `onetimectl verify` call them and do as they say.
 //! What the driver needs of the world, it gets through the two traits of [`ports`].
 
+mod ahead;
 mod answer;
 mod combined;
 mod find;
@@ -15,10 +16,12 @@ mod plan;
 pub mod ports;
 mod verdict;
 
+pub use ahead::{TimeAhead, time_ahead};
 pub use answer::Answer;
 pub use combined::{CodeNeed, separate};
 pub use find::{ResyncError, resync};
 pub use judge::{Attempt, Judgement, judge};
+pub use limits::in_force;
 pub use password::{PasswordCheck, PasswordFault, PasswordProof};
 pub use plan::{
     Circumstances, FixedVerdict, Invitation, PENDING_TRIES, Plan, Prompt, Question, WithoutRecord,

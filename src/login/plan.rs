@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use subtle::ConstantTimeEq;
 
+use super::ahead::is_deadline_unknown;
 use super::find::host_key;
 use super::{Exemption, Grant, NotNeeded, PasswordCheck, PasswordProof, Refusal, Verdict};
 use crate::account::{Account, Phase, Record, Timestamp};
@@ -115,8 +116,8 @@ pub fn plan<'a>(
             if let PasswordCheck::Wrong(fault) = password {
                 return Plan::Fixed(fixed(Verdict::Refused(fault.refusal()), config));
             }
-            if is_too_late(&account.record, *now) {
-                return Plan::Fixed(fixed(Verdict::Refused(Refusal::DeadlinePassed), config));
+            if let Some(refusal) = too_late(&account.record, *now) {
+                return Plan::Fixed(fixed(Verdict::Refused(refusal), config));
             }
             let prompt = match config.enrollment.at_login {
                 AtLogin::Optional => Prompt::SetUp,
@@ -263,6 +264,10 @@ fn is_member(circumstances: &Circumstances<'_>, groups: &[String]) -> bool {
     circumstances.groups.iter().any(|group| groups.contains(group))
 }
 
-pub(super) fn is_too_late(record: &Record, now: Timestamp) -> bool {
-    record.deadline.is_some_and(|deadline| deadline <= now)
+/// Why it is too late to activate `record`.
+pub(super) fn too_late(record: &Record, now: Timestamp) -> Option<Refusal> {
+    if record.deadline.is_some_and(|deadline| deadline <= now) {
+        return Some(Refusal::DeadlinePassed);
+    }
+    is_deadline_unknown(record, now).then_some(Refusal::DeadlineUnknown)
 }

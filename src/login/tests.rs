@@ -13,6 +13,8 @@ use crate::account::{
 use crate::code::{Code, MovingFactor, Period, Step};
 use crate::config::{AtLogin, CodePolicy, Config, GroupNames, Limits, Missing, Networks, UpTo};
 
+mod clock;
+
 const CODES: [&str; 10] = [
     "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
     "520489",
@@ -270,14 +272,16 @@ fn a_code_at_or_before_the_last_accepted_step_is_refused() {
 fn when_the_clock_went_back_spent_codes_stay_refused_and_the_reason_says_so() {
     let account = active(totp(), 1000);
     let (verdict, state) = judged(&account, &right(), CODES[5], 0, 150);
-    assert_eq!(verdict, Verdict::Refused(Refusal::ClockWentBack));
+    let until = Timestamp(30_000);
+    assert_eq!(verdict, Verdict::Refused(Refusal::ClockWentBack { until }));
     assert_eq!(state, account.state);
 }
 
 #[test]
 fn a_spent_code_is_not_taken_for_a_clock_that_went_back() {
     // Steps 4 to 6 are admissible; the last one accepted was 6, or beyond them.
-    for (next, refusal) in [(7, Refusal::SpentCode), (8, Refusal::ClockWentBack)] {
+    let went_back = Refusal::ClockWentBack { until: Timestamp(240) };
+    for (next, refusal) in [(7, Refusal::SpentCode), (8, went_back)] {
         let verdict = verdict(&active(totp(), next), &right(), CODES[5], 150);
         assert_eq!(verdict, Verdict::Refused(refusal), "{next}");
     }
@@ -525,6 +529,7 @@ fn at_login_decides_whether_a_pending_user_is_asked_and_may_skip() {
 #[test]
 fn after_its_deadline_a_pending_user_is_refused_and_an_active_one_is_not() {
     let mut pending = account(totp());
+    pending.record.issued_at = Timestamp(1);
     pending.record.deadline = Some(Timestamp(3_001));
     let asked = |account: &Account| {
         matches!(plan(Some(account), &right(), &Config::default()), Plan::Ask(_))

@@ -75,7 +75,10 @@ pub enum Refusal {
     /// A counter token is far ahead: the next code would bring it back.
     OutOfStep,
     /// All codes of this time are spent, because the clock was set back.
-    ClockWentBack,
+    ClockWentBack {
+        /// From this time on, codes are accepted again.
+        until: Timestamp,
+    },
     /// Not 6 to 8 digits.
     NotACode,
     /// No code was given.
@@ -93,4 +96,7 @@ pub enum Refusal {
     NotEnrolled,
     /// Pending, and too late to activate.
     DeadlinePassed,
+    /// Pending, and issued later than now: the clock was wrong then, or is now, and the
+    /// deadline cannot be judged.
+    DeadlineUnknown,
 }

@@ -5,6 +5,7 @@
 mod common;
 
 mod bulk;
+mod clock;
 mod combined;
 mod doctor;
 mod features;
@@ -15,4 +16,5 @@ mod moving;
 mod programs;
 mod source;
 mod stack;
+mod syslog;
 mod tool;

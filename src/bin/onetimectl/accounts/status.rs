@@ -10,6 +10,8 @@ use std::thread::{self, available_parallelism};
 use anyhow::anyhow;
 use jiff::tz::TimeZone;
 use pam_onetime::account::{Account, Phase, Timestamp};
+use pam_onetime::config::Limits;
+use pam_onetime::login::in_force;
 use pam_onetime::store::Store;
 use pam_onetime::system::now;
 use serde::Serialize;
@@ -42,8 +44,9 @@ struct StatusRow {
 }
 
 impl StatusRow {
-    fn of(account: Option<&Account>, now: Timestamp, period: u64) -> Self {
+    fn of(account: Option<&Account>, now: Timestamp, limits: &Limits) -> Self {
         let state = account.map(|account| &account.state);
+        let failures = state.map(|state| in_force(state.failures, now, limits));
         let since = account.and_then(|account| match account.phase() {
             Phase::Pending => None,
             Phase::Active { since } => Some(since.0),
@@ -58,9 +61,9 @@ impl StatusRow {
             tokens: account.map_or(0, |account| account.record.tokens.len()),
             drift: account.map_or(0, furthest_off),
             recovery_codes_left: account.and_then(Account::recovery_codes_left),
-            failures: state.map_or(0, |state| state.failures.recent(now, period)),
-            locked_until: state
-                .map(|state| state.failures.locked_until)
+            failures: failures.map_or(0, |failures| failures.recent(now, limits.period)),
+            locked_until: failures
+                .map(|failures| failures.locked_until)
                 .filter(|until| *until > now)
                 .map(|until| until.0),
         }
@@ -192,7 +195,7 @@ fn look(
     if account.is_none() && user.person.is_none() {
         return Err(anyhow!("this system knows no such user"));
     }
-    Ok(StatusRow::of(account.as_ref(), now, context.config.limits.period))
+    Ok(StatusRow::of(account.as_ref(), now, &context.config.limits))
 }
 
 /// Columns that are as wide from the first row on as the widest needs: later

@@ -47,14 +47,20 @@ pub(crate) fn judge_clock(clock: Clock) -> Finding {
 /// What is at /dev/log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Log {
-    Socket,
+    /// A daemon takes lines there.
+    Listening,
+    /// A socket whose daemon has gone or is stuck.
+    Silent,
     Other,
     Nothing,
 }
 
 pub(crate) fn judge_log(log: Log) -> Finding {
     let what = match log {
-        Log::Socket => return Finding::sound(FindingId::SyslogListens, "/dev/log is there"),
+        Log::Listening => {
+            return Finding::sound(FindingId::SyslogListens, "a daemon listens at /dev/log");
+        }
+        Log::Silent => "nobody listens at /dev/log: logins are not logged",
         Log::Other => "/dev/log is not a socket: logins are not logged",
         Log::Nothing => "/dev/log is not there: logins are not logged",
     };
@@ -144,9 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn logins_are_logged_only_through_a_socket() {
-        let ids = [Log::Socket, Log::Other, Log::Nothing].map(|log| judge_log(log).id);
-        assert_eq!(ids, [SyslogListens, SyslogMissing, SyslogMissing]);
+    fn logins_are_logged_only_where_a_daemon_listens() {
+        let ids = [Log::Listening, Log::Silent, Log::Other, Log::Nothing];
+        let ids = ids.map(|log| judge_log(log).id);
+        assert_eq!(ids, [SyslogListens, SyslogMissing, SyslogMissing, SyslogMissing]);
     }
 
     #[test]

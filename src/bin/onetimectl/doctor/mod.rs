@@ -4,6 +4,7 @@
 //! Here the machine is read, with bounds, and sshd is asked; what was read is judged by the other
 //! files, which take values and return findings.
 
+mod ahead;
 mod finding;
 mod machine;
 mod module;
@@ -25,6 +26,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use pam_onetime::audit::syslog_listens;
 use pam_onetime::config::Config;
 use pam_onetime::store::read_config;
 use pam_onetime::{clock_synchronized, system};
@@ -73,7 +75,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             let file = cli.config.display().to_string();
             findings.push(Finding::sound(FindingId::ConfigurationSound, file));
             let dir = PathBuf::from(&config.store.dir);
-            findings.extend(store::judge(&dir, now));
+            findings.extend(store::judge(&dir, now, config));
             Some(dir)
         }
         Err(what) => {
@@ -89,7 +91,10 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         timesyncd,
     }));
     findings.push(machine::judge_log(match fs::metadata("/dev/log") {
-        Ok(there) if there.file_type().is_socket() => machine::Log::Socket,
+        Ok(there) if there.file_type().is_socket() => match syslog_listens() {
+            Ok(()) => machine::Log::Listening,
+            Err(_) => machine::Log::Silent,
+        },
         Ok(_) => machine::Log::Other,
         Err(_) => machine::Log::Nothing,
     }));

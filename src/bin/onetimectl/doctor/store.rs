@@ -7,17 +7,19 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use pam_onetime::account::{Phase, Timestamp, UserName};
+use pam_onetime::config::Config;
 use pam_onetime::store::{FileFault, Problem, Purpose, Store, StoreError, examine};
 use pam_onetime::system::{Person, SystemError};
 use rustix::fs::IFlags;
 
+use super::ahead;
 use super::finding::{Check, Finding, FindingId, Level, NameList};
 
 /// BTRFS_SUPER_MAGIC
 const BTRFS: u64 = 0x9123_683e;
 
 /// Judges the store in `dir`.
-pub(crate) fn judge(dir: &Path, now: Option<Timestamp>) -> Vec<Finding> {
+pub(crate) fn judge(dir: &Path, now: Option<Timestamp>, config: &Config) -> Vec<Finding> {
     let mut faults = Faults::default();
     examine(dir, Store::ROOT, &mut |problem| faults.add_problem(&problem, dir));
     let store = match Store::open(dir, Store::ROOT) {
@@ -35,9 +37,10 @@ pub(crate) fn judge(dir: &Path, now: Option<Timestamp>) -> Vec<Finding> {
             for user in users {
                 match user {
                     Ok(user) => {
-                        match judge_account(&store, &user, Person::find(user.as_str()), now) {
+                        let person = Person::find(user.as_str());
+                        match judge_account(&store, &user, person, now, config) {
                             None => sound = sound.saturating_add(1),
-                            Some(fault) => faults.add(fault, user.as_str()),
+                            Some((fault, name)) => faults.add(fault, name),
                         }
                     }
                     Err(error) => faults.add(Fault::of_store(&error), error.to_string()),
@@ -58,7 +61,7 @@ pub(crate) fn judge(dir: &Path, now: Option<Timestamp>) -> Vec<Finding> {
 
 /// What is wrong with several files or accounts alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Fault {
+pub(super) struct Fault {
     id: FindingId,
     /// What is said before the names.
     what: &'static str,
@@ -66,7 +69,12 @@ struct Fault {
 }
 
 impl Fault {
-    const fn new(id: FindingId, what: &'static str, remedy: &'static str) -> Self {
+    #[cfg(test)]
+    pub(super) const fn id(self) -> FindingId {
+        self.id
+    }
+
+    pub(super) const fn new(id: FindingId, what: &'static str, remedy: &'static str) -> Self {
         Self { id, what, remedy }
     }
 
@@ -150,29 +158,33 @@ fn remedy_of(error: &StoreError) -> &'static str {
     error.remedy().unwrap_or("look at the disk (dmesg); restore it from a backup")
 }
 
-/// What is wrong with an account; `person` is what the user database says.
+/// What is wrong with an account, and what is said with its name; `person` is what the user database says.
 fn judge_account(
     store: &Store,
     user: &UserName,
     person: Result<Option<Person>, SystemError>,
     now: Option<Timestamp>,
-) -> Option<Fault> {
+    config: &Config,
+) -> Option<(Fault, String)> {
+    let with_name = |fault| (fault, user.as_str().to_owned());
     let Ok(person) = person else {
-        return Some(Fault::new(
+        return Some(with_name(Fault::new(
             FindingId::AccountUserNotLookedUp,
             "the user database does not answer",
             "check that it does: getent passwd",
-        ));
+        )));
     };
     match store.inspect_as(user, person.as_ref().map(|person| person.uid)) {
         Ok(Some(account)) => {
             let known = person.map(|person| person.name);
             judge_name(&account.record.user, known.as_ref())
                 .or_else(|| judge_deadline(account.record.deadline, account.phase(), now))
+                .map(with_name)
+                .or_else(|| ahead::judge(&account, now?, config))
         }
         // Disabled since it was listed.
         Ok(None) => None,
-        Err(error) => Some(Fault::of_account(&error)),
+        Err(error) => Some(with_name(Fault::of_account(&error))),
     }
 }
 
@@ -365,8 +377,13 @@ mod tests {
         let above = tempfile::tempdir().unwrap();
         let owner = rustix::process::geteuid().as_raw();
         let store = Store::init(&above.path().join("store"), owner).unwrap();
-        let fault =
-            judge_account(&store, &UserName::new("alice").unwrap(), Err(SystemError::Clock), None);
-        assert_eq!(fault.map(|fault| fault.id), Some(FindingId::AccountUserNotLookedUp));
+        let fault = judge_account(
+            &store,
+            &UserName::new("alice").unwrap(),
+            Err(SystemError::Clock),
+            None,
+            &Config::default(),
+        );
+        assert_eq!(fault.map(|(fault, _)| fault.id), Some(FindingId::AccountUserNotLookedUp));
     }
 }
