@@ -5,7 +5,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::unistd::{Gid, Group, User, getgrouplist};
+use nix::unistd::{self, Gid, Group, User, getgrouplist};
 
 use crate::account::{Timestamp, Uid, UserName, UserNameError};
 
@@ -60,6 +60,17 @@ pub fn now() -> Result<Timestamp, SystemError> {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => Ok(Timestamp(since.as_secs())),
         Err(_) => Err(SystemError::Clock),
+    }
+}
+
+/// The name that the system has for a uid; `None` if it has none.
+///
+/// # Errors
+/// [`SystemError`]: "cannot say" is not "nobody".
+pub fn name_of(uid: u32) -> Result<Option<UserName>, SystemError> {
+    match User::from_uid(unistd::Uid::from_raw(uid))? {
+        Some(user) => Ok(Some(UserName::new(user.name)?)),
+        None => Ok(None),
     }
 }
 

@@ -9,7 +9,7 @@ use super::files::Files;
 use super::issue::{IssueOutcome, Replace};
 use super::slots::{self, LatestState, Slot};
 use super::{LogError, StoreError, record};
-use crate::account::{Account, Record, Recovery, State, UserName};
+use crate::account::{Account, Record, Recovery, State, Uid, UserName};
 use crate::login::ports::{Accounts, Addition};
 use crate::login::{Judgement, Verdict};
 
@@ -49,6 +49,10 @@ impl<B: Backend> Store<B> {
         let loaded = self.look(user)?;
         if let Some(loaded) = &loaded {
             self.must_be_of(user, uid, &loaded.account)?;
+        }
+        match loaded.as_ref().map(|loaded| loaded.account.record.uid) {
+            Some(Uid::Is(_)) => {}
+            Some(Uid::Any) | None => self.must_be_nobody_elses(user, uid)?,
         }
         Ok(loaded)
     }
@@ -92,7 +96,7 @@ impl<B: Backend> Store<B> {
     /// Whoever writes at the same time leaves it as it was or as it will be, and mostly
     /// sound: then there is nothing to wait for. If it is not, it is read once nobody
     /// writes.
-    fn look(&self, user: &UserName) -> Result<Option<AccountSnapshot>, StoreError> {
+    pub(super) fn look(&self, user: &UserName) -> Result<Option<AccountSnapshot>, StoreError> {
         let read = self.backend.peek(user).and_then(|kept| self.understand_any(user, kept));
         if let Some(sound) = unless_damaged(read)?.flatten() {
             return Ok(Some(sound));
@@ -103,7 +107,7 @@ impl<B: Backend> Store<B> {
 
     /// Where the state is missing or unsound and the record is damaged too, that is the
     /// error: its remedy is the one that helps.
-    fn record_first<T>(
+    pub(super) fn record_first<T>(
         &self,
         user: &UserName,
         read: Result<T, StoreError>,
@@ -146,6 +150,11 @@ impl<B: Backend> Store<B> {
                 written = true;
                 self.commit(user, &claim, current, Some(next), None)
             })?;
+            let record = &current.account.record;
+            if let (Verdict::Admitted(_), Uid::Any) = (verdict, record.uid) {
+                self.bind(user, uid, &claim, record)?;
+                return Ok(verdict);
+            }
             // A verdict that changes nothing is about this account all the same.
             if !written {
                 self.backend.commit(user, &claim, Change::default())?;
@@ -258,7 +267,7 @@ impl<B: Backend> Store<B> {
     }
 
     /// Makes an account of what was read.
-    fn understand(
+    pub(super) fn understand(
         &self,
         user: &UserName,
         kept: StoredAccount,
@@ -285,7 +294,7 @@ impl<B: Backend> Store<B> {
         text.map(|text| self.record_in(user, &text)).transpose()
     }
 
-    fn record_in(&self, user: &UserName, text: &str) -> Result<Record, StoreError> {
+    pub(super) fn record_in(&self, user: &UserName, text: &str) -> Result<Record, StoreError> {
         let record = record::from_text(text).map_err(|what| self.record_error(user, what))?;
         if record.user != *user {
             return Err(self.record_error(user, "it is another user's"));

@@ -138,12 +138,43 @@ pub trait Backend {
     /// [`StoreError`].
     fn abandon(&self, user: &UserName, claim: Self::Claim) -> Result<(), StoreError>;
 
-    /// Removes record and state, sound or not. The record, and with it the secret, goes
-    /// first.
+    /// Removes record and state, sound or not, and what the index has of them. The record,
+    /// and with it the secret, goes first. `uid_in` is the uid in a record's text.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn remove(&self, user: &UserName) -> Result<RemoveOutcome, StoreError>;
+    fn remove(
+        &self,
+        user: &UserName,
+        uid_in: &dyn Fn(&str) -> Option<u32>,
+    ) -> Result<RemoveOutcome, StoreError>;
+
+    /// Makes the account of `old`, which is claimed, that of `new`, whose record is `text`.
+    /// There is one state at any time: whoever has it has the account.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    fn hand_over(
+        &self,
+        old: &UserName,
+        claim: &Self::Claim,
+        new: &UserName,
+        text: &str,
+    ) -> Result<(), CommitError>;
+
+    /// Whose records the index has for a uid: nobody's, mostly, or one. A name may be
+    /// stale. Nobody's too as long as there is no index.
+    ///
+    /// # Errors
+    /// [`StoreError`]: what cannot be read is not "nobody".
+    fn indexed(&self, uid: u32) -> Result<Vec<UserName>, StoreError>;
+
+    /// Has the index name these for a uid, durably, or nobody. `user` is one whose account
+    /// the caller has claimed, or is about to make. Nothing where there is no index.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn index(&self, uid: u32, names: &[UserName], user: &UserName) -> Result<(), StoreError>;
 
     /// Everybody who has a record, in no particular order.
     ///

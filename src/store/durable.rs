@@ -67,23 +67,53 @@ pub(super) fn within_limit(offset: u64, length: usize) -> io::Result<()> {
 /// rename, fsync of the directory. The caller holds a lock, so a temporary
 /// file that is there was left behind by a process that was killed.
 pub(super) fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
-    let temporary = temporary(name);
-    unlink(dir, &temporary)?;
-    let replaced = write_and_rename(dir, &temporary, name, text);
-    if replaced.is_err() {
-        // The caller gets the first error.
-        let _left = unlink(dir, &temporary).is_err();
-    }
-    replaced?;
-    dir.sync()
+    replace_by(dir, &temporary(name), name, text, Durability::Now)
 }
 
-fn write_and_rename(dir: &Dir, temporary: &str, name: &str, text: &str) -> Result<(), StoreError> {
+/// When what was written has to last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// When the call returns.
+    Now,
+    /// When the caller has synced the whole file system.
+    Later,
+}
+
+/// [`replace`], by a temporary file of this name.
+pub(super) fn replace_by(
+    dir: &Dir,
+    temporary: &str,
+    name: &str,
+    text: &str,
+    durability: Durability,
+) -> Result<(), StoreError> {
+    unlink(dir, temporary)?;
+    let replaced = write_and_rename(dir, temporary, name, text, durability);
+    if replaced.is_err() {
+        // The caller gets the first error.
+        let _left = unlink(dir, temporary).is_err();
+    }
+    replaced?;
+    match durability {
+        Durability::Now => dir.sync(),
+        Durability::Later => Ok(()),
+    }
+}
+
+fn write_and_rename(
+    dir: &Dir,
+    temporary: &str,
+    name: &str,
+    text: &str,
+    durability: Durability,
+) -> Result<(), StoreError> {
     let path = dir.path.join(name);
     within_limit(0, text.len()).map_err(io_error(&path, "write"))?;
     let mut file = create(dir, temporary).map_err(io_error(&path, "write"))?;
     file.write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
-    retry_on_intr(|| fsync(&file)).map_err(io_error(&path, "sync"))?;
+    if durability == Durability::Now {
+        retry_on_intr(|| fsync(&file)).map_err(io_error(&path, "sync"))?;
+    }
     renameat(&dir.fd, temporary, &dir.fd, name).map_err(io_error(&path, "replace"))
 }
 

@@ -48,6 +48,35 @@ pub enum StoreError {
         /// Their uid in the password database.
         actual: u32,
     },
+    /// A user without a record, whose uid has one under another name.
+    #[error("{user} has uid {uid}, and the record for that uid is {recorded}'s")]
+    OtherName {
+        /// The user who logs in, or whom the tool looks up.
+        user: UserName,
+        /// Their uid in the password database.
+        uid: u32,
+        /// Whose record it is.
+        recorded: UserName,
+    },
+    /// An entry of the index by uid that is not one.
+    #[error("{path}: damaged index: {what}")]
+    Index {
+        /// The file that the error is about.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A record that was to get a new name, which has one.
+    #[error("{0} has a record already")]
+    AlreadyEnabled(UserName),
+    /// The state of this record has gone over to another name.
+    #[error("{user}: the account was being renamed to {other}")]
+    RenameUnfinished {
+        /// The old name.
+        user: UserName,
+        /// The new name, which has the account.
+        other: UserName,
+    },
     /// A record without a state, or with one that is not its own.
     #[error("{path}: {what}")]
     State {
@@ -93,8 +122,16 @@ impl StoreError {
             Self::Unsafe { what, purpose, .. } => purpose.remedy(*what),
             Self::Record { .. } => "restore it from a backup, or: onetimectl enable --new-secret",
             Self::Uid { .. } => {
-                "if the user was created again: onetimectl disable, then onetimectl enable"
+                "if their uid was changed: onetimectl rebind; \
+                 if the user was created again: onetimectl disable, then onetimectl enable"
             }
+            Self::OtherName { .. } => {
+                "if the user was renamed: onetimectl rename OLD NEW; \
+                 if they are somebody else, and OLD is gone: onetimectl disable OLD"
+            }
+            Self::Index { .. } => "make it again: onetimectl init",
+            Self::AlreadyEnabled(_) => "if it is not needed, first: onetimectl disable",
+            Self::RenameUnfinished { .. } => "finish it: onetimectl rename OLD NEW",
             Self::State { .. } => "rebuild it: onetimectl repair",
             Self::NotEnabled(_) => "issue a secret: onetimectl enable",
             Self::CounterLost(_) => "issue a different secret: onetimectl enable --new-secret",

@@ -6,9 +6,10 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::checked::{io_error, problems};
+use super::checked::{io_error, open_top, problems};
 use super::durable::TEMPORARY;
 use super::files::{MARKER, RECORD_ENDING, STATE, USERS};
+use super::uids::{Indexing, UIDS, uid_of};
 use super::{Purpose, StoreError};
 
 /// What an examination can come to.
@@ -19,7 +20,7 @@ pub enum Problem {
     /// A file that was not yet in force when `onetimectl` was killed. It may hold a
     /// secret.
     Leftover(PathBuf),
-    /// A file among the records whose name is not that of one.
+    /// A file among the records or in the index whose name is not that of one.
     ForeignName(PathBuf),
     /// A state without a record.
     OrphanedState(PathBuf),
@@ -40,13 +41,27 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
     {
         return (examiner.report)(Problem::Refused(StoreError::NoStore(dir.to_owned())));
     }
-    let (users, state) = (dir.join(USERS), dir.join(STATE));
+    let (users, state, uids) = (dir.join(USERS), dir.join(STATE), dir.join(UIDS));
     for path in [&users, &state] {
         if examiner.look(path, Purpose::PrivateDir) == Presence::Missing {
             let error = io_error(path, "open")(std::io::Error::from(ErrorKind::NotFound));
             (examiner.report)(Problem::Refused(error));
         }
     }
+    // An older store has none.
+    if examiner.look(&uids, Purpose::PrivateDir) == Presence::Missing && is_indexed(dir, owner) {
+        let error = io_error(&uids, "open")(std::io::Error::from(ErrorKind::NotFound));
+        (examiner.report)(Problem::Refused(error));
+    }
+    examiner.list(&uids, |examiner, path, name| {
+        if is_temporary(name) {
+            return (examiner.report)(Problem::Leftover(path));
+        }
+        examiner.look(&path, Purpose::PrivateFile);
+        if name.to_str().and_then(uid_of).is_none() {
+            (examiner.report)(Problem::ForeignName(path));
+        }
+    });
     examiner.list(dir, |examiner, path, name| {
         if is_temporary(name) {
             (examiner.report)(Problem::Leftover(path));
@@ -116,6 +131,11 @@ impl Examiner<'_> {
             (self.report)(Problem::Refused(io_error(dir, "read")(error)));
         }
     }
+}
+
+fn is_indexed(dir: &Path, owner: u32) -> bool {
+    let marker = open_top(dir, owner).and_then(|top| top.text(MARKER, owner));
+    matches!(marker, Ok(Some(marker)) if Indexing::of_marker(&marker) == Indexing::Complete)
 }
 
 fn is_temporary(name: &OsStr) -> bool {

@@ -8,7 +8,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags, Stat, fdatasync, fstat, ftruncate};
+use rustix::fs::{
+    AtFlags, FlockOperation, OFlags, Stat, fdatasync, fstat, ftruncate, renameat, statat,
+};
 use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
@@ -17,16 +19,18 @@ use super::backend::{
 };
 use super::checked::{Dir, io_error, open_top};
 use super::durable::{
-    TEMPORARY, create, make_dir, replace, set_nocow, temporary, unlink, within_limit,
+    Durability, TEMPORARY, create, make_dir, replace, set_nocow, temporary, unlink, within_limit,
 };
 use super::slots::{self, BOTH_BYTES, FILE_BYTES, Slot};
+use super::uids::{Indexing, UIDS};
 use super::{Store, StoreError, names};
 use crate::account::UserName;
 
 pub(super) const MARKER: &str = "store.toml";
 pub(super) const MARKER_TEXT: &str = "# The store of pam_onetime.so. Without this file no login that could need a\n\
                            # code is admitted: a store that is not mounted must not read as \"nobody is enrolled\".\n\
-                           format = 1\n";
+                           format = 1\n\
+                           index = \"uids\"\n";
 pub(super) const USERS: &str = "users";
 pub(super) const STATE: &str = "state";
 /// What a record's file name ends in.
@@ -35,9 +39,10 @@ pub(super) const RECORD_ENDING: &str = ".toml";
 /// A store directory that was checked when it was opened.
 #[derive(Debug)]
 pub struct Files {
-    top: Dir,
+    pub(super) top: Dir,
     users: Dir,
     state: Dir,
+    pub(super) indexing: Indexing,
     pub(super) owner: u32,
 }
 
@@ -105,7 +110,8 @@ impl Store<Files> {
         }
         let users = top.dir(USERS, owner)?;
         let state = top.dir(STATE, owner)?;
-        Ok(Self { backend: Files { top, users, state, owner } })
+        let indexing = Indexing::of_marker(&marker);
+        Ok(Self { backend: Files { top, users, state, indexing, owner } })
     }
 
     /// Makes a store in `dir`, and the directories above it. Harmless to
@@ -124,7 +130,7 @@ impl Store<Files> {
         let top = open_top(dir, owner)?;
         // One at a time, where directories can be locked (not on NFS).
         let _unlocked = rustix::fs::flock(&top.fd, FlockOperation::LockExclusive).is_err();
-        for name in [USERS, STATE] {
+        for name in [USERS, STATE, UIDS] {
             make_dir(&top.fd, Path::new(name), &dir.join(name))?;
         }
         set_nocow(&top.dir(STATE, owner)?);
@@ -139,7 +145,12 @@ impl Store<Files> {
         }
         let store = Self::open(dir, owner)?;
         store.backend.sweep()?;
-        Ok(store)
+        store.rebuild_index()?;
+        if store.indexing() == Indexing::Complete {
+            return Ok(store);
+        }
+        replace(&store.backend.top, MARKER, MARKER_TEXT)?;
+        Self::open(dir, owner)
     }
 
     /// The directory of the store, as it was opened.
@@ -203,7 +214,11 @@ impl Backend for Files {
         unlink(&self.state, &self.file_name(user)?).map(drop)
     }
 
-    fn remove(&self, user: &UserName) -> Result<RemoveOutcome, StoreError> {
+    fn remove(
+        &self,
+        user: &UserName,
+        uid_in: &dyn Fn(&str) -> Option<u32>,
+    ) -> Result<RemoveOutcome, StoreError> {
         // Held until the end, and made for it if there is no state: somebody
         // may be about to issue one. What keeps it from being made or opened
         // (a full disk, a link) does not keep a record alive.
@@ -212,12 +227,43 @@ impl Backend for Files {
             lock => Some(lock?),
         };
         let name = self.record_name(user)?;
+        // What cannot be read leaves its name in the index, where it harms nobody.
+        let uid = self.record(user).ok().flatten().and_then(|text| uid_in(&text));
         let removed = unlink(&self.users, &name)?;
         unlink(&self.users, &temporary(&name))?;
         self.users.sync()?;
+        self.take_out(user, uid)?;
         unlink(&self.state, &self.file_name(user)?)?;
         self.state.sync()?;
         Ok(removed)
+    }
+
+    fn hand_over(
+        &self,
+        old: &UserName,
+        _locked: &Lock,
+        new: &UserName,
+        text: &str,
+    ) -> Result<(), CommitError> {
+        let _lock = self.create_state(new)?;
+        replace(&self.users, &self.record_name(new)?, text)?;
+        // From here on the new name has the account: the old one has no state.
+        let (from, to) = (self.file_name(old)?, self.file_name(new)?);
+        renameat(&self.state.fd, &*from, &self.state.fd, &*to)
+            .map_err(io_error(&self.state.path.join(&*to), "replace"))?;
+        self.state.sync()?;
+        let name = self.record_name(old)?;
+        unlink(&self.users, &name)?;
+        unlink(&self.users, &temporary(&name))?;
+        Ok(self.users.sync()?)
+    }
+
+    fn indexed(&self, uid: u32) -> Result<Vec<UserName>, StoreError> {
+        self.names_of(uid)
+    }
+
+    fn index(&self, uid: u32, names: &[UserName], user: &UserName) -> Result<(), StoreError> {
+        self.put_entry(uid, names, user, Durability::Now)
     }
 
     fn users(&self) -> Result<impl Iterator<Item = Result<UserName, StoreError>>, StoreError> {
@@ -262,16 +308,17 @@ impl Files {
                 }
                 continue;
             };
-            let Some(file) = self.lock(file, access)? else { continue };
+            let Some(file) = self.lock(user, file, access)? else { continue };
             return Ok(self.kept(user, &file)?.map(|kept| (kept, file)));
         }
         Err(self.state_error(user, "the state is missing"))
     }
 
-    /// Locks a state file. `None` if it was removed while we waited: then the
-    /// lock is on nothing.
+    /// Locks a state file. `None` if it was removed or has another name since we opened
+    /// it: then the lock is on nothing of this user's.
     pub(super) fn lock(
         &self,
+        user: &UserName,
         file: StateFile,
         access: Access,
     ) -> Result<Option<StateFile>, StoreError> {
@@ -283,7 +330,12 @@ impl Files {
         let stat = retry_on_intr(|| rustix::fs::flock(&file, operation))
             .and_then(|()| fstat(&file))
             .map_err(io_error(&self.state.path, "lock a state in"))?;
-        Ok((stat.st_nlink > 0).then_some(StateFile::new(file, &stat)))
+        let is_it = |named: Stat| (named.st_dev, named.st_ino) == (stat.st_dev, stat.st_ino);
+        match statat(&self.state.fd, &*self.file_name(user)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) if is_it(named) => Ok(Some(StateFile::new(file, &stat))),
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(io_error(&self.state.path, "examine a state in")(error)),
+        }
     }
 
     /// The locked state file; `None` if it does not exist.
@@ -292,7 +344,7 @@ impl Files {
             let Some(file) = self.open_state(user, Access::Exclusive)? else {
                 return Ok(None);
             };
-            if let Some(file) = self.lock(file, Access::Exclusive)? {
+            if let Some(file) = self.lock(user, file, Access::Exclusive)? {
                 return Ok(Some(file));
             }
         }

@@ -1,11 +1,11 @@
 //! What only an admin's order does to a whole account: it is issued, replaced, removed,
 //! repaired. The rules are those of [`super::accounts`], whose door they go through.
 
-use super::StoreError;
 use super::accounts::{Store, unless_damaged};
 use super::backend::{Backend, Change, RemoveOutcome, Target};
 use super::slots::{self, LatestState};
-use crate::account::{Account, Record, State, Timestamp, TokenState, UserName};
+use super::{StoreError, record};
+use crate::account::{Account, Record, State, Timestamp, TokenState, Uid, UserName};
 use crate::code::{MovingFactor, Step};
 
 /// Whether [`Store::issue`] may put a new record in the place of one.
@@ -59,6 +59,9 @@ impl<B: Backend> Store<B> {
             return Ok(IssueOutcome::AlreadyThere);
         }
         let text = self.text_of(record)?;
+        if let Uid::Is(uid) = record.uid {
+            self.must_be_nobody_elses(user, uid)?;
+        }
         self.claimed_again(user, || {
             let claim = self.backend.claim_any(user)?;
             let old = match replace_old {
@@ -69,6 +72,8 @@ impl<B: Backend> Store<B> {
                 // Damaged: it is what is to be replaced.
                 Replace::Yes => unless_damaged(self.record(user))?.flatten(),
             };
+            self.reserve(user, record.uid)?;
+            let old_uid = old.as_ref().map_or(record.uid, |old| old.uid);
             let old = old.map(|old| unless_damaged(self.latest(user, &claim, &old))).transpose()?;
             let (sequence, target) = match old.flatten() {
                 Some(LatestState { spare, sequence, .. }) => (sequence, Target::Over(spare)),
@@ -77,6 +82,8 @@ impl<B: Backend> Store<B> {
             let snapshot = slots::encode(sequence, state);
             let change = Change { state: Some((&snapshot, target)), record: Some(&text) };
             self.backend.commit(user, &claim, change)?;
+            self.confirm(user, record.uid)?;
+            self.release(user, old_uid, record.uid)?;
             Ok(IssueOutcome::New)
         })
     }
@@ -87,7 +94,10 @@ impl<B: Backend> Store<B> {
     /// # Errors
     /// [`StoreError`].
     pub fn remove(&self, user: &UserName) -> Result<RemoveOutcome, StoreError> {
-        self.backend.remove(user)
+        self.backend.remove(user, &|text| match record::from_text(text).ok()?.uid {
+            Uid::Is(uid) => Some(uid),
+            Uid::Any => None,
+        })
     }
 
     /// Repairs what a login refuses and can be repaired without guessing.
@@ -105,6 +115,9 @@ impl<B: Backend> Store<B> {
         now: Timestamp,
         window: u64,
     ) -> Result<RepairOutcome, StoreError> {
+        if let Some(record) = self.record(user)? {
+            self.must_not_be_renamed(&record)?;
+        }
         self.claimed_again(user, || {
             // Looked at under the claim: it may be about to be issued.
             let claim = self.backend.claim_any(user)?;

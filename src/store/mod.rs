@@ -17,10 +17,12 @@ mod files;
 pub mod fuzzing;
 mod issue;
 mod names;
+mod persons;
 mod record;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod uids;
 
 pub use accounts::{AccountSnapshot, Store};
 pub use backend::RemoveOutcome;
@@ -29,6 +31,8 @@ pub use error::{FileFault, LogError, Purpose, StoreError};
 pub use examine::{Problem, examine};
 pub use files::Files;
 pub use issue::{IssueOutcome, RepairOutcome, Replace};
+pub use persons::RenameOutcome;
+pub use uids::Indexing;
 
 use std::path::Path;
 

@@ -34,8 +34,28 @@ const FIELD: &str = "a field is missing, unknown or out of range";
 pub(super) fn to_text(record: &Record) -> Result<Zeroizing<String>, fmt::Error> {
     let mut body = Zeroizing::new(String::with_capacity(ROOM));
     write(&mut body, record)?;
-    let checksum = super::checksum(body.as_bytes());
-    Ok(Zeroizing::new(format!("checksum = \"crc32:{checksum:08x}\"\n{}", *body)))
+    Ok(Zeroizing::new(with_checksum(&body)))
+}
+
+/// A text below the line with its checksum.
+pub(super) fn with_checksum(body: &str) -> String {
+    format!("checksum = \"crc32:{:08x}\"\n{body}", super::checksum(body.as_bytes()))
+}
+
+/// What is below the line with the checksum, if that is right.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(super) fn body_of(text: &str) -> Result<&str, &'static str> {
+    let (first, body) = text.split_once('\n').ok_or("it is empty or cut off")?;
+    let checksum = first
+        .strip_prefix("checksum = \"crc32:")
+        .and_then(|rest| rest.strip_suffix('"'))
+        .ok_or("its first line is not the checksum")?;
+    if checksum != format!("{:08x}", super::checksum(body.as_bytes())) {
+        return Err("its checksum does not match its text");
+    }
+    Ok(body)
 }
 
 fn write(body: &mut String, record: &Record) -> fmt::Result {
@@ -88,15 +108,7 @@ fn time(time: Timestamp) -> Result<i64, fmt::Error> {
 /// # Errors
 /// What is wrong, in words.
 pub(super) fn from_text(text: &str) -> Result<Record, &'static str> {
-    let (first, body) = text.split_once('\n').ok_or("it is empty or cut off")?;
-    let checksum = first
-        .strip_prefix("checksum = \"crc32:")
-        .and_then(|rest| rest.strip_suffix('"'))
-        .ok_or("its first line is not the checksum")?;
-    if checksum != format!("{:08x}", super::checksum(body.as_bytes())) {
-        return Err("its checksum does not match its text");
-    }
-    let mut table = DeTable::parse(body).map_err(|_| "it is not TOML")?;
+    let mut table = DeTable::parse(body_of(text)?).map_err(|_| "it is not TOML")?;
     if !table.get_mut().remove("format").is_some_and(is_ours) {
         return Err("it has another format than this version reads");
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::common::{Finished, World, finish};
-use crate::operations::Operation;
+use crate::operations::{Operation, RENAMED};
 use crate::snapshot::{ABOVE, STORE, USERS};
 
 /// Where strace writes, in the world.
@@ -82,10 +82,15 @@ fn traced(world: &World, operation: &Operation, calls: Calls, options: &[&str]) 
     let mut strace = world.command("strace");
     strace.args(["-f", "-o", TRACE]).args(options);
     if calls == Calls::OnStore {
-        let of =
-            |user| ["state/U", "users/U.toml", "users/.new-U.toml"].map(|it| it.replace('U', user));
-        let fixed = ["", "store.toml", ".new-store.toml", "users", "state"].map(str::to_owned);
-        for name in fixed.into_iter().chain(USERS.into_iter().flat_map(of)) {
+        let of = |user| {
+            let files = ["state/U", "users/U.toml", "users/.new-U.toml", "uids/.new-U"];
+            files.map(|it| it.replace('U', user))
+        };
+        let fixed = ["", "store.toml", ".new-store.toml", "users", "state", "uids"];
+        // Alice's, Bob's and Carol's.
+        let entries = ["uids/2001", "uids/2002", "uids/2003"];
+        let fixed = fixed.into_iter().chain(entries).map(str::to_owned);
+        for name in fixed.chain(USERS.into_iter().chain([RENAMED]).flat_map(of)) {
             let path = format!("{ABOVE}/{STORE}/{name}");
             strace.args(["-P", path.trim_end_matches('/')]);
         }

@@ -109,7 +109,7 @@ fn points(world: &World, operation: &Operation) -> Vec<Point> {
 /// What holds secrets and is not in force goes with the next `init`, or when the
 /// user is disabled.
 fn clear_up(world: &World, found: &Snapshot) -> Result<(), String> {
-    let disable = [&["disable", "--yes"][..], &USERS].concat();
+    let disable = [&["disable", "--yes", operations::RENAMED][..], &USERS].concat();
     for verbs in [&[&["init"][..]][..], &[&["init"], &disable], &[&disable]] {
         found.put(world);
         let runs: Vec<_> = verbs.iter().map(|arguments| world.onetimectl(arguments)).collect();

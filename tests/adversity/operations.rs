@@ -4,13 +4,14 @@
 
 use std::thread;
 
-use pam_onetime::account::{Account, Phase, State, Timestamp, TokenId};
+use pam_onetime::account::{Account, Phase, Record, State, Timestamp, TokenId, Uid};
+use pam_onetime::store::StoreError;
 
 use crate::common::{
     ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, Event, SUCCESS, TotpOptions,
     World, code_at, enable, hasty, hotp_code, secret,
 };
-use crate::snapshot::{Opened, STORE, Snapshot, USERS};
+use crate::snapshot::{Opened, STORE, Snapshot, USERS, name};
 
 /// What the clock says at logins.
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -35,7 +36,21 @@ pub(crate) struct Operation {
     code: Option<String>,
     /// Alice's next code, as long as she has her token.
     later: Option<String>,
+    kind: Kind,
 }
+
+/// What it does to the names of accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Each account stays with its name.
+    Changes,
+    /// Alice's account becomes that of [`RENAMED`].
+    Renames,
+}
+
+/// Alice's other name.
+pub(crate) const RENAMED: &str = "alicia";
+const ALICE_UID: u32 = 2001;
 
 /// What has become of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +69,11 @@ pub(crate) fn place() -> World {
     };
     let file: String = USERS.into_iter().zip('1'..).map(line).collect();
     world.write("/root/users.oath", file.as_bytes(), 0o600);
+    for (path, mode) in [("/etc/passwd", 0o644), ("/etc/shadow", 0o640)] {
+        let text = world.read_text(path);
+        let alice = text.lines().find_map(|line| line.strip_prefix("alice:")).expect("alice");
+        world.write(path, format!("{text}{RENAMED}:{alice}\n").as_bytes(), mode);
+    }
     world
 }
 
@@ -85,6 +105,7 @@ pub(crate) fn all() -> Vec<Operation> {
         makes,
         code: None,
         later: (*before == active).then(|| code(LATER)),
+        kind: Kind::Changes,
     };
     let login = |name, before: &Snapshot, typed: String, later: String, told, makes| Operation {
         name,
@@ -97,6 +118,7 @@ pub(crate) fn all() -> Vec<Operation> {
         makes,
         code: (told == "result authenticate 0").then_some(typed),
         later: Some(later),
+        kind: Kind::Changes,
     };
     let (admitted, refused) = ("result authenticate 0", "result authenticate 7");
     let enabled = "alice: enabled;";
@@ -117,6 +139,10 @@ pub(crate) fn all() -> Vec<Operation> {
             is_pending,
         ),
         change("disable", &active, &["disable", "alice", "--yes"], "alice: disabled;", is_gone),
+        Operation {
+            kind: Kind::Renames,
+            ..change("rename", &active, &["rename", "alice", RENAMED], "alicia: renamed;", is_gone)
+        },
         change(
             "recovery",
             &active,
@@ -179,6 +205,9 @@ impl Operation {
     /// twice, or if the user's next code does not.
     pub(crate) fn outcome(&self, found: &Snapshot, told: bool) -> Result<Outcome, String> {
         let found = found.opened();
+        if self.kind == Kind::Renames {
+            return self.renamed(&found, told);
+        }
         if !self.before.0.contains_key(STORE) && found.store.is_err() {
             return self.no_store(found, told);
         }
@@ -200,6 +229,47 @@ impl Operation {
             }
         }
         self.codes(&found, outcome)?;
+        Ok(outcome)
+    }
+
+    /// One of the two names has the account, whole, and the other is refused. It can be
+    /// finished, and no code serves by both.
+    fn renamed(&self, found: &Opened, told: bool) -> Result<Outcome, String> {
+        let [Some(was), bob, carol] = &self.was else { return Err("nobody to rename".to_owned()) };
+        let has_it = |user: &str| {
+            let record = Record { user: name(user), ..was.record.clone() };
+            let account = Account { record, state: was.state };
+            matches!(found.account(user), Ok(Some(is)) if is == account)
+        };
+        let (outcome, owner, other) = match (has_it("alice"), has_it(RENAMED)) {
+            (true, false) => (Outcome::Old, "alice", RENAMED),
+            (false, true) => (Outcome::New, RENAMED, "alice"),
+            (both, _) => return Err(format!("both names have the account, or none: {both}")),
+        };
+        if told && outcome == Outcome::Old {
+            return Err("what was told is lost".to_owned());
+        }
+        if found.account("bob")? != *bob || found.account("carol")? != *carol {
+            return Err("somebody else has become another".to_owned());
+        }
+        let store = found.store.as_ref().map_err(ToString::to_string)?;
+        if let Ok(admitted) = store.load(&name(other), ALICE_UID) {
+            let admitted = admitted.is_some();
+            return Err(format!("{other} is not refused, with an account: {admitted}"));
+        }
+        let later = self.later.as_deref().unwrap_or_default();
+        if !found.serves(owner, later, LATER)? {
+            return Err("the next code does not serve".to_owned());
+        }
+        match store.rename(&name("alice"), &name(RENAMED), Uid::Is(ALICE_UID)) {
+            Ok(_) => {}
+            // It was finished.
+            Err(StoreError::NotEnabled(_)) if outcome == Outcome::New => {}
+            Err(error) => return Err(format!("it cannot be finished: {error}")),
+        }
+        if found.serves(RENAMED, later, LATER)? {
+            return Err("the code served by both names".to_owned());
+        }
         Ok(outcome)
     }
 
@@ -245,6 +315,9 @@ impl Operation {
     pub(crate) fn log_in(&self, world: &World, found: &Snapshot, at: &str) {
         found.put(world);
         let opened = found.opened();
+        if self.kind == Kind::Renames {
+            return self.log_in_by_both_names(world, &opened, at);
+        }
         let client = || Client::new(world, "sshd", "alice").option(&format!("time={LATER}"));
         let run = client().run(&Answers::new(&[ALICE_PASSWORD, ""]));
         let dialogue = run.dialogue();
@@ -268,6 +341,24 @@ impl Operation {
             let run = client().run(&Answers::new(&[ALICE_PASSWORD, later]));
             assert_eq!(run.result(), SUCCESS, "{at}: {run:?}");
         }
+    }
+}
+
+impl Operation {
+    /// The one who has the account gets in with a code, the other not at all.
+    #[track_caller]
+    fn log_in_by_both_names(&self, world: &World, found: &Opened, at: &str) {
+        let later = self.later.as_deref().unwrap_or_default();
+        let login = |user: &str| {
+            let client = Client::new(world, "sshd", user).option(&format!("time={LATER}"));
+            client.run(&Answers::new(&[ALICE_PASSWORD, later])).result()
+        };
+        let alice_has_it = matches!(found.account("alice"), Ok(Some(_)));
+        let expected = match alice_has_it {
+            true => [SUCCESS, AUTHINFO_UNAVAIL],
+            false => [AUTHINFO_UNAVAIL, SUCCESS],
+        };
+        assert_eq!(["alice", RENAMED].map(login), expected, "{at}");
     }
 }
 

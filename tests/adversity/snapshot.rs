@@ -152,6 +152,6 @@ impl Opened {
     }
 }
 
-fn name(user: &str) -> UserName {
+pub(crate) fn name(user: &str) -> UserName {
     UserName::new(user).expect("a user's name")
 }

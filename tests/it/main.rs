@@ -13,6 +13,7 @@ mod files;
 mod harness;
 mod house;
 mod moving;
+mod people;
 mod programs;
 mod source;
 mod stack;

@@ -12,7 +12,7 @@ use crate::common::{
 use regex::Regex;
 use serde_json::{Value, json};
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 19] = [
     "init",
     "enable",
     "disable",
@@ -21,6 +21,8 @@ const VERBS: [&str; 17] = [
     "verify",
     "qr",
     "repair",
+    "rename",
+    "rebind",
     "recovery",
     "resync",
     "token",
@@ -354,7 +356,7 @@ fn enable_makes_a_store_where_none_is_but_not_in_a_directory_that_may_be_a_mount
     assert_eq!(world.metadata("/var/lib/onetime").mode() & 0o7777, 0o700);
     assert_eq!(status(&world, "alice")["otp"], true);
 
-    in_store(&world, "rm -r store.toml users state");
+    in_store(&world, "rm -r store.toml users state uids");
     let run = world.onetimectl(&["enable", "alice"]);
     assert_ends(&run, 1, "store.toml is missing");
     assert_ends(&run, 1, "mount its file system; if there never was a store: onetimectl init");
@@ -700,6 +702,7 @@ fn whoever_is_not_root_gets_help_version_and_completions_and_for_the_rest_is_sen
         let user: &[&str] = match verb {
             "init" | "list" | "doctor" => &[],
             "token" => &["list", "alice"],
+            "rename" => &["alice", "alicia"],
             "handout" => &["alice", "-o", "/tmp/alice.html"],
             _ => &["alice"],
         };

@@ -91,6 +91,24 @@ pub(crate) enum Verb {
         #[command(flatten)]
         whom: SelectionOptions,
     },
+    /// Give an account the user's new name: secret and used codes stay
+    Rename {
+        /// The name that the account has
+        #[arg(value_name = "OLD", value_hint = ValueHint::Username)]
+        old: String,
+        /// The name that the user has now
+        #[arg(value_name = "NEW", value_hint = ValueHint::Username)]
+        new: String,
+        /// Also where this system does not know NEW, or by another uid
+        #[arg(long)]
+        force: bool,
+    },
+    /// Bind an account to the uid that its user has now
+    Rebind {
+        /// User
+        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        user: String,
+    },
     /// Issue new recovery codes; the old ones no longer work
     Recovery {
         /// User

@@ -48,7 +48,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 
-use accounts::{disable, enable, init, repair, resync, status, token, unlock, verify};
+use accounts::{
+    disable, enable, init, rebind, rename, repair, resync, status, token, unlock, verify,
+};
 use cli::{Cli, Verb};
 use context::Context;
 use moving::{export, import};
@@ -85,6 +87,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Verify { user, code } => verify::run(&context, user, code.as_deref()),
         Verb::Qr { user, file } => qr::run(&context, user, file.as_deref()),
         Verb::Repair { whom } => repair::run(&context, whom),
+        Verb::Rename { old, new, force } => rename::run(&context, old, new, *force),
+        Verb::Rebind { user } => rebind::run(&context, user),
         Verb::Recovery { user } => recovery::run(&context, user),
         Verb::Resync { user, codes } => resync::run(&context, user, codes),
         Verb::Token { verb } => token::run(&context, verb),

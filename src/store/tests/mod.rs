@@ -1,5 +1,6 @@
 //! The store as a whole: rules of accounts over real files.
 
+mod persons;
 mod swaps;
 
 use std::fs::File;
@@ -13,7 +14,7 @@ use super::files::{Access, MARKER, MARKER_TEXT};
 use super::slots::FILE_BYTES;
 use super::*;
 use crate::account::tests::record;
-use crate::account::{Account, Generation, Phase, Record, State, Timestamp, UserName};
+use crate::account::{Account, Generation, Phase, Record, State, Timestamp, Uid, UserName};
 use crate::code::{MovingFactor, Period, Step};
 use crate::config::Config;
 use crate::login::{self, Grant, Refusal, Verdict};
@@ -188,8 +189,9 @@ fn what_an_issue_that_was_killed_left_behind_is_removed_by_init_and_with_its_rec
 #[test]
 fn everybody_who_has_a_record_is_listed_and_nobody_else() {
     let (_dir, store) = store();
-    for name in ["alice", "Bob"] {
-        let record = Record { user: UserName::new(name).unwrap(), ..totp() };
+    for (name, uid) in [("alice", 2001), ("Bob", 2002)] {
+        let (user, uid) = (UserName::new(name).unwrap(), Uid::Is(uid));
+        let record = Record { user, uid, ..totp() };
         store.issue(&Account::fresh(record), Replace::No).unwrap();
     }
     for name in [".new-carol", "carol", "Dave.toml"] {
@@ -381,9 +383,9 @@ fn a_lock_on_a_state_that_was_removed_meanwhile_is_none() {
     store.issue(&fresh(), Replace::No).unwrap();
     let open = || store.backend.open_state(&totp().user, Access::Exclusive).unwrap().unwrap();
     let (file, again) = (open(), open());
-    assert!(store.backend.lock(file, Access::Exclusive).unwrap().is_some());
+    assert!(store.backend.lock(&totp().user, file, Access::Exclusive).unwrap().is_some());
     std::fs::remove_file(state_path(&store)).unwrap();
-    assert!(store.backend.lock(again, Access::Exclusive).unwrap().is_none());
+    assert!(store.backend.lock(&totp().user, again, Access::Exclusive).unwrap().is_none());
 }
 
 #[test]

@@ -30,6 +30,7 @@ struct SwapEntry {
 #[derive(Default)]
 struct Swaps {
     entries: RefCell<BTreeMap<UserName, SwapEntry>>,
+    uids: RefCell<BTreeMap<u32, Vec<UserName>>>,
     /// How often somebody else is quicker from now on.
     quicker: Cell<u32>,
 }
@@ -106,9 +107,40 @@ impl Backend for Swaps {
         Ok(())
     }
 
-    fn remove(&self, user: &UserName) -> Result<RemoveOutcome, StoreError> {
+    fn remove(
+        &self,
+        user: &UserName,
+        uid_in: &dyn Fn(&str) -> Option<u32>,
+    ) -> Result<RemoveOutcome, StoreError> {
         let removed = self.entries.borrow_mut().remove(user);
+        let text = removed.as_ref().and_then(|entry| entry.record.as_ref());
+        if let Some(uid) = text.and_then(|text| uid_in(text)) {
+            self.uids.borrow_mut().entry(uid).or_default().retain(|name| name != user);
+        }
         Ok(if removed.is_some() { RemoveOutcome::Record } else { RemoveOutcome::Nothing })
+    }
+
+    fn hand_over(
+        &self,
+        old: &UserName,
+        claim: &u64,
+        new: &UserName,
+        text: &str,
+    ) -> Result<(), CommitError> {
+        self.commit(old, claim, Change { state: None, record: Some(text) })?;
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.remove(old).unwrap_or_default();
+        entries.insert(new.clone(), entry);
+        Ok(())
+    }
+
+    fn indexed(&self, uid: u32) -> Result<Vec<UserName>, StoreError> {
+        Ok(self.uids.borrow().get(&uid).cloned().unwrap_or_default())
+    }
+
+    fn index(&self, uid: u32, names: &[UserName], _user: &UserName) -> Result<(), StoreError> {
+        self.uids.borrow_mut().insert(uid, names.to_vec());
+        Ok(())
     }
 
     fn users(&self) -> Result<impl Iterator<Item = Result<UserName, StoreError>>, StoreError> {

@@ -3,6 +3,8 @@
 pub(crate) mod disable;
 pub(crate) mod enable;
 pub(crate) mod init;
+pub(crate) mod rebind;
+pub(crate) mod rename;
 pub(crate) mod repair;
 pub(crate) mod resync;
 pub(crate) mod status;

@@ -159,6 +159,8 @@ finding_ids! {
     StoreEntryStrange = "store-entry-strange", Store, Fail;
     StoreLeftovers = "store-leftovers", Store, Warn;
     StoreForeignName = "store-foreign-name", Store, Warn;
+    StoreIndexMissing = "store-index-missing", Store, Fail;
+    StoreIndexDamaged = "store-index-damaged", Store, Fail;
     StoreNocowMissing = "store-nocow-missing", Store, Warn;
 
     AccountsSound = "accounts-sound", Accounts, Ok;
@@ -169,7 +171,11 @@ finding_ids! {
     AccountUidDiffers = "account-uid-differs", Accounts, Fail;
     AccountUserNotLookedUp = "account-user-not-looked-up", Accounts, Fail;
     AccountUserUnknown = "account-user-unknown", Accounts, Warn;
-    AccountAlias = "account-alias", Accounts, Warn;
+    AccountRenamed = "account-renamed", Accounts, Fail;
+    AccountAlias = "account-alias", Accounts, Fail;
+    AccountSecondName = "account-second-name", Accounts, Warn;
+    AccountUidShared = "account-uid-shared", Accounts, Warn;
+    AccountNotIndexed = "account-not-indexed", Accounts, Fail;
     AccountDeadlinePassed = "account-deadline-passed", Accounts, Warn;
     AccountDeadlineUnknown = "account-deadline-unknown", Accounts, Fail;
     AccountCodesAhead = "account-codes-ahead", Accounts, Fail;

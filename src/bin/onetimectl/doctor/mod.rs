@@ -9,6 +9,7 @@ mod finding;
 mod machine;
 mod module;
 mod password_service;
+mod persons;
 mod roles;
 mod rules;
 mod services;

@@ -9,11 +9,12 @@ use std::path::Path;
 use pam_onetime::account::{Phase, Timestamp, UserName};
 use pam_onetime::config::Config;
 use pam_onetime::store::{FileFault, Problem, Purpose, Store, StoreError, examine};
-use pam_onetime::system::{Person, SystemError};
+use pam_onetime::system::{Passwd, Person, SystemError, name_of};
 use rustix::fs::IFlags;
 
 use super::ahead;
 use super::finding::{Check, Finding, FindingId, Level, NameList};
+use super::persons::{ALIAS, Uids, judge_indexing, judge_unknown};
 
 /// BTRFS_SUPER_MAGIC
 const BTRFS: u64 = 0x9123_683e;
@@ -31,7 +32,8 @@ pub(crate) fn judge(dir: &Path, now: Option<Timestamp>, config: &Config) -> Vec<
             return faults.findings();
         }
     };
-    let mut sound = 0_usize;
+    judge_indexing(&store, &mut faults);
+    let (mut sound, mut uids) = (0_usize, Uids::default());
     match store.users() {
         Ok(users) => {
             for user in users {
@@ -40,7 +42,11 @@ pub(crate) fn judge(dir: &Path, now: Option<Timestamp>, config: &Config) -> Vec<
                         let person = Person::find(user.as_str());
                         match judge_account(&store, &user, person, now, config) {
                             None => sound = sound.saturating_add(1),
-                            Some((fault, name)) => faults.add(fault, name),
+                            Some((fault, who)) => faults.add(fault, who),
+                        }
+                        // What cannot be read has been said.
+                        if let Ok(recorded) = store.recorded_uid(&user) {
+                            uids.note(&user, recorded);
                         }
                     }
                     Err(error) => faults.add(Fault::of_store(&error), error.to_string()),
@@ -49,6 +55,7 @@ pub(crate) fn judge(dir: &Path, now: Option<Timestamp>, config: &Config) -> Vec<
         }
         Err(error) => faults.add(Fault::of_store(&error), error.to_string()),
     }
+    uids.judge(&store, Passwd::read().ok().as_ref(), &mut faults);
     let mut found: Vec<_> = nocow(dir).into_iter().collect();
     let faults = faults.findings();
     if found.is_empty() && !faults.iter().any(|fault| fault.check == Check::Store) {
@@ -79,7 +86,7 @@ impl Fault {
     }
 
     /// Of the store as a whole, or of a file in it, whosever it is.
-    fn of_store(error: &StoreError) -> Self {
+    pub(super) fn of_store(error: &StoreError) -> Self {
         let (id, what) = match error {
             StoreError::NoStore(_) => {
                 (FindingId::StoreMissing, "every login that could need a code is refused")
@@ -95,8 +102,14 @@ impl Fault {
                 let remedy = "restore it from a backup, or: onetimectl init";
                 return Self::new(FindingId::StoreIncomplete, what, remedy);
             }
+            StoreError::Index { .. } => {
+                (FindingId::StoreIndexDamaged, "others of that uid are refused")
+            }
             StoreError::Record { .. }
             | StoreError::Uid { .. }
+            | StoreError::OtherName { .. }
+            | StoreError::AlreadyEnabled(_)
+            | StoreError::RenameUnfinished { .. }
             | StoreError::State { .. }
             | StoreError::NotEnabled(_)
             | StoreError::CounterLost(_)
@@ -130,6 +143,11 @@ impl Fault {
                 FindingId::AccountUidDiffers,
                 "the record is for another uid, and the login refused",
             ),
+            StoreError::OtherName { .. } => (
+                FindingId::AccountSecondName,
+                "the uid has a record under another name, and the login is refused",
+            ),
+            StoreError::Index { .. } => (FindingId::StoreIndexDamaged, "the login is refused"),
             StoreError::Record { .. } | StoreError::Unsafe { what: FileFault::Size(_), .. } => {
                 (FindingId::AccountRecordDamaged, "the record is damaged, and the login refused")
             }
@@ -143,6 +161,8 @@ impl Fault {
             ),
             StoreError::NoStore(_)
             | StoreError::Format(_)
+            | StoreError::AlreadyEnabled(_)
+            | StoreError::RenameUnfinished { .. }
             | StoreError::NotEnabled(_)
             | StoreError::CounterLost(_)
             | StoreError::Busy(_)
@@ -175,33 +195,16 @@ fn judge_account(
         )));
     };
     match store.inspect_as(user, person.as_ref().map(|person| person.uid)) {
-        Ok(Some(account)) => {
-            let known = person.map(|person| person.name);
-            judge_name(&account.record.user, known.as_ref())
-                .or_else(|| judge_deadline(account.record.deadline, account.phase(), now))
+        Ok(Some(account)) => match person.map(|person| person.name) {
+            None => Some(judge_unknown(user, account.record.uid, name_of)),
+            Some(known) if known != *user => Some((ALIAS, format!("{user} is {known}"))),
+            Some(_) => judge_deadline(account.record.deadline, account.phase(), now)
                 .map(with_name)
-                .or_else(|| ahead::judge(&account, now?, config))
-        }
+                .or_else(|| ahead::judge(&account, now?, config)),
+        },
         // Disabled since it was listed.
         Ok(None) => None,
         Err(error) => Some(with_name(Fault::of_account(&error))),
-    }
-}
-
-/// What is wrong with a name, for which the user database says `known`.
-fn judge_name(recorded: &UserName, known: Option<&UserName>) -> Option<Fault> {
-    match known {
-        None => Some(Fault::new(
-            FindingId::AccountUserUnknown,
-            "this system knows no such user",
-            "if they are gone: onetimectl disable",
-        )),
-        Some(known) if known != recorded => Some(Fault::new(
-            FindingId::AccountAlias,
-            "this system has another name for that user, and looks for that",
-            "onetimectl disable, then enable with the name that getent passwd shows",
-        )),
-        Some(_) => None,
     }
 }
 
@@ -223,10 +226,10 @@ fn judge_deadline(
 
 /// What was found, and of whom: a hundred thousand accounts make a short report.
 #[derive(Default)]
-struct Faults(BTreeMap<Fault, NameList>);
+pub(super) struct Faults(BTreeMap<Fault, NameList>);
 
 impl Faults {
-    fn add(&mut self, fault: Fault, name: impl Into<String>) {
+    pub(super) fn add(&mut self, fault: Fault, name: impl Into<String>) {
         self.0.entry(fault).or_default().add(name);
     }
 
@@ -292,6 +295,12 @@ fn judge_nocow(is_btrfs: bool, flags: Option<IFlags>, dir: &str) -> Option<Findi
 
 #[cfg(test)]
 mod tests {
+    use pam_onetime::account::{Account, Uid};
+    use pam_onetime::config::Config;
+    use pam_onetime::enrollment::new_record;
+    use pam_onetime::store::Replace;
+    use rand::rngs::SysRng;
+
     use super::*;
 
     #[test]
@@ -334,6 +343,7 @@ mod tests {
             (exposed(Purpose::PrivateDir, FileFault::Mode(0o755)), StoreDirExposed),
             (exposed(Purpose::PrivateFile, FileFault::Owner(7)), StoreFileExposed),
             (exposed(Purpose::PrivateFile, FileFault::Link), StoreEntryStrange),
+            (StoreError::Index { path: path(), what: "w" }, StoreIndexDamaged),
             (io(ErrorKind::NotFound), StoreIncomplete),
             (io(ErrorKind::Other), StoreUnreadable),
         ] {
@@ -362,14 +372,27 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_unknown_or_known_by_this_or_another_name() {
+    fn a_user_whom_the_system_has_another_name_for_is_an_alias() {
+        let above = tempfile::tempdir().unwrap();
+        let owner = rustix::process::geteuid().as_raw();
+        let store = Store::init(&above.path().join("store"), owner).unwrap();
         let name = |text: &str| UserName::new(text).unwrap();
-        let id = |known: Option<UserName>| {
-            judge_name(&name("alice"), known.as_ref()).map(|fault| fault.id)
-        };
-        assert_eq!(id(Some(name("alice"))), None);
-        assert_eq!(id(Some(name("al"))), Some(FindingId::AccountAlias));
-        assert_eq!(id(None), Some(FindingId::AccountUserUnknown));
+        let config = Config::default();
+        for (known, expected) in [("alice", None), ("al", Some(FindingId::AccountAlias))] {
+            let uid = Uid::Is(7);
+            let record = new_record(
+                &mut SysRng,
+                &config,
+                name("alice"),
+                uid,
+                "example.org".to_owned(),
+                Timestamp(0),
+            );
+            store.issue(&Account::fresh(record.unwrap()), Replace::Yes).unwrap();
+            let person = Ok(Some(Person::new(name(known), 7, 7)));
+            let found = judge_account(&store, &name("alice"), person, None, &config);
+            assert_eq!(found.map(|(fault, _)| fault.id), expected);
+        }
     }
 
     #[test]

@@ -1,0 +1,165 @@
+//! The index by uid: `uids/UID` names whose record is for that uid. So a person whom the
+//! system has come to know by another name is found, at the cost of one file that is not
+//! there for who has no record. docs/FILEFORMAT.md has its bytes.
+//!
+//! A name in it counts only while there is such a record: an entry is made before its
+//! record and removed after it, and one that was left behind is nobody's.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+
+use super::checked::{Dir, io_error};
+use super::durable::{Durability, TEMPORARY, replace_by, temporary, unlink};
+use super::files::Files;
+use super::record::{body_of, with_checksum};
+use super::{StoreError, names};
+use crate::account::UserName;
+
+pub(super) const UIDS: &str = "uids";
+
+/// The line of the marker of a store whose index is complete.
+pub(super) const INDEX_LINE: &str = "index = \"uids\"";
+
+/// Whether a store has an index by uid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Indexing {
+    /// The marker says that it is complete: where it cannot be read, a login of somebody
+    /// without a record is refused.
+    Complete,
+    /// The store is older; `init` makes it.
+    NotYet,
+}
+
+impl Indexing {
+    /// What the marker's text says.
+    pub(super) fn of_marker(marker: &str) -> Self {
+        if marker.lines().any(|line| line == INDEX_LINE) { Self::Complete } else { Self::NotYet }
+    }
+}
+
+impl Files {
+    /// The index's directory; `None` where a store has none yet.
+    fn uids(&self) -> Result<Option<Dir>, StoreError> {
+        match (self.top.dir(UIDS, self.owner), self.indexing) {
+            (Err(StoreError::Io { error, .. }), Indexing::NotYet)
+                if error.kind() == ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            (dir, Indexing::Complete | Indexing::NotYet) => dir.map(Some),
+        }
+    }
+
+    /// The names in an entry; nobody's where a login goes without the index.
+    pub(super) fn names_of(&self, uid: u32) -> Result<Vec<UserName>, StoreError> {
+        match self.indexing {
+            Indexing::NotYet => Ok(Vec::new()),
+            Indexing::Complete => self.entry(uid),
+        }
+    }
+
+    /// The names in an entry, whether or not the index is complete.
+    pub(super) fn entry(&self, uid: u32) -> Result<Vec<UserName>, StoreError> {
+        let Some(dir) = self.uids()? else { return Ok(Vec::new()) };
+        let name = uid.to_string();
+        let damaged = |what| StoreError::Index { path: dir.path.join(&name), what };
+        match dir.text(&name, self.owner) {
+            Ok(Some(text)) => names_in(&text).map_err(damaged),
+            Ok(None) => Ok(Vec::new()),
+            Err(StoreError::Io { error, .. }) if error.kind() == ErrorKind::InvalidData => {
+                Err(damaged("it is not text"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts `names` into an entry. The temporary file is called after `user`, whose
+    /// account's lock the caller holds.
+    pub(super) fn put_entry(
+        &self,
+        uid: u32,
+        names: &[UserName],
+        user: &UserName,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        let Some(dir) = self.uids()? else { return Ok(()) };
+        if names.is_empty() {
+            return self.remove_entry(uid);
+        }
+        let mut body = String::new();
+        for name in names {
+            body.push_str(&encoded(name)?);
+            body.push('\n');
+        }
+        let temporary = temporary(&encoded(user)?);
+        replace_by(&dir, &temporary, &uid.to_string(), &with_checksum(&body), durability)
+    }
+
+    /// Removes an entry. That need not be durable: it names no record that there is.
+    pub(super) fn remove_entry(&self, uid: u32) -> Result<(), StoreError> {
+        match self.uids()? {
+            Some(dir) => unlink(&dir, &uid.to_string()).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a user's name, and what was left behind for it, out of the index.
+    pub(super) fn take_out(&self, user: &UserName, uid: Option<u32>) -> Result<(), StoreError> {
+        let Some(dir) = self.uids()? else { return Ok(()) };
+        unlink(&dir, &temporary(&encoded(user)?))?;
+        let Some(uid) = uid else { return Ok(()) };
+        let mut names = self.entry(uid)?;
+        if names.contains(user) {
+            names.retain(|name| name != user);
+            self.put_entry(uid, &names, user, Durability::Now)?;
+        }
+        Ok(())
+    }
+
+    /// Every entry of the index, nobody's where it is damaged. What was left behind among
+    /// them is removed.
+    pub(super) fn entries(&self) -> Result<BTreeMap<u32, Vec<UserName>>, StoreError> {
+        let mut entries = BTreeMap::new();
+        let Some(dir) = self.uids()? else { return Ok(entries) };
+        let listed = rustix::fs::Dir::read_from(&dir.fd).map_err(io_error(&dir.path, "list"))?;
+        for entry in listed {
+            let entry = entry.map_err(io_error(&dir.path, "list"))?;
+            let name = entry.file_name().to_str().unwrap_or_default();
+            if name.starts_with(TEMPORARY) {
+                unlink(&dir, name)?;
+            } else if let Some(uid) = uid_of(name) {
+                match self.entry(uid) {
+                    Ok(names) => drop(entries.insert(uid, names)),
+                    // It is made again.
+                    Err(StoreError::Index { .. }) => drop(entries.insert(uid, Vec::new())),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Makes entries that were put without it durable.
+    pub(super) fn sync_index(&self) -> Result<(), StoreError> {
+        match self.uids()? {
+            Some(dir) => rustix::fs::syncfs(&dir.fd).map_err(io_error(&dir.path, "sync")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The uid whose entry has this file name; `None` if it is nobody's.
+pub(super) fn uid_of(name: &str) -> Option<u32> {
+    name.parse().ok().filter(|uid: &u32| uid.to_string() == name)
+}
+
+fn encoded(user: &UserName) -> Result<Cow<'_, str>, StoreError> {
+    names::encode(user).ok_or_else(|| StoreError::Name(user.clone()))
+}
+
+/// The names in the text of an entry: one a line, at least one.
+fn names_in(text: &str) -> Result<Vec<UserName>, &'static str> {
+    let names = body_of(text)?.lines().map(names::decode).collect::<Option<Vec<_>>>();
+    names.filter(|names| !names.is_empty()).ok_or("a line is no user's name")
+}
