@@ -18,8 +18,9 @@ use crate::config::arguments::Arguments;
 use crate::enrollment::{self, Enrollment};
 use crate::login::ports::{Accounts, Addition, ConversationError, Door, Echo, MAX_ANSWER, Tone};
 use crate::login::{
-    Answer, Attempt, Circumstances, CodeNeed, FixedVerdict, Grant, PasswordCheck, PasswordFault,
-    Plan, Prompt, Question, Refusal, Verdict, WithoutRecord, judge, plan, plan_without_record,
+    AccountNote, AccountVerdict, Answer, Attempt, Circumstances, CodeNeed, FixedVerdict, Grant,
+    NoteError, PasswordCheck, PasswordFault, Plan, Prompt, Question, Refusal, ServiceFault,
+    Verdict, WithoutRecord, judge, plan, plan_without_record,
 };
 use crate::messages;
 use crate::system::{Person, SystemError};
@@ -33,6 +34,12 @@ pub enum Failure<E> {
     /// A prompt or an answer got lost.
     #[error(transparent)]
     Conversation(#[from] ConversationError),
+    /// The password service, which found the password right, failed afterwards.
+    #[error("{}", .0.with_remedy())]
+    Service(#[from] ServiceFault),
+    /// What it says of the account could not be kept.
+    #[error(transparent)]
+    Note(#[from] NoteError),
     /// The decision is about another user than the one who logs in now.
     #[error("the user name was changed during the login")]
     UserChanged,
@@ -110,8 +117,12 @@ pub fn authenticate<D: Door, H: Host, A: Accounts>(
     let verdict = Decision { login: &mut login, accounts, person, surroundings, password, answer }
         .make(account)?;
     // Whatever was decided is about the name that was given.
-    if door.current_user().as_deref() != Some(given.as_str()) {
+    if login.door.current_user().as_deref() != Some(given.as_str()) {
         return Err(Failure::UserChanged);
+    }
+    match verdict {
+        Verdict::Admitted(_) | Verdict::NotNeeded(_) => login.hear_service(&given)?,
+        Verdict::Again(_) | Verdict::Refused(_) => {}
     }
     Ok(verdict)
 }
@@ -310,6 +321,20 @@ impl<D: Door, H: Host> Login<'_, D, H> {
         let echo = if self.config.login.echo { Echo::On } else { Echo::Off };
         let typed = self.door.ask(prompt, echo)?;
         Ok(if typed.len() > MAX_ANSWER { Answer::NotACode } else { Answer::read(&typed) })
+    }
+
+    /// Hears what else the password service has to say, now that the login is admitted:
+    /// earlier it would show which factor was right.
+    fn hear_service<E>(&mut self, given: &str) -> Result<(), Failure<E>> {
+        let report = self.door.hear_service()?;
+        if report.verdict != AccountVerdict::Valid {
+            let note = AccountNote::new(given.to_owned(), self.name.to_owned(), report.verdict);
+            self.door.note_account(note)?;
+        }
+        for (tone, text) in &report.texts {
+            self.show(text, *tone);
+        }
+        Ok(())
     }
 
     /// Whether texts are shown that need no answer.

@@ -3,10 +3,11 @@
 
 use super::{Host, Login};
 use crate::account::{Account, Phase, Timestamp};
+use crate::audit::Outcome;
 use crate::config::Missing;
 use crate::config::arguments::{FirstPass, PasswordMode};
 use crate::login::ports::{ConversationError, Door, Echo, MAX_ANSWER, PasswordAnswer, RawAnswer};
-use crate::login::{Answer, CodeNeed, PasswordCheck, PasswordFault, separate};
+use crate::login::{Answer, CodeNeed, PasswordCheck, PasswordFault, ServiceFault, separate};
 use crate::messages;
 
 /// The answer to the first prompt.
@@ -168,6 +169,13 @@ impl<D: Door, H: Host> Login<'_, D, H> {
         }
     }
 
+    /// A fault that can be removed is named in a line of its own.
+    fn log_fault(&self, fault: &ServiceFault) {
+        if fault.remedy().is_some() {
+            self.host.log(Outcome::Failed, self.subject, &fault.with_remedy());
+        }
+    }
+
     fn verify(&mut self, password: &[u8]) -> PasswordCheck {
         // A longer one, or one with a NUL, would not reach the service as it was typed.
         if password.len() > MAX_ANSWER || password.contains(&0) {
@@ -180,7 +188,10 @@ impl<D: Door, H: Host> Login<'_, D, H> {
                 PasswordFault::RefusedBySshd
             }
             PasswordAnswer::Wrong => PasswordFault::Password,
-            PasswordAnswer::Unavailable { result } => PasswordFault::Service { result },
+            PasswordAnswer::Unavailable(fault) => {
+                self.log_fault(&fault);
+                PasswordFault::Service { result: fault.result() }
+            }
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::account::{Phase, State, TokenId, UserName};
 use crate::code::{MovingFactor, Period};
 use crate::config::{AtLogin, GroupNames, Missing, UpTo};
 use crate::login::ports::{PasswordAnswer, RawAnswer};
-use crate::login::{Judgement, NotNeeded, PasswordProof};
+use crate::login::{Judgement, NotNeeded, PasswordProof, ServiceReport};
 
 /// The code of RFC 4226 appendix D for counter 5, which is that of step 5.
 const CODE: &str = "254676";
@@ -52,6 +52,8 @@ enum Event {
     AddRecovery,
     /// A line with these words goes to the log.
     Log(&'static str),
+    /// This is kept for the account phase.
+    Note(AccountVerdict),
 }
 
 /// What the password service says.
@@ -60,13 +62,15 @@ enum ServiceReply {
     Right,
     Wrong,
     Broken,
+    /// It asks for something else, too.
+    Asking,
 }
 
 use Event::{
-    AddRecovery, Ask, AskInVain, Enroll, Leave, Load, Log, Password, Show, TakeBack, Update, User,
-    Verify,
+    AddRecovery, Ask, AskInVain, Enroll, Leave, Load, Log, Note, Password, Show, TakeBack, Update,
+    User, Verify,
 };
-use ServiceReply::{Broken, Right, Wrong};
+use ServiceReply::{Asking, Broken, Right, Wrong};
 
 /// The events still to come.
 struct Script(RefCell<VecDeque<Event>>);
@@ -84,6 +88,9 @@ struct ScriptedDoor<'s> {
     left: Option<&'static str>,
     silent: bool,
     user: Option<&'static str>,
+    /// What the password service says besides, as long as nobody has heard it.
+    report: Option<Result<ServiceReport, ServiceFault>>,
+    can_note: bool,
 }
 
 impl Door for ScriptedDoor<'_> {
@@ -141,11 +148,27 @@ impl Door for ScriptedDoor<'_> {
                 match said {
                     Right => PasswordAnswer::Right(PasswordProof::by_transaction()),
                     Wrong => PasswordAnswer::Wrong,
-                    Broken => PasswordAnswer::Unavailable { result: 9 },
+                    Broken => PasswordAnswer::Unavailable(ServiceFault::Result(9)),
+                    Asking => PasswordAnswer::Unavailable(ServiceFault::Asked {
+                        prompt: "New password: ".to_owned(),
+                        result: 19,
+                    }),
                 }
             }
             other => panic!("a password was verified, not: {other:?}"),
         }
+    }
+
+    fn hear_service(&mut self) -> Result<ServiceReport, ServiceFault> {
+        self.report.take().expect("the service is heard once")
+    }
+
+    fn note_account(&mut self, note: AccountNote) -> Result<(), NoteError> {
+        match self.script.next("a verdict was noted") {
+            Note(verdict) => assert_eq!((note.name.as_str(), note.verdict()), ("alice", verdict)),
+            other => panic!("a verdict was noted, not: {other:?}"),
+        }
+        if self.can_note { Ok(()) } else { Err(NoteError("PAM_BUF_ERR".to_owned())) }
     }
 
     fn ask(&mut self, prompt: &str, _echo: Echo) -> Result<RawAnswer, ConversationError> {
@@ -292,6 +315,8 @@ struct Scene {
     silent: bool,
     broken: bool,
     user_at_the_end: Option<&'static str>,
+    report: fn() -> Result<ServiceReport, ServiceFault>,
+    can_note: bool,
 }
 
 impl Scene {
@@ -304,6 +329,8 @@ impl Scene {
             silent: false,
             broken: false,
             user_at_the_end: None,
+            report: || Ok(ServiceReport::default()),
+            can_note: true,
         }
     }
 
@@ -322,6 +349,8 @@ impl Scene {
             left: self.left,
             silent: self.silent,
             user: self.user_at_the_end,
+            report: Some((self.report)()),
+            can_note: self.can_note,
         };
         let accounts = ScriptedAccounts {
             script: &script,
@@ -737,4 +766,103 @@ fn where_enrollment_at_login_is_off_a_pending_user_is_shown_and_asked_nothing() 
     scene.config.enrollment.at_login = AtLogin::Off;
     let events = [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
     assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Skipped)));
+}
+
+/// What a service says of an account whose password must be changed.
+fn expired() -> Result<ServiceReport, ServiceFault> {
+    let texts = vec![
+        (Tone::Info, "Your password expires tomorrow.".to_owned()),
+        (Tone::Error, "Change it.".to_owned()),
+    ];
+    Ok(ServiceReport { verdict: AccountVerdict::PasswordExpired, texts })
+}
+
+#[test]
+fn what_the_password_service_says_is_noted_and_shown_after_the_verdict() {
+    let said = || [Note(AccountVerdict::PasswordExpired), Show("expires tomorrow"), Show("Change")];
+    let start = || [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    let mut scene = Scene::with(None);
+    scene.report = expired;
+    let events = start().into_iter().chain(said());
+    assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::PasswordAlone)));
+    scene.account = active();
+    let code = [Ask("One-time code: ", CODE), Update];
+    let events = start().into_iter().chain(code).chain(said());
+    assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Code)));
+    scene.account = pending();
+    let code = [Show("Key: "), Ask("One-time code (Enter", CODE), Update, Show("are on now")];
+    let events = start().into_iter().chain(code).chain(said());
+    assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Activated)));
+}
+
+#[test]
+fn a_user_who_is_refused_hears_nothing_of_the_password_service() {
+    let mut scene = Scene::with(active());
+    scene.report = expired;
+    for (said, code) in [(Right, "000000"), (Wrong, CODE), (Right, "")] {
+        let events = [ALICE, Password(PASSWORD), Verify(PASSWORD, said), Load];
+        let verdict = scene.play(events.into_iter().chain([Ask("One-time code: ", code), Update]));
+        assert!(matches!(verdict, Ok(Verdict::Refused(_))), "{verdict:?}");
+    }
+}
+
+#[test]
+fn in_silence_the_verdict_is_noted_and_the_texts_are_not_shown() {
+    let mut scene = Scene::with(None);
+    (scene.report, scene.silent) = (expired, true);
+    let start = || [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    let note = || Note(AccountVerdict::PasswordExpired);
+    let admitted = Ok(Verdict::Admitted(Grant::PasswordAlone));
+    assert_eq!(scene.play(start().into_iter().chain([note()])), admitted);
+    scene.config.login.honour_silent = false;
+    let events = [note(), Show("expires tomorrow"), Show("Change")];
+    assert_eq!(scene.play(start().into_iter().chain(events)), admitted);
+}
+
+#[test]
+fn with_password_and_code_in_one_answer_the_service_is_heard_as_well() {
+    let mut scene = Scene::with(active());
+    scene.line = vec![c"prompt=combined"];
+    scene.report = expired;
+    let events = [
+        ALICE,
+        Ask("Password and one-time code in one line", "correct horse254676"),
+        Load,
+        Verify(PASSWORD, Right),
+        Leave(PASSWORD),
+        Update,
+        Note(AccountVerdict::PasswordExpired),
+        Show("expires tomorrow"),
+        Show("Change"),
+    ];
+    assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Code)));
+}
+
+#[test]
+fn a_verdict_that_cannot_be_noted_refuses_the_login() {
+    let mut scene = Scene::with(None);
+    (scene.report, scene.can_note) = (expired, false);
+    let events = [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    let events = events.into_iter().chain([Note(AccountVerdict::PasswordExpired)]);
+    let error = scene.play(events).unwrap_err();
+    assert!(error.contains("could not be kept (PAM_BUF_ERR)"), "{error}");
+}
+
+#[test]
+fn a_service_that_proves_another_user_in_its_account_phase_refuses_the_login() {
+    let mut scene = Scene::with(active());
+    scene.report = || Err(ServiceFault::OtherUser { name: "bob".to_owned(), result: 10 });
+    let events = [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    let error = scene.play(events.into_iter().chain([Ask("One-time code: ", CODE), Update]));
+    assert!(error.unwrap_err().contains("proved another user (\"bob\")"));
+}
+
+#[test]
+fn a_service_that_asks_for_more_than_the_password_could_not_say_and_the_log_has_the_remedy() {
+    let log = || Log("asked \"New password: \", and gets no answer");
+    let could_not_say = Ok(Verdict::Refused(Refusal::PasswordService { result: 19 }));
+    let start = || [ALICE, Password(PASSWORD), Verify(PASSWORD, Asking), log(), Load];
+    assert_eq!(Scene::with(None).play(start()), could_not_say);
+    let events = start().into_iter().chain([Ask("One-time code: ", CODE), Update]);
+    assert_eq!(Scene::with(active()).play(events), could_not_say);
 }

@@ -5,6 +5,7 @@
 //! ([`crate::authenticate`]) and `onetimectl verify` call them and do as they say.
 //! What the driver needs of the world, it gets through the two traits of [`ports`].
 
+mod account_phase;
 mod ahead;
 mod answer;
 mod combined;
@@ -16,6 +17,9 @@ mod plan;
 pub mod ports;
 mod verdict;
 
+pub use account_phase::{
+    AccountAnswer, AccountNote, AccountVerdict, NoteError, ServiceFault, ServiceReport,
+};
 pub use ahead::{TimeAhead, time_ahead};
 pub use answer::Answer;
 pub use combined::{CodeNeed, separate};

@@ -4,7 +4,9 @@
 
 use zeroize::Zeroizing;
 
-use super::{Judgement, PasswordProof, Verdict};
+use super::{
+    AccountNote, Judgement, NoteError, PasswordProof, ServiceFault, ServiceReport, Verdict,
+};
 use crate::account::{Account, Recovery, UserName};
 
 /// PAM_MAX_RESP_SIZE: bytes of an answer that are considered. A longer one is wrong.
@@ -44,6 +46,19 @@ pub trait Door {
     fn leave_password(&mut self, password: Option<&[u8]>);
     /// Asks the password service whether the password is the user's.
     fn verify_password(&mut self, service: &str, user: &str, password: &[u8]) -> PasswordAnswer;
+    /// What the service that has found the password right says besides: of the account,
+    /// and to the user. Only to be asked once the login is admitted: the time that it
+    /// takes would show that the password was right. Where no password was verified,
+    /// there is nothing to say.
+    ///
+    /// # Errors
+    /// [`ServiceFault`]: the login is refused.
+    fn hear_service(&mut self) -> Result<ServiceReport, ServiceFault>;
+    /// Keeps what the service says of the account until the application asks for it.
+    ///
+    /// # Errors
+    /// [`NoteError`]: the login is refused, since the verdict would be lost.
+    fn note_account(&mut self, note: AccountNote) -> Result<(), NoteError>;
 
     /// Asks for one answer.
     ///
@@ -64,11 +79,8 @@ pub enum PasswordAnswer {
     Right(PasswordProof),
     /// It is wrong, or the user has none or may not log in.
     Wrong,
-    /// The service could not say: broken, or not set up.
-    Unavailable {
-        /// The PAM result of the service, a number of `_pam_types.h`.
-        result: i32,
-    },
+    /// The service could not say.
+    Unavailable(ServiceFault),
 }
 
 /// Whether what is typed is shown.

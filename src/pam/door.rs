@@ -14,8 +14,10 @@ use pam::secret::SecretBytes;
 
 use zeroize::Zeroizing;
 
-use super::{password, sys};
+use super::password::{self, Proven};
+use super::{account, sys};
 use crate::login::ports::{ConversationError, Door, Echo, PasswordAnswer, RawAnswer, Tone};
+use crate::login::{AccountNote, NoteError, ServiceFault, ServiceReport};
 
 /// PAM_SUCCESS as the declarations have it.
 pub(super) const SUCCESS: i32 = PamResultCode::PAM_SUCCESS as i32;
@@ -24,11 +26,13 @@ pub(super) const SUCCESS: i32 = PamResultCode::PAM_SUCCESS as i32;
 pub(super) struct PamDoor<'a> {
     pamh: &'a mut PamHandle,
     flags: PamFlag,
+    /// The transaction that has found the password right, until it has said the rest.
+    proven: Option<Proven>,
 }
 
 impl<'a> PamDoor<'a> {
     pub(super) const fn new(pamh: &'a mut PamHandle, flags: PamFlag) -> Self {
-        Self { pamh, flags }
+        Self { pamh, flags, proven: None }
     }
 
     fn conversation(&self) -> Result<Conv<'_>, PamResultCode> {
@@ -38,7 +42,7 @@ impl<'a> PamDoor<'a> {
 
 impl Door for PamDoor<'_> {
     fn service(&self) -> Option<String> {
-        item::<Service<'_>>(self.pamh, |item| item.0)
+        service(self.pamh)
     }
 
     fn rhost(&self) -> Option<String> {
@@ -58,7 +62,7 @@ impl Door for PamDoor<'_> {
     }
 
     fn current_user(&self) -> Option<String> {
-        item::<User<'_>>(self.pamh, |item| item.0)
+        user(self.pamh)
     }
 
     fn left_password(&self) -> Option<RawAnswer> {
@@ -90,7 +94,23 @@ impl Door for PamDoor<'_> {
     }
 
     fn verify_password(&mut self, service: &str, user: &str, password: &[u8]) -> PasswordAnswer {
-        password::verify(self.pamh, service, user, password, self.flags)
+        self.proven = None;
+        match password::verify(self.pamh, service, user, password, self.flags) {
+            password::Verified::Right(proof, proven) => {
+                self.proven = Some(proven);
+                PasswordAnswer::Right(proof)
+            }
+            password::Verified::Wrong => PasswordAnswer::Wrong,
+            password::Verified::Unavailable(fault) => PasswordAnswer::Unavailable(fault),
+        }
+    }
+
+    fn hear_service(&mut self) -> Result<ServiceReport, ServiceFault> {
+        self.proven.take().map_or_else(|| Ok(ServiceReport::default()), Proven::report)
+    }
+
+    fn note_account(&mut self, note: AccountNote) -> Result<(), NoteError> {
+        account::note(self.pamh, note).map_err(|code| NoteError(format!("{code:?}")))
     }
 
     fn ask(&mut self, prompt: &str, echo: Echo) -> Result<RawAnswer, ConversationError> {
@@ -122,6 +142,16 @@ fn typed(secret: &SecretBytes) -> RawAnswer {
 
 fn failed(code: PamResultCode) -> ConversationError {
     ConversationError(format!("{code:?}"))
+}
+
+/// PAM_USER.
+pub(super) fn user(pamh: &PamHandle) -> Option<String> {
+    item::<User<'_>>(pamh, |item| item.0)
+}
+
+/// PAM_SERVICE.
+pub(super) fn service(pamh: &PamHandle) -> Option<String> {
+    item::<Service<'_>>(pamh, |item| item.0)
 }
 
 /// PAM_RHOST.

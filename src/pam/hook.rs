@@ -8,7 +8,7 @@ use pam::constants::{PamFlag, PamResultCode};
 use pam::module::PamHandle;
 
 use super::door::PamDoor;
-use super::password;
+use super::{account, password};
 use crate::audit::{self, Outcome, Subject};
 use crate::authenticate::{self, Failure, LoginSettings, Machine};
 use crate::config::arguments::{ArgumentError, Arguments};
@@ -20,6 +20,7 @@ use crate::store::{self, LogError, StoreError};
 /// Authenticates, logs one line, and gives PAM's result.
 pub(super) fn authenticate(pamh: &mut PamHandle, line: &[&CStr], flags: PamFlag) -> PamResultCode {
     let nested = password::is_nested(pamh);
+    account::forget(pamh);
     let mut door = PamDoor::new(pamh, flags);
     let mut subject = Subject {
         service: door.service().unwrap_or_default(),
@@ -84,9 +85,13 @@ impl HookError {
                 PamResultCode::PAM_AUTHINFO_UNAVAIL
             }
             // Reveals nothing that a wrong code does not reveal.
-            Self::Login(Failure::UnknownUser | Failure::Conversation(_) | Failure::UserChanged) => {
-                PamResultCode::PAM_AUTH_ERR
-            }
+            Self::Login(
+                Failure::UnknownUser
+                | Failure::Conversation(_)
+                | Failure::UserChanged
+                | Failure::Service(_)
+                | Failure::Note(_),
+            ) => PamResultCode::PAM_AUTH_ERR,
         }
     }
 
@@ -98,7 +103,12 @@ impl HookError {
             | Self::Config { .. }
             | Self::ConfigFile(_)
             | Self::Login(
-                Failure::Accounts(_) | Failure::System(_) | Failure::Random | Failure::UserChanged,
+                Failure::Accounts(_)
+                | Failure::System(_)
+                | Failure::Random
+                | Failure::UserChanged
+                | Failure::Service(_)
+                | Failure::Note(_),
             ) => Outcome::Failed,
         }
     }

@@ -1,24 +1,27 @@
-//! The only room that touches libpam: the two hooks, module arguments, the
+//! The only room that touches libpam: the three hooks, module arguments, the
 //! conversation, the nested transaction that verifies a password.
 //!
-//! Only `pam_sm_authenticate` and `pam_sm_setcred` are exported. A module that
-//! exports all six hooks is passed over when it is wrongly listed under `account`;
-//! without the hook libpam says PAM_MODULE_UNKNOWN, and the stack fails.
+//! Only `pam_sm_authenticate`, `pam_sm_acct_mgmt` and `pam_sm_setcred` are exported. A
+//! module that exports all six hooks is passed over when it is wrongly listed under
+//! `session`; without the hook libpam says PAM_MODULE_UNKNOWN, and the stack fails.
 //!
 //! A panic becomes PAM_ABORT, which no control word takes for success.
 //!
 //! What a login worked with is gone when it ends: the heap is wiped as it is freed
 //! (the allocator in [`crate`]), the stack at once.
 
+mod account;
+mod dialogue;
 mod door;
 mod hook;
 #[cfg(feature = "tool")]
 pub(crate) mod kernel;
 mod password;
+mod service_file;
 mod sys;
 
 #[cfg(fuzzing)]
-pub use password::fuzzing as nested;
+pub use dialogue::fuzzing as nested;
 
 use std::ffi::{c_char, c_int};
 
@@ -45,6 +48,23 @@ pub(crate) unsafe extern "C" fn pam_sm_authenticate(
     let result = unsafe { guarded(pamh, flags, argc, argv) };
     zeroize::zeroize_stack::<STACK>();
     result
+}
+
+/// Answers what the password service said of the account when the user authenticated.
+/// Never success: where nothing was noted, the other modules decide.
+///
+/// # Safety
+/// As for [`pam_sm_authenticate`].
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn pam_sm_acct_mgmt(
+    pamh: *mut PamHandle,
+    _flags: PamFlag,
+    argc: c_int,
+    argv: *const *const c_char,
+) -> PamResultCode {
+    // SAFETY: libpam gives a handle that is valid for the call, and `argc`
+    // NUL-terminated arguments in `argv`.
+    unsafe { invoke_hook(pamh, argc, argv, |pamh, args| account::answer(pamh, &args)) }
 }
 
 /// In a frame of its own, below which the stack can be wiped.

@@ -144,15 +144,25 @@ pub fn example_path(name: &str) -> PathBuf {
     if cfg!(debug_assertions) { example_of("debug", name) } else { optimised_example_path(name) }
 }
 
+/// The module of `examples/` that does what its line in pam.d says.
+pub fn odd_module() -> PathBuf {
+    let directory = if cfg!(debug_assertions) { "debug" } else { "release" };
+    built_example(directory, "pam_odd", "libpam_odd.so")
+}
+
 /// A program of `examples/`, optimised as the module is.
 pub fn optimised_example_path(name: &str) -> PathBuf {
     example_of("release", name)
 }
 
 fn example_of(directory: &str, name: &str) -> PathBuf {
+    built_example(directory, name, name)
+}
+
+fn built_example(directory: &str, name: &str, file: &str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let product = format!("{directory}/examples/{name}");
+    let product = format!("{directory}/examples/{file}");
     let profile = if directory == "debug" { "dev" } else { directory };
     let make = || build(&["build", "--profile", profile, "--example", name], &product);
     built.entry(product.clone()).or_insert_with(make).clone()

@@ -233,7 +233,7 @@ fn faults_of_stacks_are_named_wherever_the_line_stands() {
             "pam_permit.so",
         ),
         (
-            "auth required pam_onetime.so\naccount required pam_onetime.so\n",
+            "auth required pam_onetime.so\nsession required pam_onetime.so\n",
             "pam-type-wrong",
             "test:2",
             "take the line out",

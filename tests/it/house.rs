@@ -197,10 +197,10 @@ fn what_reaches_for_clock_chance_or_system_is_seen_however_it_is_written() {
 }
 
 #[test]
-fn the_module_exports_its_two_hooks_alone() {
+fn the_module_exports_its_three_hooks_alone() {
     let nm = finish(Command::new("nm").args(["-D", "--defined-only"]).arg(module_path()), b"").ok();
     let exported: Vec<_> = nm.lines().filter_map(|line| line.split_whitespace().last()).collect();
-    assert_eq!(exported, ["pam_sm_authenticate", "pam_sm_setcred"]);
+    assert_eq!(exported, ["pam_sm_acct_mgmt", "pam_sm_authenticate", "pam_sm_setcred"]);
 }
 
 #[test]

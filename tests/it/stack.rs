@@ -5,9 +5,9 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use crate::common::{
-    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, Event, MAXTRIES, MODULE_UNKNOWN,
-    PATIENCE, PERM_DENIED, Pamtester, SERVICE_ERR, SUCCESS, TotpOptions, World, activate, code,
-    current_code, decode_qr, enable, finish, hasty, installed, secret, state_file,
+    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, Event, MAXTRIES, PATIENCE,
+    PERM_DENIED, Pamtester, SERVICE_ERR, SUCCESS, TotpOptions, World, activate, code, current_code,
+    decode_qr, enable, finish, hasty, installed, secret, state_file,
 };
 
 const PASSWORD: &str = "Password:";
@@ -379,7 +379,12 @@ fn setcred_and_account_succeed_after_a_login_also_as_the_only_auth_module() {
 fn listed_wrongly_under_account_session_or_password_the_module_fails() {
     let world = world_with("auth required pam_permit.so\naccount required pam_onetime.so\n");
     let run = Client::new(&world, "test", "alice").option("acct_mgmt").run(&Answers::default());
-    assert_eq!(run.result(), MODULE_UNKNOWN, "{run:?}");
+    assert_eq!(run.result(), PERM_DENIED, "nothing was noted, and nobody else decides: {run:?}");
+    for (kind, operation) in [("session", "open_session"), ("password", "chauthtok")] {
+        world.pam_service("test", &format!("{kind} required pam_onetime.so\n"));
+        let run = Pamtester::new(&world, "test", "alice").operation(operation).answers(&[]);
+        assert!(!run.success && run.result.contains("Module is unknown"), "{}", run.output);
+    }
 }
 
 // --- arguments and configuration ---

@@ -17,12 +17,14 @@ pub(crate) fn judge(name: &str, files: &ReadFile<'_>) -> Vec<Finding> {
         Finding::new(FindingId::PasswordServiceLineBroken, format!("{place} {what}"), remedy)
     });
     let mut findings: Vec<_> = broken.collect();
-    if let Some(ours) = service.entries.iter().find(|entry| role(entry) == Role::Code) {
+    // An account line of ours has nothing to say there.
+    let auth = service.stack(ModuleType::Auth);
+    if let Some(ours) = auth.iter().find(|entry| role(entry) == Role::Code) {
         let what = format!("{} includes pam_onetime.so: every login is refused", ours.place);
         let remedy = "list only modules there that verify passwords: auth required pam_unix.so";
         findings.push(Finding::new(FindingId::PasswordServiceRecursion, what, remedy));
     }
-    findings.extend(judge_stack(&file, &service.stack(ModuleType::Auth)));
+    findings.extend(judge_stack(&file, &auth));
     if findings.is_empty() {
         let what = format!("{file} verifies passwords");
         findings.push(Finding::sound(FindingId::PasswordServiceSound, what));

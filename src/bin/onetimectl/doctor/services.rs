@@ -90,6 +90,10 @@ fn judge_service(
     }
     let mut mode = None;
     for entry in service.entries.iter().filter(|entry| role(entry) == Role::Code) {
+        if entry.kind == ModuleType::Account {
+            notes.extend(arguments(entry).err().map(|what| refused(entry, &what)));
+            continue;
+        }
         match judge_line(entry, configs) {
             Ok((line, password_service)) => {
                 password_services.extend(password_service);
@@ -112,26 +116,36 @@ fn judge_line(entry: &StackLine, configs: &ReadConfig<'_>) -> Result<(Mode, Opti
     if entry.kind != ModuleType::Auth {
         let what =
             format!("{place} lists it under {}, which it does not support", entry.kind.word());
-        let remedy = "take the line out: the module is for auth alone";
+        let remedy = "take the line out: the module is for auth and account alone";
         return Err(Note::new(FindingId::PamTypeWrong, what, remedy));
     }
-    let (arguments, config) = configured(entry, configs).map_err(|what| {
-        let remedy = "correct it: every login of this service is refused (pam_onetime(8))";
-        Note::new(FindingId::PamArgumentsRefused, format!("{place} {what}"), remedy)
-    })?;
+    let (arguments, config) = configured(entry, configs).map_err(|what| refused(entry, &what))?;
     let verifies =
         arguments.password != PasswordMode::None || config.enrollment.show_without_password;
     let mode = Mode { password: arguments.password, missing: config.login.missing };
     Ok((mode, verifies.then_some(config.password.service)))
 }
 
-/// The line's arguments, and the configuration with them.
-fn configured(entry: &StackLine, configs: &ReadConfig<'_>) -> Result<(Arguments, Config), String> {
+fn refused(entry: &StackLine, what: &str) -> Note {
+    let remedy = "correct it: every login of this service is refused (pam_onetime(8))";
+    Note::new(FindingId::PamArgumentsRefused, format!("{} {what}", entry.place), remedy)
+}
+
+/// The line's arguments.
+fn arguments(entry: &StackLine) -> Result<Arguments, String> {
     let line: Result<Vec<_>, _> =
         entry.arguments.iter().map(|argument| CString::new(argument.as_str())).collect();
     let line = line.map_err(|_| "has a NUL in an argument".to_owned())?;
     let line: Vec<_> = line.iter().map(CString::as_c_str).collect();
-    let arguments = Arguments::parse(&line).map_err(|error| error.to_string())?;
+    Arguments::parse(&line).map_err(|error| error.to_string())
+}
+
+/// The line's arguments, and the configuration with them.
+pub(super) fn configured(
+    entry: &StackLine,
+    configs: &ReadConfig<'_>,
+) -> Result<(Arguments, Config), String> {
+    let arguments = arguments(entry)?;
     let config = configs(&arguments.config)?;
     let config = arguments.apply(config).map_err(|error| format!("argument {error}"))?;
     Ok((arguments, config))
@@ -195,6 +209,7 @@ mod tests {
             "auth required pam_onetime.so config=/deny [prompt=One time: ]\n",
             "auth required pam_onetime.so\nauth required pam_unix.so use_first_pass\n",
             "auth required pam_faillock.so preauth\nauth required pam_onetime.so\n",
+            "auth required pam_onetime.so\naccount required pam_onetime.so\naccount required pam_unix.so\n",
         ] {
             assert_eq!(judged(text), [], "{text}");
             let files = |name: &str| (name == "common-auth").then(|| COMMON.to_owned());
@@ -290,7 +305,12 @@ mod tests {
                 PamCodeAlone,
                 "",
             ),
-            ("auth required pam_onetime.so\naccount required pam_onetime.so", PamTypeWrong, "s:2"),
+            (
+                "auth required pam_onetime.so\naccount required pam_onetime.so x=1",
+                PamArgumentsRefused,
+                "s:2",
+            ),
+            ("auth required pam_onetime.so\npassword required pam_onetime.so", PamTypeWrong, "s:2"),
             ("auth required pam_onetime.so\n-session optional pam_onetime.so", PamTypeWrong, "s:2"),
             ("auth required pam_onetime.so\nauth mandatory pam_unix.so", PamLineBroken, "s:2"),
             ("auth required pam_unix.so", PamUnused, ""),

@@ -1,0 +1,149 @@
+//! Whether the password service has an account phase. libpam does not say: for a file
+//! without `account` lines it asks the service `other`, which refuses everybody on many
+//! machines, and nobody has asked for that. Files whose account lines have pam_deny.so
+//! alone were shipped when that phase was not used.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Where libpam looks for the file of a service.
+const DIRECTORIES: [&str; 3] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d"];
+/// A file that is larger is not read to its end, and counts as one with account lines.
+const MAX_BYTES: u64 = 64 * 1024;
+/// As deep as libpam follows includes.
+const MAX_DEPTH: u32 = 16;
+/// Modules that know nothing of the account. Lines with no other decide nothing.
+const IDLE: [&str; 2] = ["pam_deny.so", "pam_permit.so"];
+
+/// Whether the account phase of `service` says anything of accounts. What cannot be found
+/// out is "yes": then libpam asks, and what comes of it holds.
+pub(super) fn has_account_phase(service: &str) -> bool {
+    let read = |name: &str| {
+        let name = Path::new(name);
+        // An absolute path stays what it is.
+        let places = DIRECTORIES.iter().map(|directory| Path::new(directory).join(name));
+        places.into_iter().find_map(|place| read(&place))
+    };
+    is_asked(service, &read, 0)
+}
+
+/// The text of a file that is there.
+fn read(path: &PathBuf) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_BYTES.saturating_add(1)).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn is_asked(file: &str, read: &dyn Fn(&str) -> Option<String>, depth: u32) -> bool {
+    let Some(text) = read(file) else { return true };
+    if depth > MAX_DEPTH || u64::try_from(text.len()).is_ok_and(|length| length > MAX_BYTES) {
+        return true;
+    }
+    lines(&text).iter().any(|line| {
+        let (kind, rest) = first_word(line);
+        if kind.eq_ignore_ascii_case("@include") {
+            return is_asked(first_word(rest).0, read, depth.saturating_add(1));
+        }
+        let kind = kind.strip_prefix('-').unwrap_or(kind);
+        kind.eq_ignore_ascii_case("account") && !is_idle(rest)
+    })
+}
+
+/// The lines as libpam reads them: what follows a `#` is a comment, and a line that ends
+/// in a backslash, outside of one, goes on in the next.
+fn lines(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for line in text.lines() {
+        let (content, comment) = line.split_once('#').map_or((line, false), |(c, _)| (c, true));
+        let goes_on = content.trim_end().strip_suffix('\\').filter(|_| !comment);
+        if let Some(last) = lines.last_mut() {
+            last.push_str(goes_on.unwrap_or(content));
+            last.push(' ');
+        }
+        if goes_on.is_none() {
+            lines.push(String::new());
+        }
+    }
+    lines
+}
+
+/// Whether what follows `account` names a module that knows nothing of the account.
+fn is_idle(line: &str) -> bool {
+    let line = line.trim_start();
+    let after_control = match line.strip_prefix('[') {
+        Some(control) => control.split_once(']').map_or("", |(_, rest)| rest),
+        None => first_word(line).1,
+    };
+    let module = first_word(after_control).0;
+    IDLE.contains(&module.rsplit('/').next().unwrap_or_default())
+}
+
+/// The first word, and what follows it.
+fn first_word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    text.split_once(char::is_whitespace).unwrap_or((text, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(text: &str) -> bool {
+        let read = |name: &str| match name {
+            "s" => Some(text.to_owned()),
+            "common-auth" => Some("auth required pam_unix.so\n".to_owned()),
+            "common-account" => Some("account required pam_sss.so\n".to_owned()),
+            "loop" => Some("@include loop\n".to_owned()),
+            _ => None,
+        };
+        is_asked("s", &read, 0)
+    }
+
+    #[test]
+    fn a_file_whose_account_lines_know_nothing_has_no_account_phase() {
+        for text in [
+            "",
+            "auth required pam_unix.so\n",
+            "@include common-auth\n",
+            include_str!("../../conf/pam.d/onetime-password"),
+            "auth required pam_unix.so\naccount required pam_deny.so\nsession required pam_deny.so\n",
+            "account\trequired\tpam_permit.so\n",
+            "-account [success=ok default=die] /lib/security/pam_deny.so # pam_sss.so\n",
+            "# account required pam_sss.so\n",
+            "account required \\\n pam_deny.so\n",
+            "session required pam_sss.so\n",
+        ] {
+            assert!(!asked(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_other_account_line_is_asked_and_so_is_what_cannot_be_read() {
+        for text in [
+            "account required pam_sss.so\n",
+            "ACCOUNT required pam_sss.so\n",
+            "-account required pam_sss.so\n",
+            "account required pam_deny.so\naccount required pam_unix.so\n",
+            "account [default=ignore success=ok] pam_krb5.so\n",
+            "account required \\\n pam_sss.so\n",
+            "account include common-account\n",
+            "account substack system-auth\n",
+            "@include common-account\n",
+            "@include nowhere\n",
+            "@INCLUDE nowhere\n",
+            "@include\n",
+            "@include loop\n",
+            "account\n",
+            "account required\n",
+            "account [unfinished pam_deny.so\n",
+            "# a comment \\\naccount required pam_sss.so\n",
+            "auth required pam_unix.so # \\\naccount required pam_sss.so\n",
+        ] {
+            assert!(asked(text), "{text}");
+        }
+        assert!(is_asked("nowhere", &|_| None, 0));
+        let long = format!("# {}\n", "x".repeat(70_000));
+        assert!(asked(&long));
+    }
+}
