@@ -16,7 +16,8 @@ TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 BUILD_PACKAGES    = rust gcc libc6-dev libpam0g-dev
 TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client \
                     sudo login util-linux bsdutils mount strace mandoc binutils \
-                    libpam-google-authenticator libpam-oath pskctool e2fsprogs python3
+                    libpam-google-authenticator libpam-oath pskctool e2fsprogs python3 \
+                    libnss-extrausers
 CAMPAIGN_PACKAGES = valgrind g++
 
 # What cargo installs for the campaigns, and in which version it is known to work.

@@ -118,6 +118,11 @@ fn explain_refusal(refusal: Refusal) -> (Outcome, String) {
             );
             return (Outcome::Refused, reason);
         }
+        Refusal::GroupUnknown => {
+            let reason = "not enabled, and whether a code is required cannot be found out \
+                          (correct require_groups, or onetimectl enable)";
+            return (Outcome::Failed, reason.to_owned());
+        }
         Refusal::WrongPassword => "wrong password",
         Refusal::WrongCode => "wrong code",
         Refusal::SpentCode => "code already used",

@@ -13,14 +13,14 @@ pub use host::{Host, Machine};
 
 use crate::account::{Account, Recovery, Timestamp};
 use crate::audit::{Outcome, Subject};
-use crate::config::Config;
 use crate::config::arguments::Arguments;
+use crate::config::{Config, GroupNames};
 use crate::enrollment::{self, Enrollment};
 use crate::login::ports::{Accounts, Addition, ConversationError, Door, Echo, MAX_ANSWER, Tone};
 use crate::login::{
     AccountNote, AccountVerdict, Answer, Attempt, Circumstances, CodeNeed, FixedVerdict, Grant,
-    NoteError, PasswordCheck, PasswordFault, Plan, Prompt, Question, Refusal, ServiceFault,
-    Verdict, WithoutRecord, judge, plan, plan_without_record,
+    GroupAnswer, Membership, NoteError, PasswordCheck, PasswordFault, Plan, Prompt, Question,
+    Refusal, ServiceFault, Verdict, WithoutRecord, judge, plan, plan_without_record,
 };
 use crate::messages;
 use crate::system::{Person, SystemError};
@@ -78,18 +78,22 @@ pub fn authenticate<D: Door, H: Host, A: Accounts>(
     // The user. The name of an unknown one is not logged: it may be a password, typed at
     // the wrong prompt.
     let given = door.user()?;
-    let person = host.person(&given)?;
+    let (person, failure) = match host.person(&given) {
+        Ok(person) => (person, Failure::UnknownUser),
+        Err(error) => (None, Failure::System(error)),
+    };
     let known = person.as_ref().map(|person| person.name.as_str());
     subject.user = known.unwrap_or("(unknown)").to_owned();
     let name = known.unwrap_or(&given);
     let LoginSettings { config, arguments } = settings;
     let mut login = Login { door, host, config, arguments, name, subject };
 
-    // The password. An unknown user meets the same prompt and the same check.
+    // The password. A user who is unknown, or cannot be looked up, meets the same prompt
+    // and the same check.
     let first = login.ask_first()?;
     let Some(person) = &person else {
         login.turn_away(first)?;
-        return Err(Failure::UnknownUser);
+        return Err(failure);
     };
 
     // The account, and what else is to be known before the password is verified.
@@ -104,6 +108,7 @@ pub fn authenticate<D: Door, H: Host, A: Accounts>(
             return Err(failure);
         }
     };
+    login.log_unknown_groups(&surroundings.groups);
     let record = account.as_ref().map(AsRef::as_ref);
     let circumstances = surroundings.with(login.subject, &NOT_YET_KNOWN);
     let known = record.map(|account| KnownAccount {
@@ -142,14 +147,14 @@ const NOT_YET_KNOWN: PasswordCheck = PasswordCheck::Wrong(PasswordFault::Passwor
 
 /// What the machine says of this login.
 struct Surroundings {
-    groups: Vec<String>,
+    groups: Vec<GroupAnswer>,
     now: Timestamp,
 }
 
 impl Surroundings {
     fn of(config: &Config, host: &impl Host, person: &Person) -> Result<Self, SystemError> {
         let groups = config.login.require_groups.0.iter().chain(&config.login.exempt_groups.0);
-        Ok(Self { groups: host.groups_among(person, groups)?, now: host.now()? })
+        Ok(Self { groups: host.groups_among(person, groups), now: host.now()? })
     }
 
     fn with<'c>(&'c self, subject: &'c Subject, password: &'c PasswordCheck) -> Circumstances<'c> {
@@ -311,6 +316,24 @@ struct Login<'a, D, H> {
 }
 
 impl<D: Door, H: Host> Login<'_, D, H> {
+    /// Names the groups because of which a rule cannot be applied as it is meant.
+    fn log_unknown_groups(&self, answers: &[GroupAnswer]) {
+        let Config { login: policy, .. } = self.config;
+        let lists =
+            [("require_groups", &policy.require_groups), ("exempt_groups", &policy.exempt_groups)];
+        for (key, GroupNames(names)) in lists {
+            for GroupAnswer { group, membership } in answers {
+                if let Membership::Unknown(fault) = membership
+                    && names.contains(group)
+                {
+                    let remedy = fault.remedy();
+                    let reason = format!("{key}: {group}: {fault} ({remedy})");
+                    self.host.log(Outcome::Failed, self.subject, &reason);
+                }
+            }
+        }
+    }
+
     /// Asks for a code as an active user is asked, and ignores it.
     fn pretend(&mut self) -> Result<(), ConversationError> {
         let prompt = messages::prompt(Prompt::Code, self.config);

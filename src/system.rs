@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::unistd::{self, Gid, Group, User, getgrouplist};
 
 use crate::account::{Timestamp, Uid, UserName, UserNameError};
+use crate::login::{GroupAnswer, GroupFault, Membership};
 
 /// Why the system did not say.
 #[derive(Debug, thiserror::Error)]
@@ -118,29 +119,42 @@ impl Person {
         Uid::Is(self.uid)
     }
 
-    /// Those of `groups` that the user is a member of. A group that does not
-    /// exist has no members.
+    /// For each of `groups`, whether the user is a member.
     ///
-    /// # Errors
-    /// [`SystemError::Users`].
-    pub fn groups_among<'a>(
-        &self,
-        groups: impl Iterator<Item = &'a String>,
-    ) -> Result<Vec<String>, SystemError> {
+    /// A user is one by the list of their groups or by the group's list of its members:
+    /// a directory that is down makes the first list shorter without saying so. That
+    /// somebody is none is believed only of a group that is known.
+    pub fn groups_among<'a>(&self, groups: impl Iterator<Item = &'a String>) -> Vec<GroupAnswer> {
         let mut groups = groups.peekable();
         // Nobody asks: the database is not read.
         if groups.peek().is_none() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let name = CString::new(self.name.as_str()).map_err(|_| UserNameError::Control)?;
-        let own = getgrouplist(&name, self.gid)?;
-        let mut found = Vec::new();
-        for group in groups {
-            if Group::from_name(group)?.is_some_and(|known| own.contains(&known.gid)) {
-                found.push(group.clone());
+        let own = CString::new(self.name.as_str())
+            .map_err(|error| error.to_string())
+            .and_then(|name| getgrouplist(&name, self.gid).map_err(|error| error.to_string()));
+        groups
+            .map(|group| GroupAnswer {
+                group: group.clone(),
+                membership: self.membership(group, own.as_deref()),
+            })
+            .collect()
+    }
+
+    fn membership(&self, group: &str, own: Result<&[Gid], &String>) -> Membership {
+        // glibc has several errors for "not found", and none at all for a directory that
+        // is down and not the last that it asks.
+        match (Group::from_name(group), own) {
+            (Err(error), _) => Membership::Unknown(GroupFault::NotLookedUp(error.to_string())),
+            (Ok(None), _) => Membership::Unknown(GroupFault::Missing),
+            (Ok(Some(known)), _) if known.mem.iter().any(|name| name == self.name.as_str()) => {
+                Membership::Member
             }
+            (Ok(Some(known)), _) if known.gid == self.gid => Membership::Member,
+            (Ok(Some(known)), Ok(own)) if own.contains(&known.gid) => Membership::Member,
+            (Ok(Some(_)), Ok(_)) => Membership::NotMember,
+            (Ok(Some(_)), Err(error)) => Membership::Unknown(GroupFault::NotListed(error.clone())),
         }
-        Ok(found)
     }
 }
 

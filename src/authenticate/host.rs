@@ -5,6 +5,7 @@ use rand::rngs::SysRng;
 
 use crate::account::Timestamp;
 use crate::audit::{self, Outcome, Subject};
+use crate::login::GroupAnswer;
 use crate::system::{self, Person, SystemError};
 
 /// The clock, the users, the host's name, chance, and the log.
@@ -21,15 +22,12 @@ pub trait Host {
     /// [`SystemError`]: "cannot say" is not "unknown".
     fn person(&self, given: &str) -> Result<Option<Person>, SystemError>;
 
-    /// Those of `groups` that the user is a member of.
-    ///
-    /// # Errors
-    /// [`SystemError::Users`].
+    /// For each of `groups`, whether the user is a member.
     fn groups_among<'a>(
         &self,
         person: &Person,
         groups: impl Iterator<Item = &'a String>,
-    ) -> Result<Vec<String>, SystemError>;
+    ) -> Vec<GroupAnswer>;
 
     /// The host's name, as an issuer of codes.
     ///
@@ -64,7 +62,7 @@ impl Host for Machine {
         &self,
         person: &Person,
         groups: impl Iterator<Item = &'a String>,
-    ) -> Result<Vec<String>, SystemError> {
+    ) -> Vec<GroupAnswer> {
         person.groups_among(groups)
     }
 

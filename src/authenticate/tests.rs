@@ -15,7 +15,7 @@ use crate::account::{Phase, State, TokenId, UserName};
 use crate::code::{MovingFactor, Period};
 use crate::config::{AtLogin, GroupNames, Missing, UpTo};
 use crate::login::ports::{PasswordAnswer, RawAnswer};
-use crate::login::{Judgement, NotNeeded, PasswordProof, ServiceReport};
+use crate::login::{GroupFault, Judgement, NotNeeded, PasswordProof, ServiceReport};
 
 /// The code of RFC 4226 appendix D for counter 5, which is that of step 5.
 const CODE: &str = "254676";
@@ -209,6 +209,9 @@ impl Host for ScriptedHost<'_> {
     }
 
     fn person(&self, given: &str) -> Result<Option<Person>, SystemError> {
+        if given == "not-looked-up" {
+            return Err(SystemError::Users(nix::Error::ENOENT));
+        }
         let name = UserName::new(given)?;
         Ok((given != "nobody-here").then(|| Person::new(name, 2001, 2001)))
     }
@@ -217,8 +220,16 @@ impl Host for ScriptedHost<'_> {
         &self,
         _person: &Person,
         groups: impl Iterator<Item = &'a String>,
-    ) -> Result<Vec<String>, SystemError> {
-        Ok(groups.filter(|group| *group == "robots").cloned().collect())
+    ) -> Vec<GroupAnswer> {
+        let membership = |group: &str| match group {
+            "robots" => Membership::Member,
+            "typo" => Membership::Unknown(GroupFault::Missing),
+            "directory" => Membership::Unknown(GroupFault::NotLookedUp("EIO".to_owned())),
+            _ => Membership::NotMember,
+        };
+        let answer =
+            |group: &String| GroupAnswer { group: group.clone(), membership: membership(group) };
+        groups.map(answer).collect()
     }
 
     fn name(&self) -> Result<String, SystemError> {
@@ -758,6 +769,38 @@ fn who_is_exempt_is_asked_for_the_password_alone_and_under_uniform_for_a_code_to
     scene.config.login.uniform = true;
     let events = start().into_iter().chain([Ask("One-time code: ", "000000")]);
     assert_eq!(scene.play(events), exempt);
+}
+
+#[test]
+fn a_group_that_is_unknown_is_named_in_the_log_and_refuses_those_whom_it_may_require() {
+    let mut scene = Scene::with(None);
+    scene.config.login.require_groups = GroupNames(vec!["typo".into(), "wheel".into()]);
+    scene.config.login.exempt_groups = GroupNames(vec!["directory".into()]);
+    let start = || [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    let named = || {
+        [
+            Log("require_groups: typo: there is no such group (create it, or correct its name"),
+            Log("exempt_groups: directory: it cannot be looked up: EIO (look at the sources"),
+        ]
+    };
+    let refused = Ok(Verdict::Refused(Refusal::GroupUnknown));
+    assert_eq!(scene.play(start().into_iter().chain(named())), refused);
+    // Who has a code is not kept out by a directory that is down.
+    scene.account = active();
+    let asked = [Ask("One-time code: ", CODE), Update];
+    let events = start().into_iter().chain(named()).chain(asked);
+    assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Code)));
+}
+
+#[test]
+fn a_user_who_cannot_be_looked_up_sees_what_an_unknown_one_sees() {
+    let mut scene = Scene::with(None);
+    let why = Err("the user database cannot be read: ENOENT: No such file or directory".to_owned());
+    let start = || [User("not-looked-up"), Password(PASSWORD), Verify(PASSWORD, Wrong)];
+    assert_eq!(scene.play(start()), why);
+    scene.config.login.uniform = true;
+    let events = start().into_iter().chain([Ask("One-time code: ", CODE)]);
+    assert_eq!(scene.play(events), why);
 }
 
 #[test]

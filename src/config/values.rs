@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 use serde::de::value::Error as WordError;
 use serde::de::{Deserializer, Error, IntoDeserializer};
@@ -240,21 +240,64 @@ impl TryFrom<Vec<String>> for GroupNames {
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// Whether one of them holds the address.
+    /// Whether one of them holds the address. An IPv4 address that is written as an IPv6
+    /// one (`::ffff:192.0.2.1`) is an IPv4 address, here and in the networks.
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
+
+    /// Whether one of them holds the host as PAM_RHOST names it: an address, perhaps with
+    /// its interface (`fe80::1%eth0`). A name is none: it can be forged.
+    #[must_use]
+    pub fn hold_host(&self, rhost: &str) -> bool {
+        let address = match rhost.split_once('%') {
+            Some((_, "")) => None,
+            Some((address, _interface)) => address.parse().ok().map(IpAddr::V6),
+            None => rhost.parse().ok(),
+        };
+        address.is_some_and(|address| self.contain(address))
+    }
+
+    /// Those that are larger than any network of one's own: shorter prefixes than /8 of
+    /// IPv4 and /7 of IPv6, also if they are written as several that lie side by side.
+    #[cfg(feature = "tool")]
+    #[must_use]
+    pub fn of_everybody(&self) -> Vec<String> {
+        let wide = |network: &IpNet| match network {
+            IpNet::V4(network) => network.prefix_len() < 8,
+            IpNet::V6(network) => network.prefix_len() < 7,
+        };
+        IpNet::aggregate(&self.0).iter().filter(|it| wide(it)).map(ToString::to_string).collect()
+    }
+}
+
+/// Not by the crate's own parser, which takes leading zeros: octal numbers elsewhere.
+fn network(text: &str) -> Option<IpNet> {
+    let network = match text.split_once('/') {
+        None => text.parse::<IpAddr>().ok()?.into(),
+        Some((address, prefix)) if prefix.bytes().all(|byte| byte.is_ascii_digit()) => {
+            IpNet::new(address.parse().ok()?, prefix.parse().ok()?).ok()?
+        }
+        Some(_) => return None,
+    };
+    Some(canonical(network))
+}
+
+/// As [`Networks::contain`] takes addresses.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let prefix = mapped.prefix_len().checked_sub(96);
+    let address = mapped.addr().to_ipv4_mapped();
+    let network4 = address.zip(prefix).and_then(|(address, it)| Ipv4Net::new(address, it).ok());
+    network4.map_or(network, IpNet::V4)
 }
 
 impl TryFrom<Vec<String>> for Networks {
     type Error = ValueError;
     fn try_from(list: Vec<String>) -> Result<Self, ValueError> {
-        let network = |text: String| {
-            let single = text.parse::<IpAddr>().map(IpNet::from);
-            single.or_else(|_| text.parse::<IpNet>()).map_err(|_| ValueError::Network(text))
-        };
+        let network = |text: String| network(&text).ok_or(ValueError::Network(text));
         list.into_iter().map(network).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -291,6 +334,89 @@ mod tests {
             assert_eq!(networks.contain(address.parse().unwrap()), inside, "{address}");
         }
         assert!(!Networks::default().contain("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_ipv4_network_is_one_also_where_it_is_written_as_an_ipv6_one() {
+        let networks = |network: &str| Networks::try_from(vec![network.to_owned()]);
+        for (network, address, inside) in [
+            ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "::ffff:10.1.2.3", true),
+            ("::ffff:a00:0/104", "10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "11.0.0.0", false),
+            ("::ffff:192.0.2.1", "192.0.2.1", true),
+            ("::ffff:192.0.2.1/128", "192.0.2.1", true),
+            ("::ffff:0:0/96", "198.51.100.1", true),
+            ("::ffff:0:0/96", "2001:db8::1", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            // What is not one IPv4 network holds no IPv4 address.
+            ("::ffff:0:0/95", "198.51.100.1", false),
+            ("::/0", "198.51.100.1", false),
+            ("::/0", "::ffff:198.51.100.1", false),
+            ("::/0", "2001:db8::1", true),
+            // The old "compatible" form is another address.
+            ("10.0.0.0/8", "::10.1.2.3", false),
+            ("::10.0.0.0/104", "10.1.2.3", false),
+            ("10.1.2.3/8", "10.200.0.1", true),
+        ] {
+            let networks = networks(network).unwrap();
+            assert_eq!(networks.contain(address.parse().unwrap()), inside, "{network} {address}");
+            assert_eq!(networks.hold_host(address), inside, "{network} {address}");
+        }
+        for network in [
+            "fe80::%eth0/10",
+            "fe80::1%eth0",
+            "010.0.0.0/8",
+            "10/8",
+            "10.0.0.0/33",
+            "10.0.0.0/+8",
+            "10.0.0.0/",
+            "host",
+            "",
+        ] {
+            assert!(networks(network).is_err(), "{network}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_an_address_perhaps_with_its_interface_and_no_name() {
+        let list = ["fe80::/10", "10.0.0.0/8"].map(str::to_owned);
+        let networks = Networks::try_from(list.to_vec()).unwrap();
+        for (rhost, inside) in [
+            ("fe80::1%eth0", true),
+            ("fe80::1%2", true),
+            ("FE80::1", true),
+            ("fe80::1%", false),
+            ("fec0::1%eth0", false),
+            ("10.0.0.1", true),
+            ("10.0.0.1%eth0", false),
+            ("::ffff:10.0.0.1", true),
+            ("::ffff:10.0.0.1%eth0", true),
+            ("010.0.0.1", false),
+            ("10.1", false),
+            ("10.0.0.1.example.org", false),
+            ("10.0.0.1 ", false),
+            ("10.0.0.1:22", false),
+            ("[fe80::1]", false),
+            ("localhost", false),
+            ("", false),
+        ] {
+            assert_eq!(networks.hold_host(rhost), inside, "{rhost}");
+        }
+    }
+
+    #[test]
+    fn networks_of_everybody_are_those_that_are_larger_than_any_of_ones_own() {
+        let wide = |list: &[&str]| {
+            let list = list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+            Networks::try_from(list).unwrap().of_everybody()
+        };
+        assert_eq!(wide(&["10.0.0.0/8", "fc00::/7", "fe80::/10", "::1"]), [""; 0]);
+        assert_eq!(wide(&["0.0.0.0/0"]), ["0.0.0.0/0"]);
+        assert_eq!(wide(&["::/0", "10.0.0.0/8"]), ["::/0"]);
+        assert_eq!(wide(&["::ffff:0:0/96"]), ["0.0.0.0/0"]);
+        assert_eq!(wide(&["128.0.0.0/1", "0.0.0.0/1"]), ["0.0.0.0/0"]);
+        assert_eq!(wide(&["2000::/3"]), ["2000::/3"]);
     }
 
     #[test]

@@ -146,6 +146,7 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
         | Refusal::RefusedBySshd
         | Refusal::Disabled
         | Refusal::NotEnrolled
+        | Refusal::GroupUnknown
         | Refusal::DeadlinePassed
         | Refusal::DeadlineUnknown => state.failures,
     };

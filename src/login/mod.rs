@@ -28,8 +28,8 @@ pub use judge::{Attempt, Judgement, judge};
 pub use limits::in_force;
 pub use password::{PasswordCheck, PasswordFault, PasswordProof};
 pub use plan::{
-    Circumstances, FixedVerdict, Invitation, PENDING_TRIES, Plan, Prompt, Question, WithoutRecord,
-    plan, plan_without_record,
+    Circumstances, FixedVerdict, GroupAnswer, GroupFault, Invitation, Membership, PENDING_TRIES,
+    Plan, Prompt, Question, WithoutRecord, plan, plan_without_record,
 };
 pub use verdict::{Exemption, Grant, NotNeeded, Refusal, Verdict};
 

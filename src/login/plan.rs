@@ -1,14 +1,12 @@
 //! What a login shows and asks, decided before anything is shown.
 
-use std::net::IpAddr;
-
 use subtle::ConstantTimeEq;
 
 use super::ahead::is_deadline_unknown;
 use super::find::host_key;
 use super::{Exemption, Grant, NotNeeded, PasswordCheck, PasswordProof, Refusal, Verdict};
 use crate::account::{Account, Phase, Record, Timestamp};
-use crate::config::{AtLogin, Config, Missing};
+use crate::config::{AtLogin, Config, GroupNames, Missing};
 
 /// How often a pending user may try a code in one login.
 pub const PENDING_TRIES: u32 = 3;
@@ -22,10 +20,58 @@ pub struct Circumstances<'a> {
     pub rhost: Option<&'a str>,
     /// Where to (PAM_SERVICE).
     pub service: &'a str,
-    /// Those of the groups in the configuration that the user is a member of.
-    pub groups: &'a [String],
+    /// What is known of each group in the configuration. Of one that is not there,
+    /// nothing is known.
+    pub groups: &'a [GroupAnswer],
     /// The time of this attempt: codes and deadlines are judged by it.
     pub now: Timestamp,
+}
+
+/// Whether the user is a member of a group in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupAnswer {
+    /// The group's name as the configuration has it.
+    pub group: String,
+    /// What the system says.
+    pub membership: Membership,
+}
+
+/// Whether a user is a member of a group, or of one of several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Membership {
+    /// A member.
+    Member,
+    /// Not a member.
+    NotMember,
+    /// What cannot be found out is not "no".
+    Unknown(GroupFault),
+}
+
+/// Why it cannot be found out whether a user is a member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GroupFault {
+    /// Nobody knows it: misspelt, or of a directory that is down without saying so.
+    #[error("there is no such group")]
+    Missing,
+    /// The group cannot be looked up.
+    #[error("it cannot be looked up: {0}")]
+    NotLookedUp(String),
+    /// The user's groups cannot be listed.
+    #[error("the user's groups cannot be listed: {0}")]
+    NotListed(String),
+}
+
+impl GroupFault {
+    /// What an admin can do about it, as an order.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Missing => "create it, or correct its name in the configuration",
+            Self::NotLookedUp(_) | Self::NotListed(_) => {
+                "look at the sources of groups in nsswitch.conf(5)"
+            }
+        }
+    }
 }
 
 /// What a login has to do next.
@@ -142,11 +188,12 @@ pub fn plan_without_record(circumstances: &Circumstances<'_>, config: &Config) -
         exempt(password, why)
     } else {
         match missing(circumstances, config) {
-            Missing::Ignore => without_code(password, Grant::PasswordAlone, NotNeeded::NotEnabled),
-            Missing::Enrol if may_be_shown(password, config).is_some() => {
+            Without::NoCode => without_code(password, Grant::PasswordAlone, NotNeeded::NotEnabled),
+            Without::NewRecord if may_be_shown(password, config).is_some() => {
                 return WithoutRecord::Issue;
             }
-            Missing::Deny | Missing::Enrol => refused_unless_wrong(password, Refusal::NotEnrolled),
+            Without::NewRecord => refused_unless_wrong(password, Refusal::NotEnrolled),
+            Without::Refusal(refusal) => refused_unless_wrong(password, refusal),
         }
     };
     WithoutRecord::Fixed(fixed(verdict, config))
@@ -211,22 +258,32 @@ const fn refused_unless_wrong(password: &PasswordCheck, refusal: Refusal) -> Ver
 }
 
 /// What happens to this user without a record.
-fn missing(circumstances: &Circumstances<'_>, config: &Config) -> Missing {
-    let required = is_member(circumstances, &config.login.require_groups.0);
+enum Without {
+    NoCode,
+    NewRecord,
+    Refusal(Refusal),
+}
+
+fn missing(circumstances: &Circumstances<'_>, config: &Config) -> Without {
     match config.login.missing {
-        Missing::Ignore if required => Missing::Deny,
-        other @ (Missing::Ignore | Missing::Deny | Missing::Enrol) => other,
+        Missing::Enrol => Without::NewRecord,
+        Missing::Deny => Without::Refusal(Refusal::NotEnrolled),
+        Missing::Ignore => match membership(circumstances, &config.login.require_groups) {
+            Membership::NotMember => Without::NoCode,
+            Membership::Member => Without::Refusal(Refusal::NotEnrolled),
+            Membership::Unknown(_) => Without::Refusal(Refusal::GroupUnknown),
+        },
     }
 }
 
 /// Why this login needs no code although others do, whoever has a record.
 fn exemption(circumstances: &Circumstances<'_>, config: &Config) -> Option<Exemption> {
-    if is_member(circumstances, &config.login.exempt_groups.0) {
-        return Some(Exemption::Group);
+    match membership(circumstances, &config.login.exempt_groups) {
+        Membership::Member => return Some(Exemption::Group),
+        Membership::NotMember | Membership::Unknown(_) => {}
     }
-    // A host's name can be forged.
-    let address = circumstances.rhost.and_then(|rhost| rhost.parse::<IpAddr>().ok());
-    let exempt = address.is_some_and(|address| config.login.exempt_networks.contain(address));
+    let exempt =
+        circumstances.rhost.is_some_and(|rhost| config.login.exempt_networks.hold_host(rhost));
     exempt.then_some(Exemption::Network)
 }
 
@@ -260,8 +317,16 @@ fn remembered(
     known.then_some(Exemption::RememberedHost)
 }
 
-fn is_member(circumstances: &Circumstances<'_>, groups: &[String]) -> bool {
-    circumstances.groups.iter().any(|group| groups.contains(group))
+/// Whether the user is a member of one of the groups.
+fn membership(circumstances: &Circumstances<'_>, groups: &GroupNames) -> Membership {
+    let answer = |name: &String| {
+        let answer = circumstances.groups.iter().find(|answer| answer.group == *name);
+        answer.map_or(Membership::Unknown(GroupFault::Missing), |it| it.membership.clone())
+    };
+    groups.0.iter().map(answer).fold(Membership::NotMember, |all, one| match (all, one) {
+        (Membership::Member, _) | (_, Membership::Member) => Membership::Member,
+        (unknown @ Membership::Unknown(_), _) | (_, unknown) => unknown,
+    })
 }
 
 /// Why it is too late to activate `record`.

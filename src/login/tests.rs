@@ -11,7 +11,9 @@ use crate::account::{
     Account, Failures, Generation, Recovery, State, Timestamp, TokenId, TokenState,
 };
 use crate::code::{Code, MovingFactor, Period, Step};
-use crate::config::{AtLogin, CodePolicy, Config, GroupNames, Limits, Missing, Networks, UpTo};
+use crate::config::{
+    AtLogin, CodePolicy, Config, GroupNames, Limits, LoginPolicy, Missing, Networks, UpTo,
+};
 
 mod clock;
 
@@ -581,22 +583,92 @@ fn members_of_a_required_group_need_a_record_and_of_an_exempt_one_no_code() {
         config.login.require_groups = GroupNames(vec!["wheel".into()]);
         config.login.exempt_groups = GroupNames(vec!["robots".into()]);
     });
-    let password = right();
-    let planned = |groups: &[String], account: Option<&Account>| {
-        let circumstances = Circumstances { groups, ..circumstances(&password, 3_000) };
-        match plan_in(account, &circumstances, &config).expect("nothing to issue") {
-            Plan::Fixed(FixedVerdict::Done(verdict)) => Some(verdict),
-            Plan::Ask(_) | Plan::Fixed(FixedVerdict::Pretend(_)) => None,
-        }
+    let planned = |groups: [Membership; 2], account: Option<&Account>| {
+        let [wheel, robots] = groups;
+        let answer = |group: &str, membership| GroupAnswer { group: group.into(), membership };
+        let groups = [answer("wheel", wheel), answer("robots", robots)];
+        fixed_with(&groups, account, &config)
     };
+    use Membership::{Member, NotMember, Unknown};
     let active = active(totp(), 0);
-    let (wheel, robots) = (["wheel".to_owned()], ["robots".to_owned()]);
-    assert_eq!(planned(&[], None), Some(Verdict::Admitted(Grant::PasswordAlone)));
-    assert_eq!(planned(&wheel, None), Some(Verdict::Refused(Refusal::NotEnrolled)));
-    assert_eq!(planned(&wheel, Some(&active)), None);
+    let alone = Some(Verdict::Admitted(Grant::PasswordAlone));
+    let required = Some(Verdict::Refused(Refusal::NotEnrolled));
     let exempt = Some(Verdict::Admitted(Grant::Exempt(Exemption::Group)));
-    assert_eq!(planned(&robots, Some(&active)), exempt);
-    assert_eq!(planned(&robots, None), exempt);
+    let cannot_say = Some(Verdict::Refused(Refusal::GroupUnknown));
+    for fault in [
+        GroupFault::Missing,
+        GroupFault::NotLookedUp("EIO".into()),
+        GroupFault::NotListed("EIO".into()),
+    ] {
+        let unknown = || Unknown(fault.clone());
+        for (groups, without_record, with_one) in [
+            ([NotMember, NotMember], alone, None),
+            ([Member, NotMember], required, None),
+            ([NotMember, Member], exempt, exempt),
+            ([Member, Member], exempt, exempt),
+            // What cannot be found out is not "no".
+            ([unknown(), NotMember], cannot_say, None),
+            ([unknown(), unknown()], cannot_say, None),
+            ([unknown(), Member], exempt, exempt),
+            ([NotMember, unknown()], alone, None),
+            ([Member, unknown()], required, None),
+        ] {
+            assert_eq!(planned(groups.clone(), None), without_record, "{groups:?}");
+            assert_eq!(planned(groups.clone(), Some(&active)), with_one, "{groups:?}");
+        }
+    }
+    // Nobody asked the system.
+    assert_eq!(fixed_with(&[], None, &config), cannot_say);
+    assert_eq!(fixed_with(&[], Some(&active), &config), None);
+}
+
+/// The verdict that nothing can change, for a user with the right password.
+fn fixed_with(
+    groups: &[GroupAnswer],
+    account: Option<&Account>,
+    config: &Config,
+) -> Option<Verdict> {
+    let password = right();
+    let circumstances = Circumstances { groups, ..circumstances(&password, 3_000) };
+    match plan_in(account, &circumstances, config).expect("nothing to issue") {
+        Plan::Fixed(FixedVerdict::Done(verdict)) => Some(verdict),
+        Plan::Ask(_) | Plan::Fixed(FixedVerdict::Pretend(_)) => None,
+    }
+}
+
+#[test]
+fn of_several_required_groups_one_that_the_user_is_in_decides_and_then_one_that_is_unknown() {
+    let config = configured(|config| {
+        config.login.require_groups = GroupNames(vec!["a".into(), "b".into(), "c".into()]);
+    });
+    use Membership::{Member, NotMember, Unknown};
+    let unknown = Unknown(GroupFault::Missing);
+    let values = [Member, NotMember, unknown.clone()];
+    for a in &values {
+        for b in &values {
+            for c in &values {
+                let all = [a, b, c];
+                let groups: Vec<_> = ["a", "b", "c"]
+                    .into_iter()
+                    .zip(all)
+                    .map(|(group, it)| GroupAnswer { group: group.into(), membership: it.clone() })
+                    .collect();
+                let expected = if all.contains(&&Member) {
+                    Verdict::Refused(Refusal::NotEnrolled)
+                } else if all.contains(&&unknown) {
+                    Verdict::Refused(Refusal::GroupUnknown)
+                } else {
+                    Verdict::Admitted(Grant::PasswordAlone)
+                };
+                assert_eq!(fixed_with(&groups, None, &config), Some(expected), "{all:?}");
+            }
+        }
+    }
+    // Where everybody needs a record no group decides.
+    let login = LoginPolicy { missing: Missing::Deny, ..config.login };
+    let config = Config { login, ..Config::default() };
+    let required = Some(Verdict::Refused(Refusal::NotEnrolled));
+    assert_eq!(fixed_with(&[], None, &config), required);
 }
 
 #[test]

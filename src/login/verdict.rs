@@ -94,6 +94,8 @@ pub enum Refusal {
     Disabled,
     /// No record, and the configuration demands one.
     NotEnrolled,
+    /// No record, and whether the configuration demands one cannot be found out.
+    GroupUnknown,
     /// Pending, and too late to activate.
     DeadlinePassed,
     /// Pending, and issued later than now: the clock was wrong then, or is now, and the

@@ -215,7 +215,7 @@ fn a_host_is_remembered_after_a_code_for_its_service_only() {
 fn groups_are_exempt_or_required_as_configured() {
     // alice is in the group sudo.
     let world = world_with("exempt_groups=sudo");
-    world.pam_service("strict", "auth required pam_onetime.so require_groups=sudo,nosuchgroup\n");
+    world.pam_service("strict", "auth required pam_onetime.so require_groups=sudo,adm\n");
     activate(&world, "alice");
     assert_eq!(login(&world, "alice", &[ALICE_PASSWORD]).result(), SUCCESS);
     logged(&world, "no code needed (exempt_groups)");
@@ -231,7 +231,8 @@ fn groups_are_exempt_or_required_as_configured() {
 
 #[test]
 fn networks_are_exempt_where_the_remote_host_is_an_address() {
-    let world = world_with("exempt_networks=192.0.2.0/24,2001:db8::/32");
+    let world =
+        world_with("exempt_networks=192.0.2.0/24,2001:db8::/32,::ffff:10.0.0.0/104,fe80::/10");
     activate(&world, "alice");
     let asked = |host: &str| {
         let client = Client::new(&world, "test", "alice").option(&format!("rhost={host}"));
@@ -239,6 +240,7 @@ fn networks_are_exempt_where_the_remote_host_is_an_address() {
     };
     assert!(!asked("192.0.2.200") && !asked("2001:db8::1"));
     logged(&world, "no code needed (exempt_networks)");
+    assert!(!asked("10.1.2.3") && !asked("fe80::1%eth0"));
     assert!(asked("198.51.100.1") && asked("192.0.2.1.example.org"));
 }
 

@@ -15,6 +15,7 @@ mod harness;
 mod house;
 mod moving;
 mod people;
+mod policy;
 mod programs;
 mod source;
 mod stack;

@@ -1,0 +1,138 @@
+//! Policies whose answers are missing, partial or misspelt, through the real Linux-PAM
+//! and the real C library: a second source of users and groups (libnss-extrausers, in the
+//! place of a directory) that is there, is down, or is not installed at all.
+
+use std::path::Path;
+
+use crate::common::{
+    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, BOB_PASSWORD, CAROL_PASSWORD, Client,
+    ClientRun, Event, PATIENCE, SUCCESS, World, activate, current_code, installed,
+};
+
+/// Where libnss-extrausers reads.
+const DIRECTORY: &str = "/var/lib/extrausers";
+
+/// A world with a directory in which bob is a member of the group staff, and in which
+/// staff is required to have a record.
+#[track_caller]
+fn world_with_directory(sources: &str) -> World {
+    let library = Path::new("/usr/lib/libnss_extrausers.so.2");
+    assert!(library.exists(), "missing: libnss_extrausers; apt-get install libnss-extrausers");
+    let world = installed();
+    world.pam_service("onetime-password", "auth required pam_unix.so nodelay\n");
+    world.pam_service("test", "auth required pam_onetime.so require_groups=staff\n");
+    let nsswitch = world.read_text("/etc/nsswitch.conf");
+    let lines = nsswitch.lines().map(|line| match line.split_once(':') {
+        Some((map @ ("passwd" | "group"), _)) => format!("{map}: {sources}\n"),
+        _ => format!("{line}\n"),
+    });
+    world.write("/etc/nsswitch.conf", lines.collect::<String>().as_bytes(), 0o644);
+    world.write(&format!("{DIRECTORY}/passwd"), b"", 0o644);
+    world.write(&format!("{DIRECTORY}/shadow"), b"", 0o640);
+    world.write(&format!("{DIRECTORY}/group"), b"staff:x:5000:bob\n", 0o644);
+    world
+}
+
+fn login(world: &World, user: &str, answers: &[&str]) -> i32 {
+    Client::new(world, "test", user).run(&Answers::new(answers)).result()
+}
+
+#[track_caller]
+fn logged(world: &World, what: &str) -> String {
+    let ours =
+        |line: &crate::common::SyslogLine| line.tag == "pam_onetime" && line.text.contains(what);
+    world.wait_for_syslog(ours, PATIENCE).text
+}
+
+const NOT_FOUND_OUT: &str = "whether a code is required cannot be found out";
+
+#[test]
+fn a_directory_that_is_down_does_not_let_in_those_whom_a_policy_may_require() {
+    // The C library reports a source that is down only where it is the last.
+    for (sources, fault) in [
+        ("files extrausers", "require_groups: staff: it cannot be looked up: ENOENT"),
+        ("extrausers files", "require_groups: staff: there is no such group"),
+    ] {
+        let world = world_with_directory(sources);
+        let secret = activate(&world, "alice");
+        assert_eq!(login(&world, "bob", &[BOB_PASSWORD]), AUTH_ERR, "{sources}");
+        logged(&world, "not enabled, but a code is required");
+        assert_eq!(login(&world, "carol", &[CAROL_PASSWORD]), SUCCESS, "{sources}");
+
+        world.remove(DIRECTORY);
+        for (user, password) in [("bob", BOB_PASSWORD), ("carol", CAROL_PASSWORD)] {
+            world.forget_syslog();
+            assert_eq!(login(&world, user, &[password]), AUTH_ERR, "{user} {sources}");
+            logged(&world, fault);
+            assert!(logged(&world, NOT_FOUND_OUT).contains("outcome=failed"));
+        }
+        // Who has a code gets in by it, and not without.
+        let code = current_code(&secret, 0);
+        assert_eq!(login(&world, "alice", &[ALICE_PASSWORD, ""]), AUTH_ERR);
+        assert_eq!(login(&world, "alice", &[ALICE_PASSWORD, &code]), SUCCESS, "{sources}");
+    }
+}
+
+#[test]
+fn a_member_by_the_list_of_the_group_is_one_also_where_the_list_of_the_user_is_shorter() {
+    let world = world_with_directory("files extrausers");
+    // As while a directory comes back: its groups are known, what users are in is not.
+    let nsswitch = world.read_text("/etc/nsswitch.conf") + "initgroups: files\n";
+    world.write("/etc/nsswitch.conf", nsswitch.as_bytes(), 0o644);
+    assert!(!world.run("id", &["-nG", "bob"]).ok().contains("staff"), "the list is shorter");
+    assert_eq!(login(&world, "bob", &[BOB_PASSWORD]), AUTH_ERR);
+    logged(&world, "not enabled, but a code is required");
+    assert_eq!(login(&world, "carol", &[CAROL_PASSWORD]), SUCCESS);
+}
+
+#[test]
+fn a_group_that_does_not_exist_requires_a_record_of_everybody_and_exempts_nobody() {
+    let world = world_with_directory("files");
+    let secret = activate(&world, "alice");
+    for (arguments, named) in [
+        ("require_groups=no-such-group", "require_groups: no-such-group: there is no such group"),
+        ("require_groups=adm,no-such-group", "require_groups: no-such-group"),
+        // Names of groups differ by case.
+        ("require_groups=Staff", "require_groups: Staff"),
+    ] {
+        world.forget_syslog();
+        world.pam_service("test", &format!("auth required pam_onetime.so {arguments}\n"));
+        assert_eq!(login(&world, "carol", &[CAROL_PASSWORD]), AUTH_ERR, "{arguments}");
+        logged(&world, named);
+        logged(&world, NOT_FOUND_OUT);
+        assert_eq!(login(&world, "carol", &["wrong"]), AUTH_ERR);
+        logged(&world, "reason=\"wrong password\"");
+    }
+    world.pam_service("test", "auth required pam_onetime.so exempt_groups=no-such-group\n");
+    assert_eq!(login(&world, "carol", &[CAROL_PASSWORD]), SUCCESS, "she needs no record");
+    logged(&world, "exempt_groups: no-such-group: there is no such group");
+    assert_eq!(login(&world, "alice", &[ALICE_PASSWORD]), AUTH_ERR, "she is asked for a code");
+    let code = current_code(&secret, 0);
+    assert_eq!(login(&world, "alice", &[ALICE_PASSWORD, &code]), SUCCESS);
+}
+
+#[test]
+fn a_source_that_is_not_installed_is_like_one_that_is_down() {
+    let world = world_with_directory("files absent");
+    assert_eq!(login(&world, "carol", &[CAROL_PASSWORD]), AUTH_ERR);
+    logged(&world, "require_groups: staff: there is no such group");
+    // A group that is known is answered for.
+    world.pam_service("test", "auth required pam_onetime.so require_groups=sudo\n");
+    assert_eq!(login(&world, "carol", &[CAROL_PASSWORD]), SUCCESS);
+    assert_eq!(login(&world, "alice", &[ALICE_PASSWORD]), AUTH_ERR);
+    logged(&world, "not enabled, but a code is required");
+}
+
+#[test]
+fn a_user_who_cannot_be_looked_up_meets_the_prompts_of_one_who_is_unknown() {
+    let world = world_with_directory("files extrausers");
+    let seen = |world: &World| -> Vec<Event> {
+        let run: ClientRun = Client::new(world, "test", "mallory").run(&Answers::new(&["x"]));
+        run.dialogue().into_iter().cloned().collect()
+    };
+    let unknown = seen(&world);
+    world.remove(DIRECTORY);
+    assert_eq!(seen(&world), unknown);
+    logged(&world, "the user database cannot be read");
+    assert_eq!(login(&world, "mallory", &["x"]), AUTHINFO_UNAVAIL);
+}
