@@ -158,7 +158,12 @@ fn remedy_of_system(error: &io::Error) -> Option<&'static str> {
         Some(Errno::NOSPC) => Some("make room on its file system"),
         Some(Errno::DQUOT) => Some("raise root's quota on its file system"),
         Some(Errno::ROFS) => {
-            Some("remount its file system read-write; dmesg may say why it is not")
+            // The first is what a unit with ProtectSystem=strict does to one program.
+            Some(
+                "if systemd starts the program, let its unit write there: \
+                 ReadWritePaths=-/var/lib/onetime (onetimectl doctor names the unit); \
+                 else remount the file system read-write: dmesg may say why it is not",
+            )
         }
         Some(Errno::IO) => Some("look at the disk: dmesg"),
         Some(Errno::FBIG) => Some("let the process write larger files: ulimit -f"),
@@ -259,6 +264,8 @@ mod tests {
             (Errno::DQUOT, "quota"),
             (Errno::ROFS, "remount"),
             (Errno::IO, "dmesg"),
+            (Errno::ROFS, "ReadWritePaths=-/var/lib/onetime"),
+            (Errno::ROFS, "remount"),
             (Errno::FBIG, "ulimit -f"),
             (Errno::MFILE, "ulimit -n"),
         ] {

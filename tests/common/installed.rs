@@ -35,7 +35,18 @@ pub fn hasty() -> World {
 #[track_caller]
 pub fn install(world: &World) {
     world.write("/etc/onetime/onetime.toml", conf("onetime.toml").as_bytes(), 0o644);
-    for service in ["onetime-password", "sshd", "sshd-key", "sudo", "su", "login", "stack"] {
+    for service in [
+        "onetime-password",
+        "sshd",
+        "sshd-key",
+        "sudo",
+        "sudo-i",
+        "su",
+        "su-l",
+        "login",
+        "remote",
+        "stack",
+    ] {
         world.pam_service(service, &conf(&format!("pam.d/{service}")));
     }
     world.onetimectl(&["init"]).ok();

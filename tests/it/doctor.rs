@@ -10,7 +10,7 @@ use crate::common::{World, activate, conf, enable, installed, modules_directory,
 
 /// A world with everything installed and sshd configured as README.md says. Without a
 /// host key sshd would not say what is in force.
-fn set_up() -> World {
+pub(crate) fn set_up() -> World {
     let world = installed();
     world.run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", HOST_KEY]).ok();
     world.write("/etc/ssh/sshd_config", SSHD_CONFIG.as_bytes(), 0o644);
@@ -19,20 +19,20 @@ fn set_up() -> World {
 
 const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 
-const SSHD_CONFIG: &str =
+pub(crate) const SSHD_CONFIG: &str =
     "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n";
 
 /// A line of the report.
 #[derive(Debug)]
-struct Row {
-    id: String,
-    result: String,
-    what: String,
-    remedy: String,
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) result: String,
+    pub(crate) what: String,
+    pub(crate) remedy: String,
 }
 
 /// Whether something failed, and the report.
-fn report(world: &World) -> (bool, Vec<Row>) {
+pub(crate) fn report(world: &World) -> (bool, Vec<Row>) {
     let run = world.onetimectl(&["doctor", "--json"]);
     let rows: serde_json::Value = run.json();
     let rows = rows.as_array().expect("an array").iter();
@@ -58,7 +58,7 @@ fn report(world: &World) -> (bool, Vec<Row>) {
 /// There is this finding, about this file, line, user or key, and its remedy names
 /// this command or key.
 #[track_caller]
-fn named(world: &World, id: &str, what: &str, remedy: &str) {
+pub(crate) fn named(world: &World, id: &str, what: &str, remedy: &str) {
     let (_, rows) = report(world);
     let found = rows
         .iter()

@@ -9,6 +9,7 @@ mod bulk;
 mod clock;
 mod combined;
 mod doctor;
+mod doctor_services;
 mod features;
 mod files;
 mod harness;

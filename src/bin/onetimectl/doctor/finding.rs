@@ -35,6 +35,8 @@ pub(crate) enum Check {
     PasswordService,
     #[serde(rename = "sshd")]
     Sshd,
+    #[serde(rename = "units")]
+    Units,
     #[serde(rename = "module")]
     Module,
     #[serde(rename = "configuration")]
@@ -58,6 +60,7 @@ impl Check {
             Self::PamD => "pam.d",
             Self::PasswordService => "password service",
             Self::Sshd => "sshd",
+            Self::Units => "units",
             Self::Module => "module",
             Self::Configuration => "configuration",
             Self::Store => "store",
@@ -102,12 +105,17 @@ macro_rules! finding_ids {
 // In the order in which the findings of one check are reported.
 finding_ids! {
     PamSound = "pam-sound", PamD, Ok;
+    PamNeverAsked = "pam-never-asked", PamD, Ok;
+    PamOtherFactor = "pam-other-factor", PamD, Ok;
     PamUnused = "pam-unused", PamD, Warn;
+    PamUnusedByAccounts = "pam-unused-by-accounts", PamD, Fail;
+    PamWithoutCode = "pam-without-code", PamD, Warn;
     PamLineBroken = "pam-line-broken", PamD, Fail;
     PamTypeWrong = "pam-type-wrong", PamD, Fail;
     PamArgumentsRefused = "pam-arguments-refused", PamD, Fail;
     PamCodeSkipped = "pam-code-skipped", PamD, Fail;
     PamFactorInstead = "pam-factor-instead", PamD, Warn;
+    PamConditionInstead = "pam-condition-instead", PamD, Warn;
     PamNeverReached = "pam-never-reached", PamD, Warn;
     PamListedTwice = "pam-listed-twice", PamD, Fail;
     PamCodeOverruled = "pam-code-overruled", PamD, Fail;
@@ -129,6 +137,8 @@ finding_ids! {
     PasswordServiceRefusesAll = "password-service-refuses-all", PasswordService, Warn;
 
     SshdSound = "sshd-sound", Sshd, Ok;
+    SshdPenalties = "sshd-penalties", Sshd, Ok;
+    SshdWithoutCode = "sshd-without-code", Sshd, Fail;
     SshdNotAsked = "sshd-not-asked", Sshd, Warn;
     SshdConfigRefused = "sshd-config-refused", Sshd, Fail;
     SshdConfigUnreadable = "sshd-config-unreadable", Sshd, Warn;
@@ -138,6 +148,8 @@ finding_ids! {
     SshdCodeAlone = "sshd-code-alone", Sshd, Fail;
     SshdMethodWithoutCode = "sshd-method-without-code", Sshd, Warn;
     SshdMatchDiffers = "sshd-match-differs", Sshd, Warn;
+
+    UnitStoreReadOnly = "unit-store-read-only", Units, Fail;
 
     ModuleSound = "module-sound", Module, Ok;
     ModuleMissing = "module-missing", Module, Fail;

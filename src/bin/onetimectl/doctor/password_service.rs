@@ -39,7 +39,7 @@ fn judge_stack(file: &str, stack: &[&StackLine]) -> Option<Finding> {
     let mut passwords =
         stack.iter().enumerate().filter(|(_, e)| role(e) == Role::Password).map(|(index, _)| index);
     // A module that is not known here may be what checks passwords.
-    let others = stack.iter().any(|e| matches!(role(e), Role::Condition | Role::Factor));
+    let others = stack.iter().any(|e| matches!(role(e), Role::Unknown | Role::Factor));
     let known = passwords.clone().next().is_some();
     if login(None) && (known || !others) {
         let what = format!("{file} accepts any password");

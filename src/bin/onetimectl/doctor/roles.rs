@@ -24,6 +24,10 @@ pub(super) enum Role {
     Silent,
     /// Decides by who, where or when.
     Condition,
+    /// Lets in whom root has started it for: pam_rootok.so.
+    Root,
+    /// Not known here. It may be what checks passwords.
+    Unknown,
 }
 
 pub(super) fn role(entry: &StackLine) -> Role {
@@ -46,10 +50,32 @@ pub(super) fn role(entry: &StackLine) -> Role {
         "pam_permit" => Role::Permit,
         "pam_deny" => Role::Deny,
         "pam_faillock" if entry.has_argument("authfail") => Role::Deny,
-        "pam_faildelay" | "pam_nologin" | "pam_env" | "pam_group" | "pam_cap" | "pam_mail"
-        | "pam_warn" | "pam_echo" | "pam_keyinit" => Role::Silent,
+        "pam_rootok" => Role::Root,
+        "pam_faildelay"
+        | "pam_nologin"
+        | "pam_env"
+        | "pam_group"
+        | "pam_cap"
+        | "pam_mail"
+        | "pam_warn"
+        | "pam_echo"
+        | "pam_keyinit"
+        | "pam_gnome_keyring"
+        | "pam_kwallet"
+        | "pam_kwallet5"
+        | "pam_ecryptfs"
+        | "pam_mount"
+        | "pam_motd"
+        | "pam_lastlog"
+        | "pam_loginuid"
+        | "pam_selinux"
+        | "pam_systemd_loadkey"
+        | "pam_umask" => Role::Silent,
+        "pam_access" | "pam_faillock" | "pam_listfile" | "pam_localuser" | "pam_rhosts"
+        | "pam_securetty" | "pam_shells" | "pam_succeed_if" | "pam_tally" | "pam_tally2"
+        | "pam_time" | "pam_timestamp" | "pam_usertype" | "pam_wheel" => Role::Condition,
         _ if entry.is_broken() => Role::Deny,
-        _ => Role::Condition,
+        _ => Role::Unknown,
     }
 }
 
@@ -73,7 +99,7 @@ impl Trial {
             Role::Silent => ModuleResult::Ignore,
             // pam_rootok.so, pam_succeed_if.so: the question is not whom they let
             // pass, but what comes of everybody else.
-            Role::Condition => match entry.control.success {
+            Role::Condition | Role::Root | Role::Unknown => match entry.control.success {
                 Action::Done | Action::Jump(_) => ModuleResult::Failure,
                 Action::Ignore | Action::Ok | Action::Bad | Action::Die | Action::Reset => {
                     ModuleResult::Success

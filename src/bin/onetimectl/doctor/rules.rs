@@ -1,11 +1,14 @@
 //! The rules for a stack that lists the module: one function each, by what comes
 //! of logins that are tried on it. Values in, notes out.
 
+use std::collections::BTreeSet;
+
 use pam_onetime::PasswordMode;
 use pam_onetime::config::Missing;
 
 use super::finding::FindingId;
 use super::roles::{Role, Trial, role};
+use super::search::{CodeFate, Passage, Proof, Step, Wanted, passage};
 use super::stack::{Action, ModuleResult, StackLine};
 use super::walk::Walk;
 
@@ -62,8 +65,6 @@ struct Case<'a> {
     right: Vec<Walk>,
     /// Without a record.
     none: Vec<Walk>,
-    /// With a wrong code.
-    wrong: Vec<Walk>,
     /// The index of the module's first line.
     first: usize,
 }
@@ -82,14 +83,24 @@ impl<'a> Case<'a> {
         };
         let first = stack.iter().position(|e| role(e) == Role::Code).unwrap_or(stack.len());
         let (right, none) = (walks(ModuleResult::Success), walks(ModuleResult::Ignore));
-        let wrong = walks(ModuleResult::Failure);
-        Self { service, stack, mode, right, none, wrong, first }
+        Self { service, stack, mode, right, none, first }
     }
 
     /// The module's lines, each with its index.
     fn codes(&self) -> impl Iterator<Item = (usize, &'a StackLine)> {
         let entries = self.stack.iter().copied().enumerate();
         entries.filter(|(_, entry)| role(entry) == Role::Code)
+    }
+
+    /// The last step of a way after which a line of the module was not come to, and
+    /// that step's own line.
+    fn last_skip(&self, way: &[Step]) -> Option<(Step, &'a StackLine)> {
+        let next = way.iter().skip(1).map(|step| step.index).chain([self.stack.len()]);
+        let skips = |(step, next): &(&Step, usize)| {
+            self.codes().any(|(index, _)| index > step.index && index < *next)
+        };
+        let (step, _) = way.iter().zip(next).filter(skips).last()?;
+        Some((*step, self.stack.get(step.index)?))
     }
 
     /// How often a code was asked.
@@ -104,43 +115,65 @@ impl<'a> Case<'a> {
     }
 }
 
+/// Whatever the modules return, nobody but root is let in past the module.
 fn code_is_not_skipped(case: &Case<'_>) -> Vec<Note> {
-    let skipping = case.right.iter().filter(|walk| walk.admitted && case.asked(walk) == 0);
-    skipping
-        .map(|walk| {
-            // Who was satisfied last has ended it, or jumped.
-            let asked = walk.asked.iter().rev().filter_map(|index| case.stack.get(*index));
-            let last = asked.copied().find(|entry| {
-                matches!(role(entry), Role::Password | Role::Factor | Role::Permit)
-                    && matches!(entry.control.success, Action::Done | Action::Jump(_))
-            });
-            let Some(last) = last else {
-                return Note::new(
-                    FindingId::PamCodeSkipped,
-                    "a login succeeds without reaching pam_onetime.so",
-                    "move pam_onetime.so up",
-                );
+    let mut notes = Vec::new();
+    let mut closed = BTreeSet::new();
+    // Who needs to show least comes first: that is the worst of each line.
+    for at_most in [Proof::Nothing, Proof::Factor, Proof::Password] {
+        loop {
+            let wanted = Wanted { code: CodeFate::NotAsked, at_most, closed: &closed };
+            let way = match passage(case.stack, wanted) {
+                Passage::None => break,
+                Passage::Way(way) => way,
+                Passage::Unclear => {
+                    notes.push(skipped("the stack has too many ways to follow them all"));
+                    return notes;
+                }
             };
-            let what = format!("no code is asked: {} {} skips it", last.place, last.module);
-            match role(last) {
-                Role::Factor => Note::new(
-                    FindingId::PamFactorInstead,
-                    what,
-                    "if that is not meant, list pam_onetime.so before it",
-                ),
-                Role::Code
-                | Role::Password
-                | Role::Permit
-                | Role::Deny
-                | Role::Silent
-                | Role::Condition => Note::new(
-                    FindingId::PamCodeSkipped,
-                    what,
-                    "put pam_onetime.so in its place, or make it requisite and add password=stack",
-                ),
-            }
-        })
-        .collect()
+            let Some((step, line)) = case.last_skip(&way) else {
+                notes.push(skipped("a login succeeds without reaching pam_onetime.so"));
+                return notes;
+            };
+            closed.insert((step.index, step.action));
+            notes.push(note_on_skip(line, at_most));
+        }
+    }
+    notes
+}
+
+fn skipped(what: &str) -> Note {
+    Note::new(FindingId::PamCodeSkipped, what, "move pam_onetime.so up")
+}
+
+/// About the line by which a login that has shown so much gets past the module.
+fn note_on_skip(line: &StackLine, shown: Proof) -> Note {
+    let by = format!("{} {} skips it", line.place, line.module);
+    let what = format!("no code is asked: {by}");
+    match (role(line), shown) {
+        (Role::Factor, _) => Note::new(
+            FindingId::PamFactorInstead,
+            what,
+            "if that is not meant, list pam_onetime.so before it",
+        ),
+        (Role::Condition | Role::Silent | Role::Deny | Role::Root, Proof::Nothing) => Note::new(
+            FindingId::PamCodeSkipped,
+            format!("no password and no code is asked: {by}"),
+            "list pam_onetime.so before it; whom it exempts from codes belongs into \
+             onetime.toml(5): exempt_groups, exempt_networks",
+        ),
+        (Role::Condition | Role::Silent | Role::Deny | Role::Root, _) => Note::new(
+            FindingId::PamConditionInstead,
+            what,
+            "if that is not meant, take the line out; exempt_groups and exempt_networks of \
+             onetime.toml(5) exempt from codes, and log it",
+        ),
+        (Role::Code | Role::Password | Role::Permit | Role::Unknown, _) => Note::new(
+            FindingId::PamCodeSkipped,
+            what,
+            "put pam_onetime.so in its place, or make it requisite and add password=stack",
+        ),
+    }
 }
 
 fn code_is_reached(case: &Case<'_>) -> Vec<Note> {
@@ -159,9 +192,11 @@ fn code_is_asked_once(case: &Case<'_>) -> Vec<Note> {
     vec![Note::new(FindingId::PamListedTwice, what, "take one of the lines out")]
 }
 
-/// A refusal must be one.
+/// A refusal must be one, whatever its reason.
 fn wrong_code_is_final(case: &Case<'_>) -> Vec<Note> {
-    if !case.wrong.iter().any(|walk| walk.admitted && case.asked(walk) > 0) {
+    let closed = BTreeSet::new();
+    let wanted = Wanted { code: CodeFate::Refused, at_most: Proof::Password, closed: &closed };
+    if passage(case.stack, wanted) == Passage::None {
         return Vec::new();
     }
     case.codes()

@@ -1,5 +1,6 @@
-//! Judges the services that use the module: each of its lines, and then the stack
-//! by the rules. Text in, findings out.
+//! Judges each service that libpam knows: of those that use the module each of its
+//! lines, and then the stack by the rules; of the others, whether a password alone lets
+//! in. Text in, findings out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -9,6 +10,7 @@ use pam_onetime::config::Config;
 use pam_onetime::{Arguments, PasswordMode};
 
 use super::finding::{Finding, FindingId, NameList};
+use super::open_services::{self, Open};
 use super::roles::{Role, role};
 use super::rules::{self, Mode, Note};
 use super::stack::{ModuleType, ReadFile, Service, StackLine};
@@ -16,39 +18,88 @@ use super::stack::{ModuleType, ReadFile, Service, StackLine};
 /// Reads a configuration that a line names.
 pub(crate) type ReadConfig<'a> = dyn Fn(&Path) -> Result<Config, String> + 'a;
 
+/// Whether somebody has activated a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accounts {
+    /// Nobody.
+    NoneActive,
+    /// Somebody, or nobody knows.
+    Active,
+}
+
+/// What the machine is asked beside the text of services.
+pub(crate) struct ServicesMachine<'a> {
+    pub(crate) files: &'a ReadFile<'a>,
+    pub(crate) configs: &'a ReadConfig<'a>,
+    /// Where a service's file is.
+    pub(crate) path: &'a dyn Fn(&str) -> String,
+    /// Whether a program has this name.
+    pub(crate) is_program: &'a dyn Fn(&str) -> bool,
+    pub(crate) accounts: Accounts,
+    /// The services that sshd uses.
+    pub(crate) of_sshd: BTreeSet<String>,
+    /// Whether there is an sshd.
+    pub(crate) has_sshd: bool,
+    /// The service that verifies passwords by the configuration.
+    pub(crate) password_service: Option<String>,
+}
+
+/// How a service of sshd's lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SshdStack {
+    /// The module takes the password in this way, by the first of its good lines.
+    Code(PasswordMode),
+    /// None of its lines is good: every login is refused.
+    Refused,
+    /// Without a code, by the line that is named.
+    Open(String),
+    /// Not by what somebody types, or not at all.
+    Closed,
+}
+
 /// The findings, and what they make worth looking at.
 pub(crate) struct Report {
     pub(crate) findings: Vec<Finding>,
     /// Services that verify passwords for the lines seen.
     pub(crate) password_services: BTreeSet<String>,
-    /// How sshd's stack takes the password, if it uses the module.
-    pub(crate) sshd: Option<PasswordMode>,
+    /// The services that use the module.
+    pub(crate) users: BTreeSet<String>,
+    /// Each service of sshd's.
+    pub(crate) sshd: BTreeMap<String, SshdStack>,
 }
 
 /// Judges every service of `names`.
-pub(crate) fn judge(names: &[String], files: &ReadFile<'_>, configs: &ReadConfig<'_>) -> Report {
-    let mut report =
-        Report { findings: Vec::new(), password_services: BTreeSet::new(), sshd: None };
+pub(crate) fn judge(names: &[String], machine: &ServicesMachine<'_>) -> Report {
+    let mut report = Report {
+        findings: Vec::new(),
+        password_services: machine.password_service.iter().cloned().collect(),
+        users: BTreeSet::new(),
+        sshd: BTreeMap::new(),
+    };
+    let services: BTreeMap<&str, Service> = names
+        .iter()
+        .filter_map(|name| Some((name.as_str(), Service::read(name, machine.files)?)))
+        .collect();
     let mut notes = BTreeMap::<Note, NameList>::new();
     let mut sound = BTreeMap::<&str, NameList>::new();
-    let mut used = false;
-    for name in names {
-        let Some(service) = Service::read(name, files) else { continue };
+    for (name, service) in &services {
         if !service.entries.iter().any(|entry| role(entry) == Role::Code) {
             continue;
         }
-        used = true;
-        let (mode, found) = judge_service(name, &service, configs, &mut report.password_services);
-        if let Some(mode) = mode {
-            if name == "sshd" {
-                report.sshd = Some(mode.password);
+        let (mode, found) =
+            judge_service(name, service, machine.configs, &mut report.password_services);
+        if lists_us(service) {
+            report.users.insert((*name).to_owned());
+            if let Some(mode) = mode.filter(|_| found.is_empty()) {
+                sound.entry(way_of(mode.password)).or_default().add(*name);
             }
-            if found.is_empty() {
-                sound.entry(way_of(mode.password)).or_default().add(name);
+            if machine.of_sshd.contains(*name) {
+                let stack = mode.map_or(SshdStack::Refused, |mode| SshdStack::Code(mode.password));
+                report.sshd.insert((*name).to_owned(), stack);
             }
         }
         for note in found {
-            notes.entry(note).or_default().add(name);
+            notes.entry(note).or_default().add(*name);
         }
     }
     report.findings.extend(
@@ -59,12 +110,55 @@ pub(crate) fn judge(names: &[String], files: &ReadFile<'_>, configs: &ReadConfig
     report.findings.extend(notes.into_iter().map(|(Note { id, what, remedy }, names)| {
         Finding::new(id, format!("{names}: {what}"), remedy)
     }));
-    if !used {
-        let remedy = "list it in /etc/pam.d: see README.md, \"Set up sshd\"";
-        let what = "no service uses pam_onetime.so";
-        report.findings.push(Finding::new(FindingId::PamUnused, what, remedy));
+    add_open(&mut report, &services, machine);
+    if report.users.is_empty() {
+        report.findings.push(unused(machine.accounts));
     }
     report
+}
+
+/// Adds the services that let in without the module.
+fn add_open(
+    report: &mut Report,
+    services: &BTreeMap<&str, Service>,
+    machine: &ServicesMachine<'_>,
+) {
+    let open = open_services::of(services, &report.password_services, machine.is_program);
+    for name in &machine.of_sshd {
+        // libpam takes `other` for a service without a file.
+        let file = if services.contains_key(name.as_str()) { name.as_str() } else { "other" };
+        let stack = match open.get(file) {
+            Some(open) => open.line().map_or(SshdStack::Closed, SshdStack::Open),
+            None => SshdStack::Closed,
+        };
+        report.sshd.entry(name.clone()).or_insert(stack);
+    }
+    // Of sshd's own the judgement of sshd says more, and that is worse.
+    let is_said = |name: &str| {
+        let judged = machine.accounts == Accounts::Active && machine.has_sshd;
+        judged && matches!(report.sshd.get(name), Some(SshdStack::Open(_)))
+    };
+    let open: BTreeMap<&str, Open> = open.into_iter().filter(|(name, _)| !is_said(name)).collect();
+    report.findings.extend(open_services::findings(&open, machine.path));
+}
+
+fn unused(accounts: Accounts) -> Finding {
+    let remedy = "list it in /etc/pam.d: see README.md, \"Set up\"";
+    match accounts {
+        Accounts::NoneActive => {
+            Finding::new(FindingId::PamUnused, "no service uses pam_onetime.so", remedy)
+        }
+        Accounts::Active => Finding::new(
+            FindingId::PamUnusedByAccounts,
+            "accounts are active, and no service uses pam_onetime.so: no login asks for a code",
+            remedy,
+        ),
+    }
+}
+
+/// Whether an authentication comes to the module.
+pub(super) fn lists_us(service: &Service) -> bool {
+    service.stack(ModuleType::Auth).into_iter().any(|entry| role(entry) == Role::Code)
 }
 
 const fn way_of(password: PasswordMode) -> &'static str {
@@ -154,11 +248,22 @@ pub(super) fn configured(
 /// Whether a file in pam.d is somebody's service, and not one that an editor
 /// or a packager left there.
 pub(crate) fn is_service(name: &str) -> bool {
-    let leftovers = ["bak", "before", "orig", "old", "save", "swp", "pacnew", "pacsave"];
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    let packager = ["dpkg-", "rpm", "ucf-"].iter().any(|start| ending.starts_with(start));
-    !name.starts_with('.') && !name.ends_with('~') && !packager && !leftovers.contains(&ending)
+    // pam_start(3) makes every name lower-case.
+    let no_name = name.starts_with(['.', '#']) || name.ends_with('~');
+    let capital = name.chars().any(|c| c.is_ascii_uppercase());
+    let endings = name.split('.').skip(1).any(|ending| {
+        let packager =
+            ["dpkg-", "rpm", "ucf-", "apk-"].iter().any(|start| ending.starts_with(start));
+        packager || LEFTOVERS.contains(&ending)
+    });
+    !no_name && !capital && !endings
 }
+
+/// How editors, packagers and pam-auth-update(8) end the names of what they keep.
+const LEFTOVERS: [&str; 17] = [
+    "bak", "backup", "before", "disabled", "example", "new", "old", "orig", "pacnew", "pacsave",
+    "pam-new", "pam-old", "sample", "save", "sav", "swp", "tmp",
+];
 
 #[cfg(test)]
 mod tests {
@@ -179,6 +284,19 @@ mod tests {
     const COMMON: &str = "auth [success=1 default=ignore] pam_unix.so nullok\n\
         auth requisite pam_deny.so\nauth required pam_permit.so\n";
 
+    fn machine<'a>(files: &'a ReadFile<'a>, accounts: Accounts) -> ServicesMachine<'a> {
+        ServicesMachine {
+            files,
+            configs: &configs,
+            path: &|name| format!("/etc/pam.d/{name}"),
+            is_program: &|_| false,
+            accounts,
+            of_sshd: BTreeSet::new(),
+            has_sshd: true,
+            password_service: Some("onetime-password".to_owned()),
+        }
+    }
+
     /// The findings for service `s`: name and text, without the sound ones.
     fn judged(text: &str) -> Vec<(FindingId, String)> {
         let files = |name: &str| match name {
@@ -186,7 +304,7 @@ mod tests {
             "common-auth" => Some(COMMON.to_owned()),
             _ => None,
         };
-        let report = judge(&["s".to_owned()], &files, &configs);
+        let report = judge(&["s".to_owned()], &machine(&files, Accounts::NoneActive));
         let bad = report.findings.into_iter().filter(|finding| finding.level > Level::Ok);
         bad.map(|finding| {
             assert!(finding.remedy.is_some_and(|remedy| !remedy.is_empty()));
@@ -205,7 +323,11 @@ mod tests {
             include_str!("../../../../conf/pam.d/stack"),
             "@include common-auth\nauth required pam_onetime.so password=stack\n",
             "auth [success=1 default=ignore] pam_onetime.so\nauth requisite pam_deny.so\nauth required pam_permit.so\n",
-            "auth [success=1 default=ignore] pam_succeed_if.so user ingroup nocode\nauth required pam_onetime.so\nauth required pam_permit.so\n",
+            "auth required pam_succeed_if.so user notingroup nologin\nauth required pam_onetime.so\n",
+            "auth sufficient pam_rootok.so\nauth required pam_onetime.so\n",
+            include_str!("../../../../conf/pam.d/su-l"),
+            include_str!("../../../../conf/pam.d/sudo-i"),
+            include_str!("../../../../conf/pam.d/remote"),
             "auth required pam_onetime.so config=/deny [prompt=One time: ]\n",
             "auth required pam_onetime.so\nauth required pam_unix.so use_first_pass\n",
             "auth required pam_faillock.so preauth\nauth required pam_onetime.so\n",
@@ -213,11 +335,8 @@ mod tests {
         ] {
             assert_eq!(judged(text), [], "{text}");
             let files = |name: &str| (name == "common-auth").then(|| COMMON.to_owned());
-            let report = judge(
-                &["s".to_owned()],
-                &|name: &str| if name == "s" { Some(text.to_owned()) } else { files(name) },
-                &configs,
-            );
+            let files = |name: &str| if name == "s" { Some(text.to_owned()) } else { files(name) };
+            let report = judge(&["s".to_owned()], &machine(&files, Accounts::NoneActive));
             assert_eq!(report.findings[0].id, FindingId::PamSound, "{text}");
         }
     }
@@ -260,6 +379,48 @@ mod tests {
                 "auth sufficient pam_u2f.so\nauth required pam_onetime.so",
                 PamFactorInstead,
                 "s:1 pam_u2f.so",
+            ),
+            (
+                "auth [success=1 default=ignore] pam_succeed_if.so user ingroup nocode\nauth required pam_onetime.so\nauth required pam_permit.so",
+                PamCodeSkipped,
+                "no password and no code is asked: s:1 pam_succeed_if.so",
+            ),
+            (
+                "auth requisite pam_unix.so\nauth [success=1 default=ignore] pam_succeed_if.so user ingroup nocode\nauth required pam_onetime.so password=stack",
+                PamConditionInstead,
+                "s:2 pam_succeed_if.so",
+            ),
+            (
+                "auth sufficient pam_exec.so expose_authtok /bin/x\nauth required pam_onetime.so",
+                PamCodeSkipped,
+                "s:1 pam_exec.so",
+            ),
+            (
+                "auth sufficient pam_localuser.so\nauth required pam_onetime.so",
+                PamCodeSkipped,
+                "s:1",
+            ),
+            ("auth sufficient pam_rhosts.so\nauth required pam_onetime.so", PamCodeSkipped, "s:1"),
+            (
+                "auth sufficient pam_wheel.so trust\nauth required pam_onetime.so",
+                PamCodeSkipped,
+                "s:1",
+            ),
+            (
+                "auth [success=ok auth_err=1 default=ignore] pam_homemade.so\nauth required pam_onetime.so\nauth required pam_permit.so",
+                PamCodeSkipped,
+                "s:1 pam_homemade.so",
+            ),
+            (
+                "auth [success=ok auth_err=bad default=ignore] pam_onetime.so\nauth required pam_permit.so",
+                PamCodeOverruled,
+                "s:1",
+            ),
+            // The module that skips is named, and not one that decides later.
+            (
+                "auth [success=1 default=ignore] pam_succeed_if.so uid < 1000\nauth required pam_onetime.so\nauth [success=1 default=ignore] pam_unix.so\nauth requisite pam_deny.so\nauth required pam_permit.so",
+                PamConditionInstead,
+                "s:1 pam_succeed_if.so",
             ),
             ("auth requisite pam_deny.so\nauth required pam_onetime.so", PamNeverReached, ""),
             ("auth sufficient pam_onetime.so", PamSufficient, "s:1"),
@@ -330,7 +491,7 @@ mod tests {
             "common" => files(name),
             _ => Some("@include common\n".to_owned()),
         };
-        let findings = judge(&names, &files_of_one, &configs).findings;
+        let findings = judge(&names, &machine(&files_of_one, Accounts::NoneActive)).findings;
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].what.contains("s09 and 2 more: common:1"), "{findings:?}");
     }
@@ -344,8 +505,23 @@ mod tests {
             ("sshd.before", false),
             ("sshd~", false),
             (".sshd.swp", false),
+            ("#sshd#", false),
             ("sshd.dpkg-new", false),
+            ("sshd.dpkg-old", false),
+            ("sshd.dpkg-dist", false),
+            ("sshd.dpkg-bak", false),
+            ("sshd.ucf-dist", false),
+            ("sshd.ucf-old", false),
+            ("common-auth.pam-old", false),
+            ("common-auth.pam-new", false),
             ("sshd.rpmsave", false),
+            ("sshd.rpmnew", false),
+            ("sshd.pacnew", false),
+            ("sshd.apk-new", false),
+            ("sshd.bak.2", false),
+            ("Sshd", false),
+            ("polkit-1", true),
+            ("sudo-i", true),
         ] {
             assert_eq!(is_service(name), service, "{name}");
         }

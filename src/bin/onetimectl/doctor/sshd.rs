@@ -1,16 +1,14 @@
-//! Judges sshd, whose stack uses the module, by what it says is in force
-//! (`sshd -T`), for everybody and for the logins that a Match block is about. Where
-//! it does not answer, what its files say is judged. Values in, findings out.
+//! Judges sshd by what it says is in force (`sshd -T`), for everybody and for the
+//! logins that a Match block is about, together with the PAM services that it uses then.
+//! Where it does not answer, what its files say is judged. Values in, findings out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pam_onetime::PasswordMode;
 
 use super::finding::{Finding, FindingId};
+use super::services::{Accounts, SshdStack};
 use super::sshd_config::{KEYWORDS, Override, SshdConfig, keyword};
-
-/// The main file, for messages.
-const FILE: &str = "/etc/ssh/sshd_config";
 
 /// Match blocks about which sshd is asked; each takes a run of it.
 const MAX_ASKED: usize = 100;
@@ -105,7 +103,7 @@ impl Settings {
         Self(
             KEYWORDS
                 .into_iter()
-                .zip(["no", "yes", "yes", "any", "yes"].map(str::to_owned))
+                .zip(["no", "yes", "yes", "any", "yes", "sshd", "no"].map(str::to_owned))
                 .collect(),
         )
     }
@@ -132,6 +130,14 @@ impl Settings {
 
     fn get(&self, keyword: &str) -> &str {
         self.0.get(keyword).map_or("", String::as_str)
+    }
+
+    /// Whether somebody who types something can get in.
+    fn accepts_passwords(&self) -> bool {
+        let methods = ["kbdinteractiveauthentication", "passwordauthentication"];
+        let offered = methods.iter().any(|method| self.get(method) == "yes");
+        let lists = Methods::read(self.get("authenticationmethods"));
+        offered && (!lists.is_set() || lists.0.iter().any(List::has_password))
     }
 }
 
@@ -182,72 +188,211 @@ fn breaches(settings: &Settings, password: PasswordMode) -> Vec<Breach> {
     found
 }
 
-/// Judges sshd for a stack that takes the password in this way; without `config`,
-/// its files cannot be read.
-pub(crate) fn judge(
-    password: PasswordMode,
-    config: Option<&SshdConfig>,
-    machine: &SshdMachine<'_>,
-) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let asked = (machine.ask)(&Connection::any()).map(|answer| Settings::of_answer(&answer));
-    if let Err(silence) = &asked {
-        found.push(silence.finding());
+/// What is in force for the logins that a line of a Match block is about.
+struct Block<'a> {
+    line: &'a Override,
+    /// What sshd says; none if it cannot be asked about such a login.
+    settings: Option<Settings>,
+}
+
+/// What is in force, for everybody and for some.
+pub(crate) struct InForce<'a> {
+    config: Option<&'a SshdConfig>,
+    /// The main file, for messages.
+    file: &'a str,
+    silence: Option<Silence>,
+    /// None if neither sshd nor its files say.
+    settings: Option<Settings>,
+    blocks: Vec<Block<'a>>,
+}
+
+impl<'a> InForce<'a> {
+    /// Asks sshd; without `config`, its files cannot be read. `file` is the first of them.
+    pub(crate) fn find(
+        file: &'a str,
+        config: Option<&'a SshdConfig>,
+        machine: &SshdMachine<'_>,
+    ) -> Self {
+        let asked = (machine.ask)(&Connection::any()).map(|answer| Settings::of_answer(&answer));
+        let can_ask = asked.is_ok();
+        let overrides = config.into_iter().flat_map(|config| &config.overrides).enumerate();
+        let blocks = overrides.map(|(number, line)| {
+            let connection = Connection::matching(&line.criteria, machine.member)
+                .filter(|_| can_ask && number < MAX_ASKED);
+            let answer = connection.and_then(|connection| (machine.ask)(&connection).ok());
+            Block { line, settings: answer.map(|answer| Settings::of_answer(&answer)) }
+        });
+        let blocks = blocks.collect();
+        let (silence, settings) = match asked {
+            Ok(settings) => (None, Some(settings)),
+            Err(silence) => (Some(silence), config.map(Settings::of_files)),
+        };
+        Self { config, file, silence, settings, blocks }
     }
-    let settings = match (&asked, config) {
-        (Ok(settings), _) => settings.clone(),
-        (Err(_), Some(config)) => Settings::of_files(config),
-        (Err(_), None) => {
-            let what = format!("{FILE} cannot be read, so what sshd does is not known");
-            let remedy = "check that sshd has: UsePAM yes, KbdInteractiveAuthentication yes, \
-                          PasswordAuthentication no";
-            found.push(Finding::new(FindingId::SshdConfigUnreadable, what, remedy));
-            return found;
+
+    /// Whether there is an sshd.
+    pub(crate) fn is_installed(&self) -> bool {
+        self.silence != Some(Silence::NotInstalled)
+    }
+
+    /// The PAM services that it uses, for whomever.
+    pub(crate) fn services(&self) -> BTreeSet<String> {
+        let keyword = "pamservicename";
+        let every = self.settings.as_ref().map_or("sshd", |settings| settings.get(keyword));
+        let blocks = self.blocks.iter().filter(|block| block.line.keyword == keyword);
+        let some = blocks.map(Block::value);
+        [every].into_iter().chain(some).map(str::to_owned).collect()
+    }
+}
+
+impl Block<'_> {
+    /// What is in force of the keyword that its line sets.
+    fn value(&self) -> &str {
+        match &self.settings {
+            Some(settings) => settings.get(self.line.keyword),
+            None => &self.line.setting.value,
         }
-    };
-    for Breach { id, keyword, what, remedy } in breaches(&settings, password) {
-        let line = config.and_then(|config| config.settings.get(keyword));
-        let place = line.map_or(FILE.to_owned(), |line| line.place.to_string());
-        let set = if line.is_some() { format!(" ({place})") } else { String::new() };
-        let remedy = format!("in {place}: {remedy}; then reload sshd");
-        found.push(Finding::new(id, format!("{what}{set}"), remedy));
     }
-    let ask = asked.is_ok().then_some(machine.ask);
-    found.extend(judge_overrides(config, &settings, ask, machine.member));
+}
+
+/// Judges sshd together with its services, each by `stacks`.
+pub(crate) fn judge(
+    in_force: &InForce<'_>,
+    stacks: &BTreeMap<String, SshdStack>,
+    accounts: Accounts,
+) -> Vec<Finding> {
+    let is_open = |stack: &SshdStack| matches!(stack, SshdStack::Open(_));
+    let uses_us = |stack: &SshdStack| matches!(stack, SshdStack::Code(_) | SshdStack::Refused);
+    let matters = stacks.values().any(uses_us)
+        || (accounts == Accounts::Active
+            && in_force.is_installed()
+            && stacks.values().any(is_open));
+    if !matters {
+        return Vec::new();
+    }
+    let mut found: Vec<_> = in_force.silence.iter().map(Silence::finding).collect();
+    let Some(settings) = &in_force.settings else {
+        let what = format!("{} cannot be read, so what sshd does is not known", in_force.file);
+        let remedy = "check that sshd has: UsePAM yes, KbdInteractiveAuthentication yes, \
+                      PasswordAuthentication no";
+        found.push(Finding::new(FindingId::SshdConfigUnreadable, what, remedy));
+        return found;
+    };
+    let everybody = Judged { in_force, settings, stacks, accounts };
+    found.extend(everybody.findings(None));
+    for block in &in_force.blocks {
+        found.extend(everybody.of_block(block));
+    }
     if found.is_empty() {
-        let methods = Methods::read(settings.get("authenticationmethods"));
-        let open = !methods.is_set() && settings.get("pubkeyauthentication") != "no";
-        let keys = if open { "; ssh keys are accepted without a code" } else { "" };
-        found.push(Finding::sound(FindingId::SshdSound, format!("asks for codes{keys}")));
+        found.push(Finding::sound(FindingId::SshdSound, everybody.sound()));
+    }
+    let penalties = settings.get("persourcepenalties");
+    if !["no", ""].contains(&penalties) {
+        let what = "after a few failed logins sshd refuses an address for a while, with all who \
+                    are behind it (PerSourcePenalties; PerSourcePenaltyExemptList exempts some)";
+        found.push(Finding::sound(FindingId::SshdPenalties, what));
     }
     found
 }
 
-/// The lines of Match blocks that make a difference. Where sshd can be asked about a
-/// login that the block is about, only those that it says are in force.
-fn judge_overrides(
-    config: Option<&SshdConfig>,
-    settings: &Settings,
-    ask: Option<&Ask<'_>>,
-    member: &dyn Fn(&str) -> Option<String>,
-) -> Vec<Finding> {
-    let overrides = config.into_iter().flat_map(|config| &config.overrides);
-    let mut found = Vec::new();
-    for (number, Override { keyword, criteria, setting }) in overrides.enumerate() {
-        let connection = Connection::matching(criteria, member).filter(|_| number < MAX_ASKED);
-        let answer = ask.zip(connection).and_then(|(ask, connection)| ask(&connection).ok());
-        let in_force = answer.map(|answer| Settings::of_answer(&answer));
-        let value = in_force.as_ref().map_or(setting.value.as_str(), |there| there.get(keyword));
-        if in_force.is_some() && value == settings.get(keyword) {
-            continue;
+/// What is in force for some logins, and what is judged with it.
+struct Judged<'a> {
+    in_force: &'a InForce<'a>,
+    settings: &'a Settings,
+    stacks: &'a BTreeMap<String, SshdStack>,
+    accounts: Accounts,
+}
+
+impl Judged<'_> {
+    fn service(&self) -> &str {
+        self.settings.get("pamservicename")
+    }
+
+    /// What is wrong for those logins; `only`: those of a Match block, by its line.
+    fn findings(&self, only: Option<&Override>) -> Vec<Finding> {
+        match self.stacks.get(self.service()) {
+            Some(SshdStack::Code(password)) => breaches(self.settings, *password)
+                .into_iter()
+                .map(|breach| self.breach(&breach, only))
+                .collect(),
+            Some(SshdStack::Open(line))
+                if self.accounts == Accounts::Active && self.settings.accepts_passwords() =>
+            {
+                vec![self.open(line, only)]
+            }
+            Some(SshdStack::Open(_) | SshdStack::Refused | SshdStack::Closed) | None => Vec::new(),
+        }
+    }
+
+    fn breach(&self, breach: &Breach, only: Option<&Override>) -> Finding {
+        let Breach { id, keyword, what, remedy } = breach;
+        let line = self.in_force.config.and_then(|config| config.settings.get(keyword));
+        let (set, place) = match line {
+            Some(line) => (format!(" ({})", line.place), line.place.to_string()),
+            // Below a Match line it would be for some logins only.
+            None => (String::new(), format!("{}, above each Match", self.in_force.file)),
+        };
+        let whom = only.map_or(String::new(), |line| {
+            format!("Match {} ({}): ", line.criteria.join(" "), line.setting.place)
+        });
+        let remedy = format!("in {place}: {remedy}; then reload sshd");
+        Finding::new(*id, format!("{whom}{what}{set}"), remedy)
+    }
+
+    /// A password alone lets in by ssh, though somebody is to be asked for a code.
+    fn open(&self, line: &str, only: Option<&Override>) -> Finding {
+        let service = self.service();
+        let config = self.in_force.config;
+        let setting = only
+            .map(|line| &line.setting)
+            .or_else(|| config.and_then(|config| config.settings.get("pamservicename")));
+        let by = setting.map_or(String::new(), |setting| format!(" by {}", setting.place));
+        let whom =
+            only.map_or(String::new(), |line| format!("Match {}: ", line.criteria.join(" ")));
+        let what = format!(
+            "{whom}accounts are active, and sshd uses the service {service}{by}, where a password \
+             alone lets in: {line}"
+        );
+        let remedy = format!(
+            "put pam_onetime.so into /etc/pam.d/{service} in the place of that line, or of the \
+             line that includes it (README.md, \"Set up\"): an update may have put the file back"
+        );
+        Finding::new(FindingId::SshdWithoutCode, what, remedy)
+    }
+
+    /// About a line of a Match block that makes a difference.
+    fn of_block(&self, block: &Block<'_>) -> Vec<Finding> {
+        let Block { line, settings } = block;
+        let Override { keyword, criteria, setting } = line;
+        let value = block.value();
+        if settings.is_some() && value == self.settings.get(keyword) {
+            return Vec::new();
+        }
+        if *keyword == "pamservicename" {
+            let mut there = settings.clone().unwrap_or_else(|| self.settings.clone());
+            there.0.insert(keyword, value.to_owned());
+            let there = Judged { settings: &there, ..*self };
+            let before = self.findings(None);
+            let found = there.findings(Some(line)).into_iter();
+            // What is wrong for everybody has been said.
+            return found.filter(|found| !before.iter().any(|said| said.id == found.id)).collect();
         }
         let criteria = criteria.join(" ");
         let place = &setting.place;
         let what = format!("Match {criteria} differs: {keyword} {value} ({place})");
-        let remedy = "check that those logins are meant to differ";
-        found.push(Finding::new(FindingId::SshdMatchDiffers, what, remedy));
+        let remedy = format!("check that those logins are meant to differ: {place}");
+        vec![Finding::new(FindingId::SshdMatchDiffers, what, remedy)]
     }
-    found
+
+    fn sound(&self) -> String {
+        if let Some(SshdStack::Open(_)) = self.stacks.get(self.service()) {
+            return "accepts no password, and asks for no code".to_owned();
+        }
+        let methods = Methods::read(self.settings.get("authenticationmethods"));
+        let open = !methods.is_set() && self.settings.get("pubkeyauthentication") != "no";
+        let keys = if open { "; ssh keys are accepted without a code" } else { "" };
+        format!("asks for codes{keys}")
+    }
 }
 
 impl Silence {
@@ -293,6 +438,10 @@ impl List<'_> {
         self.0.contains(&"keyboard-interactive")
     }
 
+    fn has_password(&self) -> bool {
+        self.has_code() || self.0.contains(&"password")
+    }
+
     fn has_key(&self) -> bool {
         ["publickey", "hostbased", "gssapi-with-mic"].iter().any(|key| self.0.contains(key))
     }
@@ -327,10 +476,23 @@ mod tests {
 
     use super::*;
 
+    const FILE: &str = "/etc/ssh/sshd_config";
+
     const GOOD: &str = "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n";
 
     fn config(text: &str) -> SshdConfig {
         SshdConfig::read(FILE, text, &|_: &str| Vec::new())
+    }
+
+    /// The findings for an sshd whose service takes the password in this way.
+    fn judge(
+        password: PasswordMode,
+        config: Option<&SshdConfig>,
+        machine: &SshdMachine<'_>,
+    ) -> Vec<Finding> {
+        let stacks = BTreeMap::from([("sshd".to_owned(), SshdStack::Code(password))]);
+        let in_force = InForce::find(FILE, config, machine);
+        super::judge(&in_force, &stacks, Accounts::NoneActive)
     }
 
     /// The findings where sshd does not answer.
@@ -407,6 +569,72 @@ mod tests {
         };
         // Which logins the last is about is not certain: the file counts.
         assert!(bob.contains("bob,al*") && others.contains("!root"), "{named:?}");
+    }
+
+    /// The findings with these stacks, where `bob` has another service.
+    fn with_services(
+        everybody: (&str, SshdStack),
+        bob: Option<(&str, SshdStack)>,
+        before: &str,
+        accounts: Accounts,
+    ) -> Vec<Finding> {
+        let answer = |service: &str| format!("{before}\n{GOOD}PAMServiceName {service}\n");
+        let ask = |connection: &Connection| {
+            let theirs = bob.as_ref().filter(|_| connection.user == "bob");
+            Ok(answer(theirs.map_or(everybody.0, |(service, _)| service)))
+        };
+        let text = bob.as_ref().map_or(String::new(), |(service, _)| {
+            format!("Match User bob\nPAMServiceName {service}\n")
+        });
+        let config = config(&text);
+        let machine = SshdMachine { ask: &ask, member: &|_: &str| Option::None };
+        let in_force = InForce::find(FILE, Some(&config), &machine);
+        let stacks = [Some(everybody.clone()), bob.clone()].into_iter().flatten();
+        let stacks: BTreeMap<_, _> =
+            stacks.map(|(service, stack)| (service.to_owned(), stack)).collect();
+        assert_eq!(in_force.services(), stacks.keys().cloned().collect());
+        super::judge(&in_force, &stacks, accounts)
+    }
+
+    #[test]
+    fn the_service_that_sshd_uses_is_the_one_that_counts_also_in_a_block() {
+        let open = || SshdStack::Open("common-auth:1 pam_unix.so".to_owned());
+        let code = || SshdStack::Code(Verify);
+        let ids = |found: &[Finding]| found.iter().map(|f| f.id).collect::<Vec<_>>();
+
+        let found = with_services(("ssh-code", code()), Option::None, "", Accounts::Active);
+        assert_eq!(ids(&found), [SshdSound]);
+        let found = with_services(("sshd", open()), Option::None, "", Accounts::Active);
+        assert_eq!(ids(&found), [SshdWithoutCode]);
+        assert!(found[0].what.contains("common-auth:1 pam_unix.so"), "{found:?}");
+        assert!(found[0].remedy.as_ref().unwrap().contains("/etc/pam.d/sshd"), "{found:?}");
+        // Nobody is to be asked, or nobody types a password.
+        assert_eq!(with_services(("sshd", open()), Option::None, "", Accounts::NoneActive), []);
+        let keys = "AuthenticationMethods publickey";
+        let found = with_services(("sshd", open()), Option::None, keys, Accounts::Active);
+        assert_eq!(ids(&found), [SshdSound]);
+
+        let bob = Some(("plain", open()));
+        let found = with_services(("sshd", code()), bob, "", Accounts::Active);
+        assert_eq!(ids(&found), [SshdWithoutCode]);
+        assert!(
+            found[0].what.contains("Match User bob") && found[0].what.contains("sshd_config:2")
+        );
+        let bob = Some(("ssh-key", SshdStack::Code(None)));
+        let found = with_services(("sshd", code()), bob, "", Accounts::Active);
+        assert_eq!(ids(&found), [SshdCodeAlone]);
+        let bob = Some(("other-code", code()));
+        let found = with_services(("sshd", code()), bob, "", Accounts::Active);
+        assert_eq!(ids(&found), [SshdSound]);
+    }
+
+    #[test]
+    fn an_sshd_that_shuts_addresses_out_is_told() {
+        let code = SshdStack::Code(Verify);
+        let penalties = "PerSourcePenalties crash:90 authfail:5";
+        let found = with_services(("sshd", code), Option::None, penalties, Accounts::Active);
+        assert_eq!(found.iter().map(|f| f.id).collect::<Vec<_>>(), [SshdSound, SshdPenalties]);
+        assert_eq!(found[1].remedy, Option::None);
     }
 
     #[test]

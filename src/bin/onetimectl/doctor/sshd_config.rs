@@ -13,12 +13,14 @@ const MAX_DEPTH: u32 = 16;
 pub(crate) type Includes<'a> = dyn Fn(&str) -> Vec<(String, String)> + 'a;
 
 /// What can go wrong with a code, as `sshd -T` spells it.
-pub(super) const KEYWORDS: [&str; 5] = [
+pub(super) const KEYWORDS: [&str; 7] = [
     "usepam",
     "kbdinteractiveauthentication",
     "passwordauthentication",
     "authenticationmethods",
     "pubkeyauthentication",
+    "pamservicename",
+    "persourcepenalties",
 ];
 
 /// The keyword of [`KEYWORDS`] that a word means.

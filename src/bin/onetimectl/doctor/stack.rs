@@ -1,6 +1,8 @@
 //! A PAM service as libpam reads it: pam.d(5) with includes resolved. Text in,
 //! values out. What comes of it is the business of `walk`.
 
+use std::collections::BTreeSet;
+
 /// Reads the text of a file in pam.d, by its name there or its absolute path.
 pub(crate) type ReadFile<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
@@ -42,7 +44,7 @@ impl ModuleType {
 }
 
 /// What libpam does after a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Action {
     Ignore,
     Ok,
@@ -55,33 +57,82 @@ pub(crate) enum Action {
 }
 
 /// What a module returns, as far as it matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum ModuleResult {
     Success,
     /// PAM_IGNORE
     Ignore,
-    /// PAM_AUTH_ERR
+    /// PAM_AUTH_ERR, or another that is neither of the two.
     Failure,
 }
 
+/// What a module can return, by its number in libpam, as pam.d(5) spells it.
+const RETURN_VALUES: [&str; 32] = [
+    "success",
+    "open_err",
+    "symbol_err",
+    "service_err",
+    "system_err",
+    "buf_err",
+    "perm_denied",
+    "auth_err",
+    "cred_insufficient",
+    "authinfo_unavail",
+    "user_unknown",
+    "maxtries",
+    "new_authtok_reqd",
+    "acct_expired",
+    "session_err",
+    "cred_unavail",
+    "cred_expired",
+    "cred_err",
+    "no_module_data",
+    "conv_err",
+    "authtok_err",
+    "authtok_recover_err",
+    "authtok_lock_busy",
+    "authtok_disable_aging",
+    "try_again",
+    "ignore",
+    "abort",
+    "authtok_expired",
+    "module_unknown",
+    "bad_item",
+    "conv_again",
+    "incomplete",
+];
+
 /// What follows each result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Control {
     pub(crate) success: Action,
     ignore: Action,
+    /// After PAM_AUTH_ERR.
     failure: Action,
+    /// After any of the results that are neither success nor ignore: each once.
+    failures: Vec<Action>,
 }
 
 impl Control {
-    const BROKEN: Self = Self { success: Action::Bad, ignore: Action::Bad, failure: Action::Bad };
+    fn broken() -> Self {
+        Self {
+            success: Action::Bad,
+            ignore: Action::Bad,
+            failure: Action::Bad,
+            failures: vec![Action::Bad],
+        }
+    }
 
-    const fn of(success: Action, failure: Action) -> Self {
-        Self { success, ignore: Action::Ignore, failure }
+    fn of(success: Action, failure: Action) -> Self {
+        // Of the named controls, what a password that must be changed means is success
+        // too; that is no success of the stack.
+        let failures = if success == failure { vec![failure] } else { vec![failure, success] };
+        Self { success, ignore: Action::Ignore, failure, failures }
     }
 
     fn read(word: &LineWord) -> Option<Self> {
         if word.bracketed {
-            return Some(Self::read_bracketed(&word.text));
+            return Some(Self::read_bracketed(&word.text).unwrap_or_else(Self::broken));
         }
         Some(match word.text.to_ascii_lowercase().as_str() {
             "required" => Self::of(Action::Ok, Action::Bad),
@@ -92,51 +143,77 @@ impl Control {
         })
     }
 
-    /// What is not mentioned is bad, as in libpam.
-    fn read_bracketed(text: &str) -> Self {
-        let (mut success, mut ignore, mut failure, mut default) = (None, None, None, None);
-        for pair in text.split([' ', '\t']).filter(|pair| !pair.is_empty()) {
-            let Some((answer, action)) = pair.split_once('=') else { return Self::BROKEN };
-            let Some(action) = Action::read(action) else { return Self::BROKEN };
-            match answer.to_ascii_lowercase().as_str() {
-                "success" => success = Some(action),
-                "ignore" => ignore = Some(action),
-                "auth_err" => failure = Some(action),
-                "default" => default = Some(action),
-                _ => {}
+    /// As libpam reads it: what is not mentioned is bad, and a mistake makes all bad.
+    fn read_bracketed(text: &str) -> Option<Self> {
+        let mut actions = [None; RETURN_VALUES.len()];
+        let mut rest = text.trim_start();
+        while !rest.is_empty() {
+            let named =
+                RETURN_VALUES.iter().chain(&["default"]).position(|v| rest.starts_with(v))?;
+            let length = RETURN_VALUES.get(named).map_or("default".len(), |value| value.len());
+            rest = rest.get(length..)?.trim_start().strip_prefix('=')?.trim_start();
+            let (action, after) = Action::read(rest)?;
+            rest = after.trim_start();
+            match actions.get_mut(named) {
+                Some(place) => *place = Some(action),
+                // Of what was not mentioned until here.
+                None => actions.iter_mut().for_each(|place| *place = place.or(Some(action))),
             }
         }
-        let or_default = |action: Option<Action>| action.or(default).unwrap_or(Action::Bad);
-        Self {
-            success: or_default(success),
-            ignore: or_default(ignore),
-            failure: or_default(failure),
-        }
+        let of = |value: &str| {
+            let number = RETURN_VALUES.iter().position(|there| *there == value);
+            let action = number.and_then(|number| actions.get(number).copied().flatten());
+            action.unwrap_or(Action::Bad)
+        };
+        let failures = RETURN_VALUES.into_iter().filter(|v| !["success", "ignore"].contains(v));
+        let failures: BTreeSet<_> = failures.map(of).collect();
+        Some(Self {
+            success: of("success"),
+            ignore: of("ignore"),
+            failure: of("auth_err"),
+            failures: failures.into_iter().collect(),
+        })
     }
 
-    pub(crate) const fn after(self, result: ModuleResult) -> Action {
+    pub(crate) const fn after(&self, result: ModuleResult) -> Action {
         match result {
             ModuleResult::Success => self.success,
             ModuleResult::Ignore => self.ignore,
             ModuleResult::Failure => self.failure,
         }
     }
+
+    /// All that may follow this result.
+    pub(crate) fn all_after(&self, result: ModuleResult) -> Vec<Action> {
+        match result {
+            ModuleResult::Success => vec![self.success],
+            ModuleResult::Ignore => vec![self.ignore],
+            ModuleResult::Failure => self.failures.clone(),
+        }
+    }
 }
 
 impl Action {
-    fn read(word: &str) -> Option<Self> {
-        Some(match word.to_ascii_lowercase().as_str() {
-            "ignore" => Self::Ignore,
-            "ok" => Self::Ok,
-            "done" => Self::Done,
-            "bad" => Self::Bad,
-            "die" => Self::Die,
-            "reset" => Self::Reset,
-            number => match number.parse().ok()? {
-                0 => Self::Ignore,
-                modules => Self::Jump(modules),
-            },
-        })
+    /// The action at the beginning of a text, and what is after it.
+    fn read(text: &str) -> Option<(Self, &str)> {
+        let words = [
+            ("ignore", Self::Ignore),
+            ("ok", Self::Ok),
+            ("done", Self::Done),
+            ("bad", Self::Bad),
+            ("die", Self::Die),
+            ("reset", Self::Reset),
+        ];
+        if let Some(found) =
+            words.iter().find_map(|(word, action)| Some((*action, text.strip_prefix(word)?)))
+        {
+            return Some(found);
+        }
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, rest) = text.split_at_checked(end)?;
+        // There is no jump over nothing.
+        let modules = number.parse().ok().filter(|modules| *modules > 0)?;
+        Some((Self::Jump(modules), rest))
     }
 }
 
@@ -189,6 +266,8 @@ pub(crate) struct Service {
     pub(crate) entries: Vec<StackLine>,
     /// Where libpam would stumble, and over what.
     pub(crate) problems: Vec<(Location, String)>,
+    /// The files that it includes.
+    pub(crate) includes: BTreeSet<String>,
 }
 
 impl Service {
@@ -251,7 +330,7 @@ impl Service {
             if word == "substack" {
                 self.entries.push(StackLine {
                     begins_substack: true,
-                    ..entry(kind, Control::BROKEN, "", place.clone(), level)
+                    ..entry(kind, Control::broken(), "", place.clone(), level)
                 });
                 level = level.saturating_add(1);
             }
@@ -276,6 +355,7 @@ impl Service {
         files: &ReadFile<'_>,
     ) {
         let kind = from.only.unwrap_or(ModuleType::Auth);
+        self.includes.insert(name.to_owned());
         if from.depth >= MAX_DEPTH {
             return self.broken(
                 kind,
@@ -301,7 +381,7 @@ impl Service {
     /// libpam puts a module that always fails in the place of such a line.
     fn broken(&mut self, kind: ModuleType, place: Location, level: u32, what: &str) {
         self.problems.push((place.clone(), what.to_owned()));
-        self.entries.push(entry(kind, Control::BROKEN, "", place, level));
+        self.entries.push(entry(kind, Control::broken(), "", place, level));
     }
 }
 
@@ -430,14 +510,29 @@ mod tests {
                 Action::Bad,
             ),
             ("success=done", Action::Done, Action::Bad, Action::Bad),
-            ("default=die auth_err=0", Action::Die, Action::Die, Action::Ignore),
+            // libpam knows no jump over nothing, and all is bad then.
+            ("default=die auth_err=0", Action::Bad, Action::Bad, Action::Bad),
+            ("auth_err = 2default=die", Action::Die, Action::Die, Action::Jump(2)),
+            ("default=ok auth_err=bad", Action::Ok, Action::Ok, Action::Bad),
+            ("SUCCESS=ok", Action::Bad, Action::Bad, Action::Bad),
             ("nonsense", Action::Bad, Action::Bad, Action::Bad),
             ("success=-1", Action::Bad, Action::Bad, Action::Bad),
         ] {
             let read =
                 Control::read(&LineWord { text: control.to_owned(), bracketed: true }).unwrap();
-            assert_eq!(read, Control { success, ignore, failure }, "{control}");
+            assert_eq!((read.success, read.ignore, read.failure), (success, ignore, failure));
         }
+    }
+
+    #[test]
+    fn every_failure_counts_and_not_the_usual_one_alone() {
+        let read = |text: &str| {
+            let word = LineWord { text: text.to_owned(), bracketed: text.contains('=') };
+            Control::read(&word).unwrap().all_after(ModuleResult::Failure)
+        };
+        assert_eq!(read("required"), [Action::Bad, Action::Ok]);
+        assert_eq!(read("success=ok auth_err=bad default=ignore"), [Action::Ignore, Action::Bad]);
+        assert_eq!(read("default=die"), [Action::Die]);
     }
 
     #[test]

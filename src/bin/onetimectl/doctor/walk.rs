@@ -1,5 +1,5 @@
 //! What comes of a stack for given results of its modules, as libpam goes
-//! through it. Values in, values out.
+//! through it, one module after the other. Values in, values out.
 
 use super::stack::{Action, ModuleResult, StackLine};
 
@@ -12,7 +12,7 @@ pub(crate) struct Walk {
     pub(crate) admitted: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Impression {
     None,
     Good,
@@ -21,54 +21,85 @@ enum Impression {
     Bad,
 }
 
-/// Goes through a stack as libpam does (`_pam_dispatch_aux`); `result` says what
-/// each module returns.
+/// How far libpam has come in a stack (`_pam_dispatch_aux`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    at: usize,
+    impression: Impression,
+    /// The impression before each substack that was begun, with its level.
+    at_substack: Vec<(u32, Impression)>,
+}
+
+impl Position {
+    /// Before the first line.
+    pub(crate) const fn start() -> Self {
+        Self { at: 0, impression: Impression::None, at_substack: Vec::new() }
+    }
+
+    /// The module that is asked next; none at the end.
+    pub(crate) fn next<'a>(&mut self, stack: &[&'a StackLine]) -> Option<(usize, &'a StackLine)> {
+        loop {
+            let entry = stack.get(self.at)?;
+            if !entry.begins_substack {
+                return Some((self.at, entry));
+            }
+            self.at_substack.retain(|(level, _)| *level < entry.level);
+            self.at_substack.push((entry.level, self.impression));
+            self.at = self.at.saturating_add(1);
+        }
+    }
+
+    /// Goes on after a result of the module here, for which its line says `action`.
+    pub(crate) fn after(&mut self, stack: &[&StackLine], result: ModuleResult, action: Action) {
+        let here = self.at;
+        let Some(entry) = stack.get(here) else { return };
+        self.at = here.saturating_add(1);
+        match action {
+            Action::Ignore => {}
+            Action::Ok | Action::Done => {
+                self.impression = self.impression.after_ok(result);
+                if action == Action::Done && self.impression.is_positive() {
+                    self.at = end_of(stack, here);
+                }
+            }
+            Action::Bad => self.impression = Impression::Bad,
+            Action::Die => {
+                self.impression = Impression::Bad;
+                self.at = end_of(stack, here);
+            }
+            Action::Reset => {
+                let saved = self.at_substack.iter().rev().find(|(level, _)| *level < entry.level);
+                self.impression = saved.map_or(Impression::None, |(_, impression)| *impression);
+            }
+            Action::Jump(modules) => match jump(stack, here, modules) {
+                Some(target) => self.at = target,
+                None => {
+                    self.impression = Impression::Bad;
+                    self.at = end_of(stack, here);
+                }
+            },
+        }
+    }
+
+    /// Whether libpam says PAM_SUCCESS, if the stack ends here.
+    pub(crate) const fn is_admitted(&self) -> bool {
+        matches!(self.impression, Impression::Good)
+    }
+}
+
+/// Goes through a stack; `result` says what each module returns.
 pub(crate) fn walk(
     stack: &[&StackLine],
     result: impl Fn(usize, &StackLine) -> ModuleResult,
 ) -> Walk {
     let mut asked = Vec::new();
-    let mut impression = Impression::None;
-    let mut at_substack = Vec::new();
-    let mut at = 0;
-    while let Some(entry) = stack.get(at) {
-        let here = at;
-        at = at.saturating_add(1);
-        if entry.begins_substack {
-            at_substack.retain(|(level, _)| *level < entry.level);
-            at_substack.push((entry.level, impression));
-            continue;
-        }
+    let mut position = Position::start();
+    while let Some((here, entry)) = position.next(stack) {
         asked.push(here);
         let result = result(here, entry);
-        let action = entry.control.after(result);
-        match action {
-            Action::Ignore => {}
-            Action::Ok | Action::Done => {
-                impression = impression.after_ok(result);
-                if action == Action::Done && impression.is_positive() {
-                    at = end_of(stack, here);
-                }
-            }
-            Action::Bad => impression = Impression::Bad,
-            Action::Die => {
-                impression = Impression::Bad;
-                at = end_of(stack, here);
-            }
-            Action::Reset => {
-                let saved = at_substack.iter().rev().find(|(level, _)| *level < entry.level);
-                impression = saved.map_or(Impression::None, |(_, impression)| *impression);
-            }
-            Action::Jump(modules) => match jump(stack, here, modules) {
-                Some(target) => at = target,
-                None => {
-                    impression = Impression::Bad;
-                    at = end_of(stack, here);
-                }
-            },
-        }
+        position.after(stack, result, entry.control.after(result));
     }
-    Walk { asked, admitted: impression == Impression::Good }
+    Walk { asked, admitted: position.is_admitted() }
 }
 
 impl Impression {
