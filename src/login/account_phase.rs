@@ -121,6 +121,14 @@ pub enum ServiceFault {
     /// It is broken, or not set up.
     #[error("the password service could not verify the password (PAM result {0})")]
     Result(i32),
+    /// It has no file of its own.
+    #[error("no file in pam.d for the password service {service:?}, and libpam would take `other`")]
+    NoFile {
+        /// Its name.
+        service: String,
+        /// The PAM result that stands for it.
+        result: i32,
+    },
     /// It asked for something else than the password, or a second time.
     #[error("the password service asked {prompt:?}, and gets no answer but the password, once")]
     Asked {
@@ -144,9 +152,10 @@ impl ServiceFault {
     #[must_use]
     pub const fn result(&self) -> i32 {
         match self {
-            Self::Result(result) | Self::Asked { result, .. } | Self::OtherUser { result, .. } => {
-                *result
-            }
+            Self::Result(result)
+            | Self::NoFile { result, .. }
+            | Self::Asked { result, .. }
+            | Self::OtherUser { result, .. } => *result,
         }
     }
 
@@ -155,6 +164,7 @@ impl ServiceFault {
     pub const fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::Result(_) => None,
+            Self::NoFile { .. } => Some("put it into /etc/pam.d, or correct password.service"),
             Self::Asked { .. } => {
                 Some("a second module there needs use_first_pass; pam_krb5.so needs defer_pwchange")
             }
@@ -227,6 +237,13 @@ mod tests {
         let asked = ServiceFault::Asked { prompt: "New password: ".to_owned(), result: 19 };
         let text = asked.with_remedy();
         assert!(text.contains("asked \"New password: \"") && text.contains("defer_pwchange"));
+        let no_file = ServiceFault::NoFile { service: "typo".to_owned(), result: 3 };
+        assert!(
+            no_file
+                .with_remedy()
+                .ends_with(": put it into /etc/pam.d, or correct password.service")
+        );
+        assert_eq!(no_file.result(), 3);
         let other = ServiceFault::OtherUser { name: "bob".to_owned(), result: 10 };
         assert!(other.with_remedy().contains("another user (\"bob\")"), "{other}");
         assert_eq!((asked.result(), other.result(), ServiceFault::Result(9).result()), (19, 10, 9));

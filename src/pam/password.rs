@@ -50,6 +50,10 @@ pub(super) fn verify(
 ) -> Verified {
     let flags = flags & (PAM_DISALLOW_NULL_AUTHTOK | PAM_SILENT);
     let unavailable = |code| Verified::Unavailable(ServiceFault::Result(code as i32));
+    if !service_file::is_there(service) {
+        let (service, result) = (service.to_owned(), PamResultCode::PAM_SERVICE_ERR as i32);
+        return Verified::Unavailable(ServiceFault::NoFile { service, result });
+    }
     let mut transaction = match Transaction::start(service, user, password) {
         Ok(transaction) => transaction,
         Err(code) => return unavailable(code),

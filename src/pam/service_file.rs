@@ -1,7 +1,8 @@
-//! Whether the password service has an account phase. libpam does not say: for a file
-//! without `account` lines it asks the service `other`, which refuses everybody on many
-//! machines, and nobody has asked for that. Files whose account lines have pam_deny.so
-//! alone were shipped when that phase was not used.
+//! What libpam does not say of the password service: whether it has a file of its own, and
+//! whether that has an account phase. In the place of either it takes the service
+//! `other`, which accepts on some machines whatever password is the system's, and refuses
+//! everybody on others; nobody has asked for that. Files whose account lines have
+//! pam_deny.so alone were shipped when that phase was not used.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,6 +17,29 @@ const MAX_DEPTH: u32 = 16;
 /// Modules that know nothing of the account. Lines with no other decide nothing.
 const IDLE: [&str; 2] = ["pam_deny.so", "pam_permit.so"];
 
+/// Those of them that every libpam looks in; the other is one that some are built with.
+const EVERYWHERE: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
+
+/// Whether `service` has a file of its own that says something. One where this libpam
+/// might not look counts as none.
+pub(super) fn is_there(service: &str) -> bool {
+    has_text(service, &EVERYWHERE)
+}
+
+fn has_text(service: &str, directories: &[&str]) -> bool {
+    let name = file_name(service);
+    let mut places = directories.iter().map(|directory| Path::new(directory).join(&name));
+    // libpam takes the first that it can open, be it empty.
+    places
+        .find_map(|place| std::fs::metadata(place).ok())
+        .is_some_and(|file| file.is_file() && file.len() > 0)
+}
+
+/// As libpam makes it of a service's name.
+fn file_name(service: &str) -> String {
+    service.to_ascii_lowercase()
+}
+
 /// Whether the account phase of `service` says anything of accounts. What cannot be found
 /// out is "yes": then libpam asks, and what comes of it holds.
 pub(super) fn has_account_phase(service: &str) -> bool {
@@ -25,7 +49,7 @@ pub(super) fn has_account_phase(service: &str) -> bool {
         let places = DIRECTORIES.iter().map(|directory| Path::new(directory).join(name));
         places.into_iter().find_map(|place| read(&place))
     };
-    is_asked(service, &read, 0)
+    is_asked(&file_name(service), &read, 0)
 }
 
 /// The text of a file that is there.
@@ -88,6 +112,40 @@ fn first_word(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_is_there_whose_file_libpam_opens_first_and_finds_something_in() {
+        let root = tempfile::tempdir().unwrap();
+        let [first, second] = ["etc", "lib"].map(|name| root.path().join(name));
+        for directory in [&first, &second] {
+            std::fs::create_dir(directory).unwrap();
+        }
+        let write = |directory: &Path, name: &str, text: &str| {
+            std::fs::write(directory.join(name), text).unwrap();
+        };
+        write(&first, "here", "auth required pam_unix.so\n");
+        write(&second, "vendor", "auth required pam_unix.so\n");
+        write(&first, "emptied", "");
+        write(&second, "emptied", "auth required pam_unix.so\n");
+        std::fs::create_dir(first.join("directory")).unwrap();
+        std::os::unix::fs::symlink("nowhere", first.join("dangling")).unwrap();
+        std::os::unix::fs::symlink("here", first.join("link")).unwrap();
+        let places = [first.to_str().unwrap(), second.to_str().unwrap()];
+        for (service, there) in [
+            ("here", true),
+            ("HERE", true),
+            ("Here", true),
+            ("link", true),
+            ("vendor", true),
+            ("her", false),
+            ("here ", false),
+            ("emptied", false),
+            ("directory", false),
+            ("dangling", false),
+        ] {
+            assert_eq!(has_text(service, &places), there, "{service}");
+        }
+    }
 
     fn asked(text: &str) -> bool {
         let read = |name: &str| match name {

@@ -136,3 +136,29 @@ fn a_user_who_cannot_be_looked_up_meets_the_prompts_of_one_who_is_unknown() {
     logged(&world, "the user database cannot be read");
     assert_eq!(login(&world, "mallory", &["x"]), AUTHINFO_UNAVAIL);
 }
+
+#[test]
+fn a_password_service_without_a_file_of_its_own_is_refused_though_other_would_accept() {
+    let world = installed();
+    world.pam_service("other", "auth required pam_permit.so\naccount required pam_permit.so\n");
+    world.pam_service("onetime-password", "auth required pam_unix.so nodelay\n");
+    world.pam_service("emptied", "");
+    let refused = |service: &str| {
+        world.forget_syslog();
+        world.pam_service("test", &format!("auth required pam_onetime.so service={service}\n"));
+        for password in [ALICE_PASSWORD, "wrong"] {
+            assert_eq!(login(&world, "alice", &[password]), AUTH_ERR, "{service}");
+        }
+        let line = logged(&world, "no file in pam.d for the password service");
+        assert!(line.contains(service) && line.contains("correct password.service"), "{line}");
+    };
+    refused("onetime-pasword");
+    refused("emptied");
+    // libpam reads the name in small letters, wherever it comes from.
+    world.pam_service("test", "auth required pam_onetime.so service=OneTime-Password\n");
+    assert_eq!(login(&world, "alice", &[ALICE_PASSWORD]), SUCCESS);
+    assert_eq!(login(&world, "alice", &["wrong"]), AUTH_ERR);
+    // The shipped one, removed.
+    world.remove("/etc/pam.d/onetime-password");
+    refused("onetime-password");
+}
