@@ -11,6 +11,7 @@ use std::str::FromStr;
 use rand::TryRng;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::fields::{WholeNumber, Word};
@@ -115,6 +116,22 @@ impl Secret {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The key as HMAC takes it (RFC 2104 section 2): with zeros at its end, up to the
+    /// block. None is longer than a block ([`Secret::MAX_BYTES`]), so none is hashed first.
+    #[must_use]
+    pub fn padded(&self) -> Zeroizing<[u8; Self::MAX_BYTES]> {
+        let mut padded = Zeroizing::new([0; Self::MAX_BYTES]);
+        padded.iter_mut().zip(self.0.iter()).for_each(|(place, byte)| *place = *byte);
+        padded
+    }
+
+    /// Whether both are one key to HMAC: they are if they differ only by zeros at the end.
+    /// The time it takes does not say where they differ.
+    #[must_use]
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        self.padded().ct_eq(&*other.padded()).into()
     }
 
     /// How strong it is, in bits.
@@ -285,7 +302,11 @@ ranged!(
 pub struct Step(pub u64);
 
 impl Step {
-    /// `count` positions later; the last one has no successor.
+    /// The position of a token that has shown all its codes. It has none itself: what
+    /// comes after the code before it could not be told from what comes after its own.
+    pub const END: Self = Self(u64::MAX);
+
+    /// `count` positions later, at most [`Step::END`].
     #[must_use]
     pub const fn plus(self, count: u64) -> Self {
         Self(self.0.saturating_add(count))
@@ -335,7 +356,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// The newest of `steps` at which the token shows `code`.
+    /// The newest of `steps` at which the token shows `code`; [`Step::END`] shows none.
     ///
     /// All steps are computed, whichever matches: the time taken does not
     /// say which one it was.
@@ -349,6 +370,7 @@ impl Token {
             .with_step_duration(1)
             .with_skew(0)
             .build_noncompliant();
+        let steps = steps.filter(|step| *step != Step::END);
         steps.fold(None, |newest, step| match hotp.check(&code.0, step.0).map(Step) {
             Some(matched) => newest.max(Some(matched)),
             None => newest,
@@ -543,12 +565,48 @@ mod tests {
     }
 
     #[test]
-    fn the_first_and_the_last_step_can_be_computed() {
+    fn the_first_step_and_the_last_but_one_have_a_code_and_the_end_has_none() {
         let token = token(b"12345678901234567890", Algorithm::Sha1, 6);
-        let code = Code::parse(b"000000").unwrap();
-        for step in [0, u64::MAX] {
-            let matched = token.newest_match(&code, [Step(step)].into_iter());
-            assert!(matched.is_none_or(|matched| matched == Step(step)));
+        let shown = |step| {
+            let hotp = totp_rs::Builder::new()
+                .with_secret(b"12345678901234567890".as_slice())
+                .with_step_duration(1)
+                .build_noncompliant();
+            hotp.generate(step).to_string()
+        };
+        assert!(shows(&token, &shown(0), 0));
+        assert!(shows(&token, &shown(u64::MAX - 1), u64::MAX - 1));
+        assert!(!shows(&token, &shown(u64::MAX), u64::MAX));
+        assert_eq!(Step(u64::MAX - 1).plus(1), Step::END);
+    }
+
+    #[test]
+    fn keys_are_one_where_hmac_makes_the_same_codes_of_them() {
+        let key = |bytes: &[u8]| Secret::from_bytes(bytes.to_vec()).unwrap();
+        let longest = b"12345678901234567890\0".iter().chain(&[0; 43]).copied().collect::<Vec<_>>();
+        let keys = [
+            b"12345678901234567890".as_slice(),
+            b"12345678901234567890\0",
+            &longest,
+            b"\x0012345678901234567890",
+            b"1234567890123456789",
+            b"1234567890123456789\0",
+            b"12345678901234567890\0\x01",
+        ];
+        for (one, other) in keys.iter().flat_map(|one| keys.iter().map(move |other| (one, other))) {
+            let same = [Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512].map(|algorithm| {
+                let [one, other] = [one, other].map(|bytes| {
+                    let hotp = totp_rs::Builder::new()
+                        .with_algorithm(algorithm.digest())
+                        .with_digits(8)
+                        .with_secret(bytes.to_vec())
+                        .with_step_duration(1)
+                        .build_noncompliant();
+                    [1, 2, 3].map(|step| hotp.generate(step).to_string())
+                });
+                one == other
+            });
+            assert_eq!([key(one).is_same_key(&key(other)); 3], same, "{one:?} {other:?}");
         }
     }
 

@@ -128,6 +128,9 @@ impl Language {
 pub struct UpTo<const MAX: u64>(u64);
 
 impl<const MAX: u64> UpTo<MAX> {
+    /// The greatest that it can be.
+    pub const MOST: u64 = MAX;
+
     /// The number that our source has; one out of range does not compile.
     #[must_use]
     pub const fn of<const NUMBER: u64>() -> Self {

@@ -9,7 +9,7 @@ use super::files::Files;
 use super::issue::{IssueOutcome, Replace};
 use super::slots::{self, LatestState, Slot};
 use super::{LogError, StoreError, record};
-use crate::account::{Account, Record, Recovery, State, Uid, UserName};
+use crate::account::{Account, Record, Recovery, State, Timestamp, Uid, UserName};
 use crate::login::ports::{Accounts, Addition};
 use crate::login::{Judgement, Verdict};
 
@@ -175,18 +175,22 @@ impl<B: Backend> Store<B> {
         self.change(user, |account| Ok((Some(change(account)?), None)))
     }
 
-    /// Changes what was issued without issuing a new secret: the generation and with
-    /// it the state stay.
+    /// Changes what was issued without issuing a new account: the generation and with
+    /// it the state stay. Keys that go are remembered, keys that come begin where they
+    /// were ([`super::retired`]).
     ///
     /// # Errors
     /// [`StoreError`], also when there is no record; those of `change`.
     pub fn amend_record<E: From<StoreError>>(
         &self,
         user: &UserName,
+        now: Timestamp,
         mut change: impl FnMut(&Account) -> Result<Account, E>,
     ) -> Result<(), E> {
         self.change(user, |account| {
-            let Account { record, state } = change(account)?;
+            let mut next = change(account)?;
+            self.exchange_keys(Some(&account.record), Some(&account.state), &mut next, now)?;
+            let Account { record, state } = next;
             Ok(((state != account.state).then_some(state), Some(record)))
         })
     }
@@ -341,7 +345,8 @@ impl<B: Backend> Accounts for Store<B> {
 
     fn add_recovery(&self, user: &UserName, recovery: Recovery) -> Result<Addition, LogError> {
         let mut addition = Addition::Added;
-        self.amend_record(user, |account| {
+        // Of keys alone the time is asked, and none goes or comes.
+        self.amend_record(user, Timestamp::default(), |account| {
             let mut next = account.clone();
             if next.record.recovery.is_some() {
                 addition = Addition::AlreadyThere;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::StoreError;
+pub use super::retired::{Fingerprint, Remains};
 pub use super::slots::{SLOT_BYTES, Slot};
 use crate::account::UserName;
 
@@ -43,6 +44,9 @@ pub struct Change<'a> {
     /// The record's next text.
     pub record: Option<&'a str>,
 }
+
+/// Makes of what is remembered of a key what is to be; `None`: the same.
+pub type Successor<'a> = dyn FnMut(Option<&str>) -> Result<Option<String>, StoreError> + 'a;
 
 /// Why nothing was written.
 #[derive(Debug)]
@@ -139,14 +143,15 @@ pub trait Backend {
     fn abandon(&self, user: &UserName, claim: Self::Claim) -> Result<(), StoreError>;
 
     /// Removes record and state, sound or not, and what the index has of them. The record,
-    /// and with it the secret, goes first. `uid_in` is the uid in a record's text.
+    /// and with it the secret, goes first. `before` sees what there is when nobody can
+    /// change it any more, and says which uid the record has.
     ///
     /// # Errors
     /// [`StoreError`].
     fn remove(
         &self,
         user: &UserName,
-        uid_in: &dyn Fn(&str) -> Option<u32>,
+        before: &mut dyn FnMut(Remains) -> Option<u32>,
     ) -> Result<RemoveOutcome, StoreError>;
 
     /// Makes the account of `old`, which is claimed, that of `new`, whose record is `text`.
@@ -175,6 +180,29 @@ pub trait Backend {
     /// # Errors
     /// [`StoreError`].
     fn index(&self, uid: u32, names: &[UserName], user: &UserName) -> Result<(), StoreError>;
+
+    /// What is remembered of a key that is not in force; `None`: nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn remembered(&self, key: &Fingerprint) -> Result<Option<Zeroizing<String>>, StoreError>;
+
+    /// Puts what `text` makes of what is remembered of a key in its place, durably, and
+    /// nobody else does so at the same time. `None` from it leaves things as they are.
+    ///
+    /// # Errors
+    /// [`StoreError`]; those of `text`.
+    fn remember(&self, key: &Fingerprint, text: &mut Successor<'_>) -> Result<(), StoreError>;
+
+    /// Forgets what is remembered of keys where `over` says so of its text. Returns how
+    /// many those were.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn forget(&self, over: &mut dyn FnMut(&str) -> bool) -> Result<usize, StoreError>;
+
+    /// Where what is remembered of a key is, for messages.
+    fn memory(&self, key: &Fingerprint) -> PathBuf;
 
     /// Everybody who has a record, in no particular order.
     ///

@@ -91,6 +91,23 @@ pub enum StoreError {
     /// A hotp token's counter cannot be guessed.
     #[error("{0}: the counter of a hotp token was lost with the state")]
     CounterLost(UserName),
+    /// Two tokens with one key: a code of it would be accepted twice.
+    #[error("two tokens would have the same key, and each code of it would work twice")]
+    KeyTwice,
+    /// A counter at its end.
+    #[error("the counter of a hotp token is at its end: it has no codes left")]
+    NoCodesLeft,
+    /// What is remembered of a key does not say which of its codes are spent.
+    #[error("{path}: {what}")]
+    Retired {
+        /// The file that the error is about.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An account was removed, but what its keys have spent could not be noted.
+    #[error("disabled, but up to where its codes are spent could not be noted: {0}")]
+    NotRemembered(Box<StoreError>),
     /// Others kept making and removing it.
     #[error("{0}: the account is being changed all the time")]
     Busy(UserName),
@@ -135,6 +152,13 @@ impl StoreError {
             Self::State { .. } => "rebuild it: onetimectl repair",
             Self::NotEnabled(_) => "issue a secret: onetimectl enable",
             Self::CounterLost(_) => "issue a different secret: onetimectl enable --new-secret",
+            Self::KeyTwice => "use the token that is there: onetimectl token list",
+            Self::NoCodesLeft => "use a token with another key",
+            Self::Retired { .. } => {
+                "use a token with another key; or, if no code of this one can be known to others: \
+                 remove that file, add the key again, then: onetimectl resync"
+            }
+            Self::NotRemembered(_) => "do not give these keys to anybody again",
             Self::Busy(_) => "try again",
             Self::Name(_) => return None,
             Self::Io { error, .. } => return remedy_of_system(error),
@@ -298,6 +322,10 @@ mod tests {
             (StoreError::State { path: path(), what: "w" }, "onetimectl repair"),
             (StoreError::NotEnabled(user()), "onetimectl enable"),
             (StoreError::CounterLost(user()), "onetimectl enable --new-secret"),
+            (StoreError::KeyTwice, "onetimectl token list"),
+            (StoreError::NoCodesLeft, "another key"),
+            (StoreError::Retired { path: path(), what: "w" }, "onetimectl resync"),
+            (StoreError::NotRemembered(Box::new(StoreError::NoStore(path()))), "do not give"),
             (StoreError::Busy(user()), "try again"),
             (unsafe_(FileFault::Link, Purpose::Above), "real path"),
             (unsafe_(FileFault::Owner(7), Purpose::Above), "chown root"),

@@ -15,7 +15,8 @@ use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
 use super::backend::{
-    Backend, Change, CommitError, Half, RemoveOutcome, SlotBytes, StoredAccount, Target,
+    Backend, Change, CommitError, Fingerprint, Half, Remains, RemoveOutcome, SlotBytes,
+    StoredAccount, Successor, Target,
 };
 use super::checked::{Dir, io_error, open_top};
 use super::durable::{
@@ -23,7 +24,7 @@ use super::durable::{
 };
 use super::slots::{self, BOTH_BYTES, FILE_BYTES, Slot};
 use super::uids::{Indexing, UIDS};
-use super::{Store, StoreError, names};
+use super::{Store, StoreError, memory, names};
 use crate::account::UserName;
 
 pub(super) const MARKER: &str = "store.toml";
@@ -217,18 +218,21 @@ impl Backend for Files {
     fn remove(
         &self,
         user: &UserName,
-        uid_in: &dyn Fn(&str) -> Option<u32>,
+        before: &mut dyn FnMut(Remains) -> Option<u32>,
     ) -> Result<RemoveOutcome, StoreError> {
         // Held until the end, and made for it if there is no state: somebody
         // may be about to issue one. What keeps it from being made or opened
         // (a full disk, a link) does not keep a record alive.
-        let _lock = match self.create_state(user) {
+        let lock = match self.create_state(user) {
             Err(StoreError::Unsafe { .. } | StoreError::Io { .. }) => None,
             lock => Some(lock?),
         };
-        let name = self.record_name(user)?;
         // What cannot be read leaves its name in the index, where it harms nobody.
-        let uid = self.record(user).ok().flatten().and_then(|text| uid_in(&text));
+        let uid = before(Remains {
+            record: self.record(user).ok().flatten(),
+            snapshots: lock.as_ref().and_then(|file| self.snapshots_in(user, file).ok()),
+        });
+        let name = self.record_name(user)?;
         let removed = unlink(&self.users, &name)?;
         unlink(&self.users, &temporary(&name))?;
         self.users.sync()?;
@@ -264,6 +268,22 @@ impl Backend for Files {
 
     fn index(&self, uid: u32, names: &[UserName], user: &UserName) -> Result<(), StoreError> {
         self.put_entry(uid, names, user, Durability::Now)
+    }
+
+    fn remembered(&self, key: &Fingerprint) -> Result<Option<Zeroizing<String>>, StoreError> {
+        memory::read(&self.top, self.owner, key)
+    }
+
+    fn remember(&self, key: &Fingerprint, text: &mut Successor<'_>) -> Result<(), StoreError> {
+        memory::write(&self.top, self.owner, key, text)
+    }
+
+    fn forget(&self, over: &mut dyn FnMut(&str) -> bool) -> Result<usize, StoreError> {
+        memory::sweep(&self.top, self.owner, over)
+    }
+
+    fn memory(&self, key: &Fingerprint) -> PathBuf {
+        memory::location(&self.top, key)
     }
 
     fn users(&self) -> Result<impl Iterator<Item = Result<UserName, StoreError>>, StoreError> {

@@ -3,9 +3,10 @@
 
 use super::accounts::{Store, unless_damaged};
 use super::backend::{Backend, Change, RemoveOutcome, Target};
+use super::retired::first_unspent;
 use super::slots::{self, LatestState};
 use super::{StoreError, record};
-use crate::account::{Account, Record, State, Timestamp, TokenState, Uid, UserName};
+use crate::account::{Account, Record, SpentRecovery, State, Timestamp, TokenState, Uid, UserName};
 use crate::code::{MovingFactor, Step};
 
 /// Whether [`Store::issue`] may put a new record in the place of one.
@@ -35,12 +36,34 @@ pub enum RepairOutcome {
     NoRecord,
     /// Its state was lost; it is now active, and no code shown up to now is
     /// accepted.
-    StateRebuilt,
+    StateRebuilt {
+        /// When the first code that is accepted is shown by a clock that is right.
+        until: Timestamp,
+    },
+    /// It was sound; it is now active, and no code shown up to now is accepted.
+    Spent {
+        /// As above.
+        until: Timestamp,
+    },
+    /// The same, but of a hotp token only those before the counter on record are spent.
+    SpentButCounters {
+        /// As above.
+        until: Timestamp,
+    },
+}
+
+/// What [`Store::repair`] is to repair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// States that were lost.
+    Lost,
+    /// Also sound ones: they are from a backup, and what was spent since is not in them.
+    Restored,
 }
 
 impl<B: Backend> Store<B> {
     /// Puts `account` in force: with a fresh state, or with that which its
-    /// tokens had elsewhere.
+    /// tokens had elsewhere. A key whose codes were spent here goes on after them.
     ///
     /// The state goes into the place that the record in force does not use: at any
     /// point, the old account is whole or the new one is.
@@ -52,7 +75,7 @@ impl<B: Backend> Store<B> {
         account: &Account,
         replace_old: Replace,
     ) -> Result<IssueOutcome, StoreError> {
-        let Account { record, state } = account;
+        let record = &account.record;
         let user = &record.user;
         // A broken account is reported as such, and nothing is made beside it.
         if replace_old == Replace::No && self.inspect(user)?.is_some() {
@@ -72,14 +95,18 @@ impl<B: Backend> Store<B> {
                 // Damaged: it is what is to be replaced.
                 Replace::Yes => unless_damaged(self.record(user))?.flatten(),
             };
+            let latest = old.as_ref().map(|old| unless_damaged(self.latest(user, &claim, old)));
+            let latest = latest.transpose()?.flatten();
+            let mut next = account.clone();
+            let old_state = latest.as_ref().map(|latest| &latest.state);
+            self.exchange_keys(old.as_ref(), old_state, &mut next, account.record.issued_at)?;
             self.reserve(user, record.uid)?;
             let old_uid = old.as_ref().map_or(record.uid, |old| old.uid);
-            let old = old.map(|old| unless_damaged(self.latest(user, &claim, &old))).transpose()?;
-            let (sequence, target) = match old.flatten() {
+            let (sequence, target) = match latest {
                 Some(LatestState { spare, sequence, .. }) => (sequence, Target::Over(spare)),
                 None => (slots::FIRST_SEQUENCE, Target::Anew),
             };
-            let snapshot = slots::encode(sequence, state);
+            let snapshot = slots::encode(sequence, &next.state);
             let change = Change { state: Some((&snapshot, target)), record: Some(&text) };
             self.backend.commit(user, &claim, change)?;
             self.confirm(user, record.uid)?;
@@ -89,22 +116,45 @@ impl<B: Backend> Store<B> {
     }
 
     /// Removes the record, and with it the secret, then the state. Works on
-    /// damaged accounts too.
+    /// damaged accounts too. Up to where codes were spent is remembered.
+    ///
+    /// # Errors
+    /// [`StoreError`]. After [`StoreError::NotRemembered`] the account is gone all the
+    /// same: a full disk must not keep a secret in force.
+    pub fn remove(&self, user: &UserName, now: Timestamp) -> Result<RemoveOutcome, StoreError> {
+        let mut remembered = Ok(());
+        let outcome = self.backend.remove(user, &mut |remains| {
+            // Of a damaged record there is no key to remember.
+            let record = record::from_text(&remains.record?).ok()?;
+            let state = remains.snapshots.and_then(|snapshots| {
+                slots::latest(&snapshots, record.generation).ok().map(|latest| latest.state)
+            });
+            // A state that has gone over to another name is not lost.
+            if state.is_some() || self.must_not_be_renamed(&record).is_ok() {
+                remembered = self.remember_keys(&record, state.as_ref(), now);
+            }
+            uid_of(&record)
+        })?;
+        match remembered {
+            Ok(()) => Ok(outcome),
+            Err(error) => Err(StoreError::NotRemembered(Box::new(error))),
+        }
+    }
+
+    /// Removes what is left of an account that has another name now: its keys are in force.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn remove(&self, user: &UserName) -> Result<RemoveOutcome, StoreError> {
-        self.backend.remove(user, &|text| match record::from_text(text).ok()?.uid {
-            Uid::Is(uid) => Some(uid),
-            Uid::Any => None,
-        })
+    pub(super) fn discard(&self, user: &UserName) -> Result<RemoveOutcome, StoreError> {
+        self.backend.remove(user, &mut |remains| uid_of(&record::from_text(&remains.record?).ok()?))
     }
 
     /// Repairs what a login refuses and can be repaired without guessing.
     ///
-    /// A lost state becomes that of an active account whose codes up to and
-    /// including those of `now` and `window` steps later are spent. Never a
-    /// fresh one: that would show the secret and let codes be used twice.
+    /// A lost state becomes that of an active account whose codes are spent up to and
+    /// including those of `ahead` steps after `now`: the window, and by how much a token
+    /// may be fast. Its recovery codes are spent too, since which of them were is lost.
+    /// Never a fresh one: that would show the secret and let codes be used twice.
     ///
     /// # Errors
     /// [`StoreError`] if the record is damaged, or if a hotp token's counter
@@ -113,7 +163,8 @@ impl<B: Backend> Store<B> {
         &self,
         user: &UserName,
         now: Timestamp,
-        window: u64,
+        ahead: u64,
+        scope: Scope,
     ) -> Result<RepairOutcome, StoreError> {
         if let Some(record) = self.record(user)? {
             self.must_not_be_renamed(&record)?;
@@ -125,28 +176,73 @@ impl<B: Backend> Store<B> {
                 self.backend.abandon(user, claim)?;
                 return Ok(RepairOutcome::NoRecord);
             };
-            if unless_damaged(self.latest(user, &claim, &record))?.is_some() {
-                return Ok(RepairOutcome::Sound);
-            }
-            let state = rebuilt(&record, now, window)?;
-            let snapshot = slots::encode(slots::FIRST_SEQUENCE, &state);
-            let change = Change { state: Some((&snapshot, Target::Anew)), record: None };
+            let latest = unless_damaged(self.latest(user, &claim, &record))?;
+            let counters = record.tokens.iter().any(|(_, it)| it.kind == MovingFactor::Hotp);
+            let until = spent_until(&record, now, ahead);
+            let (state, sequence, target, outcome) = match (latest, scope) {
+                (Some(_), Scope::Lost) => return Ok(RepairOutcome::Sound),
+                (Some(LatestState { state, sequence, spare }), Scope::Restored) => {
+                    let state = self.raised(&record, state, now)?;
+                    let outcome = match counters {
+                        true => RepairOutcome::SpentButCounters { until },
+                        false => RepairOutcome::Spent { until },
+                    };
+                    (state, sequence, Target::OverBoth(spare), outcome)
+                }
+                (None, Scope::Lost | Scope::Restored) if counters => {
+                    return Err(StoreError::CounterLost(user.clone()).into());
+                }
+                (None, Scope::Lost | Scope::Restored) => {
+                    let state = State::fresh(record.generation);
+                    let outcome = RepairOutcome::StateRebuilt { until };
+                    (state, slots::FIRST_SEQUENCE, Target::Anew, outcome)
+                }
+            };
+            let snapshot = slots::encode(sequence, &spent(&record, state, now, ahead));
+            let change = Change { state: Some((&snapshot, target)), record: None };
             self.backend.commit(user, &claim, change)?;
-            Ok(RepairOutcome::StateRebuilt)
+            Ok(outcome)
         })
     }
 }
 
-/// The state of an account whose state was lost.
-fn rebuilt(record: &Record, now: Timestamp, window: u64) -> Result<State, StoreError> {
-    let mut state = State { activated_at: Some(now), ..State::fresh(record.generation) };
-    for (id, token) in &record.tokens {
-        let MovingFactor::Totp { period } = token.kind else {
-            return Err(StoreError::CounterLost(record.user.clone()));
-        };
-        let present = now.0.checked_div(u64::from(period.get())).unwrap_or(0);
-        let next = Step(present).plus(window).plus(1);
-        state = state.with_token(*id, TokenState { next, ..TokenState::default() });
+/// The uid for which the index has a record.
+const fn uid_of(record: &Record) -> Option<u32> {
+    match record.uid {
+        Uid::Is(uid) => Some(uid),
+        Uid::Any => None,
     }
-    Ok(state)
+}
+
+/// When the first code that is not spent by a repair is shown: the latest such time of the
+/// time tokens.
+fn spent_until(record: &Record, now: Timestamp, ahead: u64) -> Timestamp {
+    let times = record.tokens.iter().filter_map(|(_, token)| match token.kind {
+        MovingFactor::Totp { period } => {
+            let next = first_unspent(token, now, ahead)?;
+            Some(Timestamp(next.0.saturating_mul(u64::from(period.get()))))
+        }
+        MovingFactor::Hotp => None,
+    });
+    times.max().unwrap_or(now)
+}
+
+/// The state of an active account all of whose codes up to now are spent, as far as that
+/// can be known, and which remembers no host.
+fn spent(record: &Record, state: State, now: Timestamp, ahead: u64) -> State {
+    let recovery = record
+        .recovery
+        .as_ref()
+        .map_or(state.recovery, |recovery| SpentRecovery { set: recovery.set, bits: u16::MAX });
+    let state = State {
+        activated_at: state.activated_at.or(Some(now)),
+        recovery,
+        hosts: State::fresh(record.generation).hosts,
+        ..state
+    };
+    record.tokens.iter().fold(state, |state, (id, token)| {
+        let at = state.token(*id);
+        let next = first_unspent(token, now, ahead).map_or(at.next, |next| next.max(at.next));
+        state.with_token(*id, TokenState { next, resync: Step(0), ..at })
+    })
 }

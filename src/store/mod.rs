@@ -16,9 +16,11 @@ mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod issue;
+mod memory;
 mod names;
 mod persons;
 mod record;
+mod retired;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -30,7 +32,7 @@ pub use checked::read_config;
 pub use error::{FileFault, LogError, Purpose, StoreError};
 pub use examine::{Problem, examine};
 pub use files::Files;
-pub use issue::{IssueOutcome, RepairOutcome, Replace};
+pub use issue::{IssueOutcome, RepairOutcome, Replace, Scope};
 pub use persons::RenameOutcome;
 pub use uids::Indexing;
 

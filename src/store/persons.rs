@@ -149,7 +149,7 @@ impl<B: Backend> Store<B> {
             match (is_sound(old)?, is_sound(new)?) {
                 // The state went over: what is left of the old name goes.
                 (false, true) if there.generation == record.generation => {
-                    self.remove(old)?;
+                    self.discard(old)?;
                     if let Uid::Is(uid) = there.uid {
                         self.backend.index(uid, std::slice::from_ref(new), new)?;
                     }

@@ -90,6 +90,9 @@ pub(crate) enum Verb {
     Repair {
         #[command(flatten)]
         whom: SelectionOptions,
+        /// Also spend the codes of sound accounts: their store was restored from a backup
+        #[arg(long)]
+        restored: bool,
     },
     /// Give an account the user's new name: secret and used codes stay
     Rename {

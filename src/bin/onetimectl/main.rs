@@ -86,7 +86,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::List(filters) => status::list(&context, *filters),
         Verb::Verify { user, code } => verify::run(&context, user, code.as_deref()),
         Verb::Qr { user, file } => qr::run(&context, user, file.as_deref()),
-        Verb::Repair { whom } => repair::run(&context, whom),
+        Verb::Repair { whom, restored } => repair::run(&context, whom, *restored),
         Verb::Rename { old, new, force } => rename::run(&context, old, new, *force),
         Verb::Rebind { user } => rebind::run(&context, user),
         Verb::Recovery { user } => recovery::run(&context, user),

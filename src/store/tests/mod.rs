@@ -1,5 +1,6 @@
 //! The store as a whole: rules of accounts over real files.
 
+mod keys;
 mod persons;
 mod swaps;
 
@@ -76,11 +77,14 @@ fn a_state_of_any_other_size_is_refused_and_repaired_as_active() {
         File::options().write(true).open(state_path(&store)).unwrap().set_len(size).unwrap();
         assert!(phase(&store).is_err(), "{size}");
         let now = Timestamp(3_000);
-        assert_eq!(store.repair(&totp().user, now, 1).unwrap(), RepairOutcome::StateRebuilt);
+        assert_eq!(
+            store.repair(&totp().user, now, 1, Scope::Lost).unwrap(),
+            RepairOutcome::StateRebuilt { until: Timestamp(3_060) }
+        );
         let account = store.inspect(&totp().user).unwrap().unwrap();
         assert_eq!(account.phase(), Phase::Active { since: now }, "{size}");
         assert_eq!(account.state.token(crate::account::TokenId::FIRST).next, Step(102));
-        assert_eq!(store.repair(&totp().user, now, 1).unwrap(), RepairOutcome::Sound);
+        assert_eq!(store.repair(&totp().user, now, 1, Scope::Lost).unwrap(), RepairOutcome::Sound);
     }
 }
 
@@ -179,7 +183,7 @@ fn what_an_issue_that_was_killed_left_behind_is_removed_by_init_and_with_its_rec
     let left = |name| users.join(name).exists();
     let names = [".new-alice.toml", ".new-bob.toml", ".new-", "carol"];
     names.iter().for_each(leave);
-    store.remove(&totp().user).unwrap();
+    store.remove(&totp().user, Timestamp(60)).unwrap();
     assert_eq!(names.map(left), [false, true, true, true]);
     names.iter().for_each(leave);
     Store::init(store.path(), store.backend.owner).unwrap();
@@ -276,7 +280,7 @@ fn what_has_changed_since_it_was_loaded_is_judged_as_it_is_now() {
     sees(&loaded, &active);
     let issuer = "elsewhere.example.org".to_owned();
     let changed = Account { record: Record { issuer, ..totp() }, ..active };
-    store.amend_record(user, |_| Ok::<_, StoreError>(changed.clone())).unwrap();
+    store.amend_record(user, Timestamp(60), |_| Ok::<_, StoreError>(changed.clone())).unwrap();
     sees(&loaded, &changed);
 }
 
@@ -304,7 +308,7 @@ fn an_account_can_be_changed_in_both_its_halves_without_being_issued_anew() {
         state: State { last_login: Some(Timestamp(6)), ..fresh().state },
     };
     let change = |_: &Account| Ok::<_, StoreError>(changed.clone());
-    store.amend_record(&totp().user, change).unwrap();
+    store.amend_record(&totp().user, Timestamp(60), change).unwrap();
     assert_eq!(store.inspect(&totp().user).unwrap(), Some(changed));
 }
 

@@ -70,7 +70,7 @@ fn whoever_has_the_uid_of_another_names_record_is_refused_and_nobody_else() {
     assert!(has_record(&store, "alice", 2001).unwrap());
     refused_as_other(has_record(&store, "alicia", 2001), "alice");
     assert!(!has_record(&store, "bob", 2002).unwrap());
-    store.remove(&name("alice")).unwrap();
+    store.remove(&name("alice"), Timestamp(9)).unwrap();
     assert!(!has_record(&store, "alicia", 2001).unwrap());
     assert!(!store.path().join("uids/2001").exists());
 }
@@ -172,7 +172,7 @@ fn an_older_store_works_as_before_until_init_makes_its_index() {
     assert_eq!(names(&store, 2002), ["bob", "bobby"]);
     assert!(has_record(&store, "bob", 2002).unwrap() && has_record(&store, "bobby", 2002).unwrap());
     refused_as_other(has_record(&store, "robert", 2002), "bob");
-    store.remove(&name("bob")).unwrap();
+    store.remove(&name("bob"), Timestamp(9)).unwrap();
     refused_as_other(has_record(&store, "bob", 2002), "bobby");
 }
 
@@ -268,7 +268,7 @@ fn a_rename_that_was_stopped_leaves_one_name_with_the_account_and_can_be_finishe
         assert!(has_record(&store, other, 2001).is_err(), "{done}");
         // No second state is made beside the one.
         if done >= 2 {
-            let repaired = store.repair(&name(other), Timestamp(9), 1);
+            let repaired = store.repair(&name(other), Timestamp(9), 1, Scope::Lost);
             assert!(matches!(repaired, Err(StoreError::RenameUnfinished { .. })), "{repaired:?}");
             assert!(!path(&format!("state/{other}")).exists());
         }
@@ -366,7 +366,7 @@ proptest! {
                     let replace = if replace { Replace::Yes } else { Replace::No };
                     drop(store.issue(&account, replace));
                 }
-                Deed::Remove { user } => drop(store.remove(&name(PEOPLE[user]))),
+                Deed::Remove { user } => drop(store.remove(&name(PEOPLE[user]), Timestamp(9))),
                 Deed::Rename { old, new, uid } => {
                     drop(store.rename(&name(PEOPLE[old]), &name(PEOPLE[new]), Uid::Is(uid)));
                 }

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::super::backend::{
-    Backend, Change, CommitError, Half, RemoveOutcome, SLOT_BYTES, Slot, SlotBytes, StoredAccount,
-    Target,
+    Backend, Change, CommitError, Fingerprint, Half, Remains, RemoveOutcome, SLOT_BYTES, Slot,
+    SlotBytes, StoredAccount, Successor, Target,
 };
 use super::super::*;
 use crate::account::tests::record;
@@ -28,9 +28,11 @@ struct SwapEntry {
 }
 
 #[derive(Default)]
-struct Swaps {
+pub(super) struct Swaps {
     entries: RefCell<BTreeMap<UserName, SwapEntry>>,
     uids: RefCell<BTreeMap<u32, Vec<UserName>>>,
+    /// What is remembered of keys, by fingerprint.
+    memory: RefCell<BTreeMap<String, String>>,
     /// How often somebody else is quicker from now on.
     quicker: Cell<u32>,
 }
@@ -38,6 +40,13 @@ struct Swaps {
 impl Swaps {
     fn entry(&self, user: &UserName) -> SwapEntry {
         self.entries.borrow().get(user).cloned().unwrap_or_default()
+    }
+
+    /// As if the state's file were damaged.
+    pub(super) fn lose(&self, user: &UserName) {
+        if let Some(entry) = self.entries.borrow_mut().get_mut(user) {
+            entry.snapshots = Some([[0; SLOT_BYTES]; 2]);
+        }
     }
 }
 
@@ -110,11 +119,12 @@ impl Backend for Swaps {
     fn remove(
         &self,
         user: &UserName,
-        uid_in: &dyn Fn(&str) -> Option<u32>,
+        before: &mut dyn FnMut(Remains) -> Option<u32>,
     ) -> Result<RemoveOutcome, StoreError> {
+        let SwapEntry { record, snapshots, .. } = self.entry(user);
+        let uid = before(Remains { record, snapshots });
         let removed = self.entries.borrow_mut().remove(user);
-        let text = removed.as_ref().and_then(|entry| entry.record.as_ref());
-        if let Some(uid) = text.and_then(|text| uid_in(text)) {
+        if let Some(uid) = uid {
             self.uids.borrow_mut().entry(uid).or_default().retain(|name| name != user);
         }
         Ok(if removed.is_some() { RemoveOutcome::Record } else { RemoveOutcome::Nothing })
@@ -147,10 +157,36 @@ impl Backend for Swaps {
         Ok(self.entries.borrow().keys().cloned().map(Ok).collect::<Vec<_>>().into_iter())
     }
 
+    fn remembered(&self, key: &Fingerprint) -> Result<Option<Zeroizing<String>>, StoreError> {
+        Ok(self.memory.borrow().get(&key.to_string()).cloned().map(Zeroizing::new))
+    }
+
+    fn remember(&self, key: &Fingerprint, text: &mut Successor<'_>) -> Result<(), StoreError> {
+        let before = self.memory.borrow().get(&key.to_string()).cloned();
+        if let Some(text) = text(before.as_deref())? {
+            self.memory.borrow_mut().insert(key.to_string(), text);
+        }
+        Ok(())
+    }
+
+    fn forget(&self, over: &mut dyn FnMut(&str) -> bool) -> Result<usize, StoreError> {
+        let mut memory = self.memory.borrow_mut();
+        let before = memory.len();
+        memory.retain(|_, text| !over(text));
+        Ok(before - memory.len())
+    }
+
+    fn memory(&self, _key: &Fingerprint) -> PathBuf {
+        PathBuf::from("memory")
+    }
+
     fn location(&self, _user: &UserName, _half: Half) -> PathBuf {
         PathBuf::from("memory")
     }
 }
+
+/// When orders are given.
+const NOW: Timestamp = Timestamp(60);
 
 fn fresh(kind: MovingFactor) -> Account {
     Account::fresh(record(kind))
@@ -267,11 +303,11 @@ fn take<B: Backend>(store: &Store<B>, step: Operation) -> String {
                 next.record.issuer = "elsewhere.example.org".to_owned();
                 Ok::<_, StoreError>(next)
             };
-            format!("{:?}", store.amend_record(&alice(), change).map_err(without_path))
+            format!("{:?}", store.amend_record(&alice(), NOW, change).map_err(without_path))
         }
-        Operation::Remove => format!("{:?}", store.remove(&alice()).map_err(without_path)),
+        Operation::Remove => format!("{:?}", store.remove(&alice(), NOW).map_err(without_path)),
         Operation::Repair => {
-            let repaired = store.repair(&alice(), Timestamp(60), 1);
+            let repaired = store.repair(&alice(), NOW, 1, Scope::Lost);
             format!("{:?}", repaired.map_err(without_path))
         }
     }

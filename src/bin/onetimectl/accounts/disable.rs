@@ -3,7 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use pam_onetime::store::RemoveOutcome;
+use pam_onetime::store::{RemoveOutcome, StoreError};
+use pam_onetime::system::now;
 use serde::Serialize;
 
 use crate::cli::SelectionOptions;
@@ -42,12 +43,15 @@ pub(crate) fn run(
         context.form,
         &people,
         // Also for a user whom the system no longer knows.
-        |user| match store.remove(&user.name)? {
-            RemoveOutcome::Record => {
+        |user| {
+            let removed = store.remove(&user.name, now()?);
+            if let Ok(RemoveOutcome::Record) | Err(StoreError::NotRemembered(_)) = removed {
                 report::log(&user.name, "disabled: the secret was destroyed");
-                Ok(DisableRow::Disabled)
             }
-            RemoveOutcome::Nothing => Ok(DisableRow::NotEnabled),
+            match removed? {
+                RemoveOutcome::Record => Ok(DisableRow::Disabled),
+                RemoveOutcome::Nothing => Ok(DisableRow::NotEnabled),
+            }
         },
         |row| row.text().to_owned(),
     )

@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use pam_onetime::store::Store;
+use pam_onetime::system::now;
 
 use crate::context::Context;
 use crate::say::{self, Form};
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let store = Store::init(context.dir(), Store::ROOT)?;
+    store.forget_expired(now()?)?;
     let dir = store.path().display().to_string();
     match context.form {
         Form::Text => say::line(&format!("The store is in {dir}.")),

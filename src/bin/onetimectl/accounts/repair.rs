@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pam_onetime::login::{TimeAhead, time_ahead};
-use pam_onetime::store::RepairOutcome;
+use pam_onetime::store::{RepairOutcome, Scope};
 use pam_onetime::system::now;
 use serde::Serialize;
 
@@ -18,37 +18,65 @@ enum RepairRow {
     Sound,
     /// Sound, but the clock was wrong when a code was used, or is now.
     CodesAhead,
-    Rebuilt,
+    Rebuilt {
+        /// Seconds until the first code that works is shown.
+        wait: u64,
+    },
+    Spent {
+        /// As above.
+        wait: u64,
+    },
+    /// The same, but what was used of a hotp token is not known.
+    SpentButCounters {
+        /// As above.
+        wait: u64,
+    },
     NotEnabled,
 }
 
 impl RepairRow {
-    const fn text(self) -> &'static str {
+    fn text(self) -> String {
+        let spent = |wait| {
+            format!(
+                "codes shown so far and in the next {wait} s no longer work, nor do recovery \
+                 codes (new ones: onetimectl recovery; if the user never enrolled: \
+                 onetimectl enable --new-secret)"
+            )
+        };
         match self {
-            Self::Sound => "nothing to repair",
-            Self::CodesAhead => {
-                "nothing to repair, but a code of a later time has been used, and right codes \
-                 are refused until then: set the clock; if it was wrong when the code was used: \
-                 onetimectl enable --new-secret"
-            }
-            Self::Rebuilt => {
-                "repaired: it is active, and the codes shown up to now are spent \
-                 (if the user never enrolled: onetimectl enable --new-secret)"
-            }
-            Self::NotEnabled => "not enabled",
+            Self::Sound => "nothing to repair".to_owned(),
+            Self::CodesAhead => "nothing to repair, but a code of a later time has been used, and \
+                 right codes are refused until then: set the clock; if it was wrong when the code \
+                 was used: onetimectl enable --new-secret"
+                .to_owned(),
+            Self::Rebuilt { wait } => format!("repaired: it is active; {}", spent(wait)),
+            Self::Spent { wait } => format!("it is active; {}", spent(wait)),
+            Self::SpentButCounters { wait } => format!(
+                "it is active; {}; codes of a hotp token that were used since the backup work \
+                 again until: onetimectl resync",
+                spent(wait)
+            ),
+            Self::NotEnabled => "not enabled".to_owned(),
         }
     }
 }
 
-pub(crate) fn run(context: &Context, whom: &SelectionOptions) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(
+    context: &Context,
+    whom: &SelectionOptions,
+    restored: bool,
+) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
+    let scope = if restored { Scope::Restored } else { Scope::Lost };
+    // Drift is lost with the state: a token may have been as fast as is followed.
+    let code = &context.config.code;
+    let ahead = code.window.get().saturating_add(code.max_drift.get());
     report::each(
         context.form,
         &select(whom, Everybody::Enabled(&store))?,
         |user| {
-            let window = context.config.code.window.get();
             let now = now()?;
-            match store.repair(&user.name, now, window)? {
+            match store.repair(&user.name, now, ahead, scope)? {
                 RepairOutcome::Sound => {
                     let account = store.inspect(&user.name)?;
                     let ahead = account.and_then(|it| time_ahead(&it, now, &context.config));
@@ -60,15 +88,26 @@ pub(crate) fn run(context: &Context, whom: &SelectionOptions) -> anyhow::Result<
                     })
                 }
                 RepairOutcome::NoRecord => Ok(RepairRow::NotEnabled),
-                RepairOutcome::StateRebuilt => {
+                RepairOutcome::StateRebuilt { until } => {
                     report::log(&user.name, "repaired: a lost state was rebuilt as active");
-                    Ok(RepairRow::Rebuilt)
+                    Ok(RepairRow::Rebuilt { wait: until.since(now) })
+                }
+                RepairOutcome::Spent { until } => {
+                    report::log(&user.name, RESTORED);
+                    Ok(RepairRow::Spent { wait: until.since(now) })
+                }
+                RepairOutcome::SpentButCounters { until } => {
+                    report::log(&user.name, RESTORED);
+                    Ok(RepairRow::SpentButCounters { wait: until.since(now) })
                 }
             }
         },
-        |row| row.text().to_owned(),
+        |row| row.text(),
     )
 }
+
+/// What is logged of a sound account.
+const RESTORED: &str = "repaired: restored from a backup, all codes up to now are spent";
 
 #[cfg(test)]
 mod tests {
@@ -78,13 +117,18 @@ mod tests {
 
     #[test]
     fn the_results_as_json_are_the_words_of_the_manual_page() {
-        for (row, word) in [
-            (RepairRow::Sound, "sound"),
-            (RepairRow::CodesAhead, "codes_ahead"),
-            (RepairRow::Rebuilt, "rebuilt"),
-            (RepairRow::NotEnabled, "not_enabled"),
+        for (row, expected) in [
+            (RepairRow::Sound, json!({ "result": "sound" })),
+            (RepairRow::CodesAhead, json!({ "result": "codes_ahead" })),
+            (RepairRow::Rebuilt { wait: 330 }, json!({ "result": "rebuilt", "wait": 330 })),
+            (RepairRow::Spent { wait: 330 }, json!({ "result": "spent", "wait": 330 })),
+            (
+                RepairRow::SpentButCounters { wait: 0 },
+                json!({ "result": "spent_but_counters", "wait": 0 }),
+            ),
+            (RepairRow::NotEnabled, json!({ "result": "not_enabled" })),
         ] {
-            assert_eq!(serde_json::to_value(row).unwrap(), json!({ "result": word }));
+            assert_eq!(serde_json::to_value(row).unwrap(), expected);
         }
     }
 }

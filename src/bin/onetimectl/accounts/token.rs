@@ -5,12 +5,13 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
-use pam_onetime::account::{MAX_TOKENS, Record, TokenId, TokenState};
+use pam_onetime::account::{Account, MAX_TOKENS, State, TokenId, TokenState};
 use pam_onetime::code::{MovingFactor, Secret, Token};
 use pam_onetime::config::{Config, TokenKind};
 use pam_onetime::enrollment::new_token;
 use pam_onetime::login::{Invitation, PasswordProof};
 use pam_onetime::store::Store;
+use pam_onetime::system::now;
 use rand::rngs::SysRng;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -53,6 +54,8 @@ pub(crate) fn configured(config: &Config, options: &TokenOptions) -> anyhow::Res
 enum TokenRow {
     Added {
         id: u8,
+        /// Whether codes of this key were used here before, and stay spent.
+        remembered: bool,
         /// `None`: the secret is not to be shown.
         #[serde(flatten)]
         shown: Option<AppKey>,
@@ -69,7 +72,14 @@ enum TokenRow {
 impl TokenRow {
     fn text(&self) -> String {
         match self {
-            Self::Added { id, text, .. } => format!("token {id} added{}", **text),
+            Self::Added { id, remembered: false, text, .. } => {
+                format!("token {id} added{}", **text)
+            }
+            Self::Added { id, remembered: true, text, .. } => format!(
+                "token {id} added; its key was in use here before, and codes that were used \
+                 stay spent{}",
+                **text
+            ),
             Self::Removed { id } => format!("token {id} removed; its codes no longer work"),
         }
     }
@@ -92,7 +102,7 @@ fn add(
         context.form,
         user,
         |user| {
-            let (id, record) = store_token(&store, user, &token)?;
+            let (id, Account { record, state }) = store_token(&store, user, &token)?;
             report::log(&user.name, "a token was added");
             let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
             let on_screen = !stdin
@@ -105,17 +115,18 @@ fn add(
                 Form::Text | Form::Json => Zeroizing::default(),
             };
             let shown = on_screen.then(|| AppKey::of_token(&invitation, id));
-            Ok(TokenRow::Added { id: id.get(), shown, text })
+            let remembered = state.token(id) != TokenState::default();
+            Ok(TokenRow::Added { id: id.get(), remembered, shown, text })
         },
         TokenRow::text,
     )
 }
 
 /// Puts the token into the record, under the first number that is free.
-/// Returns the number and the new record.
-fn store_token(store: &Store, user: &User, token: &Token) -> anyhow::Result<(TokenId, Record)> {
+/// Returns the number and the new account.
+fn store_token(store: &Store, user: &User, token: &Token) -> anyhow::Result<(TokenId, Account)> {
     let mut added = None;
-    store.amend_record(&user.name, |account| {
+    store.amend_record(&user.name, now()?, |account| {
         let mut account = account.clone();
         let taken = |id: &TokenId| account.record.tokens.iter().any(|(t, _)| t == id);
         let id = TokenId::all().find(|id| !taken(id));
@@ -124,10 +135,11 @@ fn store_token(store: &Store, user: &User, token: &Token) -> anyhow::Result<(Tok
         account.record.tokens.sort_by_key(|(id, _)| *id);
         // A removed token may have left its state in this place.
         account.state = account.state.with_token(id, TokenState::default());
-        added = Some((id, account.record.clone()));
+        added = Some(id);
         Ok::<_, anyhow::Error>(account)
     })?;
-    added.context("nothing was added")
+    let account = store.inspect(&user.name)?;
+    added.zip(account).context("nothing was added")
 }
 
 #[derive(Serialize)]
@@ -197,8 +209,10 @@ fn remove(context: &Context, user: &str, id: TokenId) -> anyhow::Result<ExitCode
         context.form,
         user,
         |user| {
-            store.amend_record(&user.name, |account| {
+            store.amend_record(&user.name, now()?, |account| {
                 let mut account = account.clone();
+                // Which of them were remembered by a code of this token is not known.
+                account.state.hosts = State::fresh(account.state.generation).hosts;
                 let before = account.record.tokens.len();
                 account.record.tokens.retain(|(token, _)| *token != id);
                 match account.record.tokens.len() {
@@ -222,9 +236,10 @@ mod tests {
 
     #[test]
     fn the_results_as_json_are_the_words_of_the_manual_page() {
-        let added = TokenRow::Added { id: 2, shown: None, text: Zeroizing::default() };
+        let added =
+            TokenRow::Added { id: 2, remembered: false, shown: None, text: Zeroizing::default() };
         for (row, expected) in [
-            (added, json!({ "result": "added", "id": 2 })),
+            (added, json!({ "result": "added", "id": 2, "remembered": false })),
             (TokenRow::Removed { id: 2 }, json!({ "result": "removed" })),
         ] {
             assert_eq!(serde_json::to_value(row).unwrap(), expected);

@@ -113,6 +113,10 @@ impl Fault {
             | StoreError::State { .. }
             | StoreError::NotEnabled(_)
             | StoreError::CounterLost(_)
+            | StoreError::KeyTwice
+            | StoreError::NoCodesLeft
+            | StoreError::Retired { .. }
+            | StoreError::NotRemembered(_)
             | StoreError::Busy(_)
             | StoreError::Name(_)
             | StoreError::Io { .. } => (FindingId::StoreUnreadable, "cannot be read"),
@@ -165,6 +169,10 @@ impl Fault {
             | StoreError::RenameUnfinished { .. }
             | StoreError::NotEnabled(_)
             | StoreError::CounterLost(_)
+            | StoreError::KeyTwice
+            | StoreError::NoCodesLeft
+            | StoreError::Retired { .. }
+            | StoreError::NotRemembered(_)
             | StoreError::Busy(_)
             | StoreError::Name(_)
             | StoreError::Io { .. } => (FindingId::AccountUnreadable, "cannot be read"),

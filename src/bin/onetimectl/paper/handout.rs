@@ -13,6 +13,7 @@ use pam_onetime::config::Language;
 use pam_onetime::enrollment::Enrollment;
 use pam_onetime::login::{Invitation, PasswordProof};
 use pam_onetime::messages::Sheet;
+use pam_onetime::system::now;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -56,7 +57,7 @@ pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result
             let mut recovery_codes = 0;
             if options.recovery {
                 let mut made = None;
-                let stored = store.amend_record(&user.name, |account| {
+                let stored = store.amend_record(&user.name, now()?, |account| {
                     let mut account = account.clone();
                     let codes = recovery::issue(&mut account.record)?;
                     // Written first: no codes are issued that nobody has seen.

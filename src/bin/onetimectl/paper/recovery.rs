@@ -6,6 +6,7 @@ use anyhow::bail;
 use pam_onetime::account::{Record, Recovery};
 use pam_onetime::code::RecoveryCode;
 use pam_onetime::messages;
+use pam_onetime::system::now;
 use rand::rngs::SysRng;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -34,7 +35,7 @@ pub(crate) fn run(context: &Context, user: &str) -> anyhow::Result<ExitCode> {
         user,
         |user| {
             let mut codes = Vec::new();
-            store.amend_record(&user.name, |account| {
+            store.amend_record(&user.name, now()?, |account| {
                 let mut account = account.clone();
                 codes = issue(&mut account.record)?;
                 Ok::<_, anyhow::Error>(account)

@@ -6,9 +6,9 @@ use anyhow::{bail, ensure};
 use pam_onetime::account::{
     Account, Generation, MAX_TOKENS, Record, State, Timestamp, TokenId, TokenState, Uid, UserName,
 };
-use pam_onetime::code::{MovingFactor, Token};
-use pam_onetime::config::is_issuer;
-use pam_onetime::store::{IssueOutcome, Replace, Store};
+use pam_onetime::code::{MovingFactor, Step, Token};
+use pam_onetime::config::{MaxDrift, is_issuer};
+use pam_onetime::store::{IssueOutcome, Replace, Store, StoreError};
 use pam_onetime::system::{host_name, now};
 use rand::rngs::SysRng;
 
@@ -88,7 +88,7 @@ impl<'a> Importer<'a> {
             warnings: Vec::new(),
         };
         let account = self.account(known.name, uid, tokens, &mut report)?;
-        self.issue(&account)?;
+        self.issue(&account, &mut report.warnings)?;
         seen.insert(account.record.user);
         Ok(report)
     }
@@ -111,7 +111,7 @@ impl<'a> Importer<'a> {
                 foreign;
             // A code that one has spent would be good with the other.
             ensure!(
-                tokens.iter().all(|(_, other)| other.secret != token.secret),
+                tokens.iter().all(|(_, other)| !other.secret.is_same_key(&token.secret)),
                 "two of the tokens have the same secret"
             );
             self.check(&token, at, &mut report.warnings)?;
@@ -159,6 +159,7 @@ impl<'a> Importer<'a> {
                  (onetimectl enable --new-secret issues one of 160)"
             ));
         }
+        ensure!(at.next != Step::END, StoreError::NoCodesLeft);
         match token.kind {
             MovingFactor::Hotp if self.options.pending && at.next.0 > 0 => warnings.push(
                 "the QR code shown at logins begins at counter 0, but the token has moved on: \
@@ -168,7 +169,10 @@ impl<'a> Importer<'a> {
             MovingFactor::Hotp => {}
             MovingFactor::Totp { period } => {
                 let present = self.now.0.checked_div(u64::from(period.get())).unwrap_or(0);
-                let present = present.saturating_add_signed(i64::from(at.drift));
+                // No clock is followed further.
+                let most = i64::try_from(MaxDrift::MOST).unwrap_or(i64::MAX);
+                let drift = i64::from(at.drift).clamp(most.saturating_neg(), most);
+                let present = present.saturating_add_signed(drift);
                 ensure!(
                     at.next.0 <= present.saturating_add(AHEAD),
                     "its last code was used in the future: is the clock wrong, or was the file \
@@ -188,7 +192,7 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    fn issue(&self, account: &Account) -> anyhow::Result<()> {
+    fn issue(&self, account: &Account, warnings: &mut Vec<String>) -> anyhow::Result<()> {
         const ENABLED: &str = "is enabled already (--replace puts this in its place)";
         let Some(store) = &self.store else {
             return Ok(());
@@ -205,6 +209,15 @@ impl<'a> Importer<'a> {
             IssueOutcome::AlreadyThere => bail!(ENABLED),
         }
         say::report::log(user, "imported: a secret from elsewhere was issued");
+        let issued = store.inspect(user)?;
+        let raised = issued.is_some_and(|issued| {
+            TokenId::all().any(|id| issued.state.token(id).next > account.state.token(id).next)
+        });
+        if raised {
+            warnings.push(
+                "its key was in use here before, and codes that were used stay spent".to_owned(),
+            );
+        }
         Ok(())
     }
 }
