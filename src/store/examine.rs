@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::checked::{io_error, open_top, problems};
 use super::durable::TEMPORARY;
 use super::files::{MARKER, RECORD_ENDING, STATE, USERS};
+use super::memory::RETIRED;
 use super::uids::{Indexing, UIDS, uid_of};
 use super::{Purpose, StoreError};
 
@@ -42,6 +43,8 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
         return (examiner.report)(Problem::Refused(StoreError::NoStore(dir.to_owned())));
     }
     let (users, state, uids) = (dir.join(USERS), dir.join(STATE), dir.join(UIDS));
+    let retired = dir.join(RETIRED);
+    examiner.look(&retired, Purpose::PrivateDir);
     for path in [&users, &state] {
         if examiner.look(path, Purpose::PrivateDir) == Presence::Missing {
             let error = io_error(path, "open")(std::io::Error::from(ErrorKind::NotFound));
@@ -68,6 +71,16 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
         }
     });
     examiner.list(&users, |examiner, path, name| {
+        if is_temporary(name) {
+            return (examiner.report)(Problem::Leftover(path));
+        }
+        examiner.look(&path, Purpose::PrivateFile);
+        if !name.as_encoded_bytes().ends_with(RECORD_ENDING.as_bytes()) {
+            (examiner.report)(Problem::ForeignName(path));
+        }
+    });
+    // It is there once there is something to remember.
+    examiner.list(&retired, |examiner, path, name| {
         if is_temporary(name) {
             return (examiner.report)(Problem::Leftover(path));
         }
@@ -182,6 +195,11 @@ mod tests {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
 
+    fn make_private(path: &Path) {
+        fs::create_dir(path).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+    }
+
     #[test]
     fn a_new_store_has_no_problem() {
         let (_above, dir) = store();
@@ -198,15 +216,22 @@ mod tests {
         put(&dir.join("state/alice"), 0o600);
         put(&dir.join("state/carol"), 0o666);
         symlink("alice", dir.join("state/link")).unwrap();
+        make_private(&dir.join("retired"));
+        put(&dir.join("retired/00.toml"), 0o640);
+        put(&dir.join("retired/.new-00.toml"), 0o600);
+        put(&dir.join("retired/00"), 0o600);
         fs::set_permissions(dir.join("state"), Permissions::from_mode(0o711)).unwrap();
         assert_eq!(
             found(&dir),
             [
+                "foreign: retired/00",
                 "foreign: users/twin",
                 "left: .new-x",
+                "left: retired/.new-00.toml",
                 "left: users/.new-bob",
                 "orphan: state/carol",
                 "orphan: state/link",
+                "retired/00.toml: has mode 0640",
                 "state/carol: has mode 0666",
                 "state/link: is a symbolic link",
                 "state: has mode 0711",

@@ -182,7 +182,7 @@ impl<B: Backend> Store<B> {
             let (state, sequence, target, outcome) = match (latest, scope) {
                 (Some(_), Scope::Lost) => return Ok(RepairOutcome::Sound),
                 (Some(LatestState { state, sequence, spare }), Scope::Restored) => {
-                    let state = self.raised(&record, state, now)?;
+                    let state = self.raised(&record, state)?;
                     let outcome = match counters {
                         true => RepairOutcome::SpentButCounters { until },
                         false => RepairOutcome::Spent { until },

@@ -142,7 +142,7 @@ impl<B: Backend> Store<B> {
         }
         for (id, token) in &comes {
             let at = next.state.token(*id);
-            let next_step = at.next.max(self.remembered(token, now)?);
+            let next_step = at.next.max(self.remembered(token)?);
             if next_step == Step::END {
                 return Err(StoreError::NoCodesLeft);
             }
@@ -194,20 +194,16 @@ impl<B: Backend> Store<B> {
         })
     }
 
-    /// The first position of a key whose code is not known to be spent. That of a time
-    /// token is never later than a code can have been accepted until now: a clock that
-    /// was wrong once does not outlast its correction.
-    fn remembered(&self, token: &Token, now: Timestamp) -> Result<Step, StoreError> {
+    /// The first position of a key whose code is not known to be spent.
+    fn remembered(&self, token: &Token) -> Result<Step, StoreError> {
         let key = Fingerprint::of(token);
         let Some(text) = self.backend.remembered(&key)? else { return Ok(Step(0)) };
-        let next = Step(self.entry(&key, &text)?.next.0);
-        match first_unspent(token, now, FARTHEST) {
-            Some(latest) => Ok(next.min(latest)),
-            None if next == Step::END => Err(StoreError::Retired {
+        match Step(self.entry(&key, &text)?.next.0) {
+            Step::END => Err(StoreError::Retired {
                 path: self.backend.memory(&key),
                 what: "which codes of this key are spent was lost with a state",
             }),
-            None => Ok(next),
+            next => Ok(next),
         }
     }
 
@@ -215,15 +211,10 @@ impl<B: Backend> Store<B> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(super) fn raised(
-        &self,
-        record: &Record,
-        state: State,
-        now: Timestamp,
-    ) -> Result<State, StoreError> {
+    pub(super) fn raised(&self, record: &Record, state: State) -> Result<State, StoreError> {
         record.tokens.iter().try_fold(state, |state, (id, token)| {
             let at = state.token(*id);
-            let next = at.next.max(self.remembered(token, now)?);
+            let next = at.next.max(self.remembered(token)?);
             Ok(state.with_token(*id, TokenState { next, ..at }))
         })
     }
@@ -253,4 +244,22 @@ pub struct Remains {
     pub record: Option<Zeroizing<String>>,
     /// The snapshots of its state, if they can be read.
     pub snapshots: Option<[super::backend::SlotBytes; 2]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::tests::record;
+    use crate::code::Period;
+
+    #[test]
+    fn a_fingerprint_is_what_the_page_of_the_format_says() {
+        let record = record(MovingFactor::Totp { period: Period::default() });
+        let (_, token) = &record.tokens[0];
+        // By Python's hashlib.
+        assert_eq!(
+            Fingerprint::of(token).to_string(),
+            "09dd2f95716bddbf443e4820f8a0c2ed895360641ddf45c1362a9281889e037b"
+        );
+    }
 }

@@ -10,6 +10,7 @@ mod clock;
 mod combined;
 mod doctor;
 mod doctor_services;
+mod doors;
 mod features;
 mod files;
 mod harness;
