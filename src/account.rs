@@ -11,6 +11,7 @@ use std::str::FromStr;
 use rand::TryRng;
 use time::OffsetDateTime;
 
+use crate::bytes_as_text::{Readable, canonical, to_bytes};
 use crate::code::{RecoveryCode, Step, Token};
 
 /// How many tokens an account can have: the state has room for so many.
@@ -50,7 +51,8 @@ impl fmt::Display for Timestamp {
 }
 
 /// The canonical name of a user: what the password database calls them, so
-/// that an alias is not a second account.
+/// that an alias is not a second account. A name that is not UTF-8 is here as
+/// [`crate::bytes_as_text`] has it; shown, such a byte is `\xE9`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UserName(String);
 
@@ -78,19 +80,19 @@ impl UserName {
     /// [`UserNameError`]; slashes, dots and the like are harmless here,
     /// because [`crate::store`] encodes the name before it becomes a path.
     pub fn new(text: impl Into<String>) -> Result<Self, UserNameError> {
-        let text = text.into();
+        let text = canonical(text.into());
         if text.is_empty() {
             Err(UserNameError::Empty)
         } else if text.chars().any(char::is_control) {
             Err(UserNameError::Control)
-        } else if text.len() > Self::MAX_BYTES {
+        } else if to_bytes(&text).len() > Self::MAX_BYTES {
             Err(UserNameError::TooLong)
         } else {
             Ok(Self(text))
         }
     }
 
-    /// The name as text.
+    /// The name as text, which leads to its bytes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -99,7 +101,7 @@ impl UserName {
 
 impl fmt::Display for UserName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Readable(&self.0).fmt(f)
     }
 }
 
@@ -527,6 +529,7 @@ pub(crate) mod tests {
     fn names_that_cannot_be_users_are_refused_and_hostile_ones_are_only_names() {
         assert_eq!(UserName::new(""), Err(UserNameError::Empty));
         assert_eq!(UserName::new("a\nb"), Err(UserNameError::Control));
+        assert_eq!(UserName::new("a\u{10FF0A}b"), Err(UserNameError::Control));
         assert_eq!(UserName::new("a\0b"), Err(UserNameError::Control));
         assert_eq!(UserName::new("x".repeat(256)), Err(UserNameError::TooLong));
         for name in ["../../x", "a/b", "%", "Ünïcode", "a b"] {

@@ -10,6 +10,7 @@ use std::fmt::{self, Display, Write as _};
 
 use syslog::{Facility, LogFormat, Severity};
 
+use crate::bytes_as_text::{Readable, byte_of};
 use crate::login::{Exemption, Grant, NotNeeded, Refusal, Verdict};
 
 /// Characters of a value that are logged: a datagram is bounded.
@@ -180,6 +181,7 @@ impl Display for Quoted<'_> {
             match c {
                 '"' | '\\' => write!(f, "\\{c}")?,
                 ' '..='~' => f.write_char(c)?,
+                _ if byte_of(c).is_some() => write!(f, "{}", Readable(c.encode_utf8(&mut [0; 4])))?,
                 _ => write!(f, "\\u{{{:x}}}", u32::from(c))?,
             }
         }

@@ -108,7 +108,7 @@ impl<'a> Enrollment<'a> {
     pub fn uri_from(&self, counter: Step) -> Zeroizing<String> {
         let token = self.token;
         let issuer = utf8_percent_encode(self.issuer, RESERVED);
-        let user = utf8_percent_encode(self.user.as_str(), RESERVED);
+        let user = utf8_percent_encode(&self.user.to_string(), RESERVED).to_string();
         let secret = token.secret.to_base32();
         // Reserved at once: a string that grows leaves copies behind.
         let mut uri = Zeroizing::new(String::with_capacity(2048));

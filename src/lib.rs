@@ -43,6 +43,7 @@
 //! account              record, state, phase
 //! code                 TOTP and HOTP
 //! fields               how serde reads a field
+//! bytes_as_text        names that are not UTF-8, as text without loss
 //! ```
 
 // What runs inside a login neither panics nor prints, counts without overflow, and forgets
@@ -73,13 +74,14 @@
 pub mod account;
 pub mod audit;
 pub mod authenticate;
+pub mod bytes_as_text;
 pub mod code;
 pub mod config;
 pub mod enrollment;
 pub mod fields;
 pub mod login;
 pub mod messages;
-#[expect(unsafe_code, reason = "the one room for it")]
+#[expect(unsafe_code, reason = "the room for it")]
 pub(crate) mod pam;
 pub mod store;
 pub mod system;

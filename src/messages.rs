@@ -144,7 +144,7 @@ pub fn invitation(enrollment: &Enrollment<'_>, config: &Config) -> Zeroizing<Str
     let language = config.login.language;
     let add = say(language, ADD)
         .replace("{issuer}", enrollment.issuer)
-        .replace("{user}", enrollment.user.as_str());
+        .replace("{user}", &enrollment.user.to_string());
     // Reserved at once: a string that grows leaves copies of the key behind.
     let mut text = Zeroizing::new(String::with_capacity(32 * 1024));
     text.push('\n');
@@ -197,7 +197,7 @@ impl Sheet {
     #[must_use]
     pub fn of(enrollment: &Enrollment<'_>, language: Language) -> Self {
         let issuer = say(language, ISSUER).replace("{issuer}", enrollment.issuer);
-        let account = say(language, ACCOUNT).replace("{user}", enrollment.user.as_str());
+        let account = say(language, ACCOUNT).replace("{user}", &enrollment.user.to_string());
         let parameters = enrollment.parameters();
         let parameters = parameters
             .map(|parameters| say(language, PARAMETERS).replace("{parameters}", &parameters));

@@ -1,13 +1,18 @@
 //! What is asked of the system: the time, the host's name, users and groups.
 
+#[expect(unsafe_code, reason = "no crate in use looks up names that are bytes")]
+mod passwd;
+
+use std::borrow::Cow;
 use std::ffi::CString;
 use std::io;
 use std::ops::RangeInclusive;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::unistd::{self, Gid, Group, User, getgrouplist};
+use nix::unistd::{Gid, Group, getgrouplist};
 
 use crate::account::{Timestamp, Uid, UserName, UserNameError};
+use crate::bytes_as_text::{to_bytes, to_text};
 use crate::login::{GroupAnswer, GroupFault, Membership};
 
 /// Why the system did not say.
@@ -69,7 +74,7 @@ pub fn now() -> Result<Timestamp, SystemError> {
 /// # Errors
 /// [`SystemError`]: "cannot say" is not "nobody".
 pub fn name_of(uid: u32) -> Result<Option<UserName>, SystemError> {
-    match User::from_uid(unistd::Uid::from_raw(uid))? {
+    match passwd::by_uid(uid)? {
         Some(user) => Ok(Some(UserName::new(user.name)?)),
         None => Ok(None),
     }
@@ -106,11 +111,10 @@ impl Person {
     /// # Errors
     /// [`SystemError`]: "cannot say" is not "unknown".
     pub fn find(given: &str) -> Result<Option<Self>, SystemError> {
-        let Some(user) = User::from_name(given)? else {
+        let Some(user) = passwd::by_name(given)? else {
             return Ok(None);
         };
-        let name = UserName::new(user.name)?;
-        Ok(Some(Self { name, uid: user.uid.as_raw(), gid: user.gid }))
+        Ok(Some(Self::new(UserName::new(user.name)?, user.uid, user.gid)))
     }
 
     /// For a record.
@@ -130,7 +134,7 @@ impl Person {
         if groups.peek().is_none() {
             return Vec::new();
         }
-        let own = CString::new(self.name.as_str())
+        let own = CString::new(&*to_bytes(self.name.as_str()))
             .map_err(|error| error.to_string())
             .and_then(|name| getgrouplist(&name, self.gid).map_err(|error| error.to_string()));
         groups
@@ -141,15 +145,19 @@ impl Person {
             .collect()
     }
 
+    /// nix puts U+FFFD in the place of what is not UTF-8: such a name is anybody's.
+    fn is_listed(&self, members: &[String]) -> bool {
+        let mut sure = members.iter().filter(|name| !name.contains('\u{FFFD}'));
+        sure.any(|name| name == self.name.as_str())
+    }
+
     fn membership(&self, group: &str, own: Result<&[Gid], &String>) -> Membership {
         // glibc has several errors for "not found", and none at all for a directory that
         // is down and not the last that it asks.
         match (Group::from_name(group), own) {
             (Err(error), _) => Membership::Unknown(GroupFault::NotLookedUp(error.to_string())),
             (Ok(None), _) => Membership::Unknown(GroupFault::Missing),
-            (Ok(Some(known)), _) if known.mem.iter().any(|name| name == self.name.as_str()) => {
-                Membership::Member
-            }
+            (Ok(Some(known)), _) if self.is_listed(&known.mem) => Membership::Member,
             (Ok(Some(known)), _) if known.gid == self.gid => Membership::Member,
             (Ok(Some(known)), Ok(own)) if own.contains(&known.gid) => Membership::Member,
             (Ok(Some(_)), Ok(_)) => Membership::NotMember,
@@ -169,10 +177,11 @@ const LOGIN_DEFS: [&str; 2] = ["/etc/login.defs", "/usr/etc/login.defs"];
 pub struct Passwd(Vec<u8>);
 
 /// A line of /etc/passwd.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PasswdLine<'a> {
-    /// The name as the file has it, not yet checked.
-    pub name: &'a str,
+    /// The name as the file has it, not yet checked; its bytes are text as
+    /// [`crate::bytes_as_text`] makes it.
+    pub name: Cow<'a, str>,
     /// The uid, which says whether it is an ordinary user.
     pub uid: u32,
     /// The gid of their primary group.
@@ -199,7 +208,9 @@ impl Passwd {
 impl<'a> PasswdLine<'a> {
     fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b':');
-        let name = std::str::from_utf8(fields.next()?).ok()?;
+        let name = fields.next()?;
+        let name =
+            std::str::from_utf8(name).map_or_else(|_| Cow::Owned(to_text(name)), Cow::Borrowed);
         // `+` and `-` include others from NIS.
         if name.is_empty() || name.starts_with(['+', '-', '#']) {
             return None;
@@ -225,7 +236,7 @@ impl<'a> PasswdLine<'a> {
     /// # Errors
     /// [`SystemError::UserName`].
     pub fn person(&self) -> Result<Person, SystemError> {
-        let name = UserName::new(self.name)?;
+        let name = UserName::new(&*self.name)?;
         Ok(Person::new(name, self.uid, self.gid))
     }
 }
@@ -264,7 +275,7 @@ pub fn members(group: &str, passwd: &Passwd) -> Result<Option<Vec<String>>, Syst
         return Ok(None);
     };
     let primary = passwd.users().filter(|user| user.gid == group.gid.as_raw());
-    Ok(Some(group.mem.into_iter().chain(primary.map(|user| user.name.to_owned())).collect()))
+    Ok(Some(group.mem.into_iter().chain(primary.map(|user| user.name.into_owned())).collect()))
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ pub trait Door {
     /// Whether the application wants no texts that need no answer (PAM_SILENT).
     fn wants_silence(&self) -> bool;
 
-    /// The name to authenticate, asked for if the application has not said it.
+    /// The name to authenticate, asked for if the application has not said it. Its bytes
+    /// are text as [`crate::bytes_as_text`] makes it.
     ///
     /// # Errors
     /// [`ConversationError`].

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::password::{self, Proven};
 use super::{account, sys};
+use crate::bytes_as_text::to_text;
 use crate::login::ports::{ConversationError, Door, Echo, PasswordAnswer, RawAnswer, Tone};
 use crate::login::{AccountNote, NoteError, ServiceFault, ServiceReport};
 
@@ -58,7 +59,16 @@ impl Door for PamDoor<'_> {
     }
 
     fn user(&mut self) -> Result<String, ConversationError> {
-        self.pamh.get_user(None).map_err(failed)
+        let (pamh, mut user) = (&mut *self.pamh, std::ptr::null());
+        // SAFETY: the handle is valid; `user` receives a pointer that libpam owns; a null
+        // prompt means libpam's own.
+        let code = unsafe { sys::pam_get_user(pamh, &raw mut user, std::ptr::null()) };
+        if code != SUCCESS || user.is_null() {
+            let code = PamResultCode::try_from(code).unwrap_or(PamResultCode::PAM_SYSTEM_ERR);
+            return Err(failed(code));
+        }
+        // SAFETY: libpam's name is NUL-terminated, and stays until it is set again.
+        Ok(to_text(unsafe { CStr::from_ptr(user) }.to_bytes()))
     }
 
     fn current_user(&self) -> Option<String> {
@@ -146,7 +156,8 @@ fn failed(code: PamResultCode) -> ConversationError {
 
 /// PAM_USER.
 pub(super) fn user(pamh: &PamHandle) -> Option<String> {
-    item::<User<'_>>(pamh, |item| item.0)
+    let item = pamh.get_item::<User<'_>>().ok()??;
+    Some(to_text(item.0.to_bytes())).filter(|name| !name.is_empty())
 }
 
 /// PAM_SERVICE.

@@ -13,6 +13,7 @@ use pam::module::PamHandle;
 use super::dialogue::{self, Dialogue};
 use super::door::{self, SUCCESS};
 use super::{service_file, sys};
+use crate::bytes_as_text::to_bytes;
 use crate::login::{AccountVerdict, PasswordProof, ServiceFault, ServiceReport};
 use crate::system::{Person, SystemError};
 
@@ -133,8 +134,8 @@ struct Transaction {
 
 impl Transaction {
     fn start(service: &str, user: &str, password: &[u8]) -> Result<Self, PamResultCode> {
-        let text = |text: &str| CString::new(text).map_err(|_| PamResultCode::PAM_BUF_ERR);
-        let (service, user) = (text(service)?, text(user)?);
+        let text = |text: &[u8]| CString::new(text).map_err(|_| PamResultCode::PAM_BUF_ERR);
+        let (service, user) = (text(service.as_bytes())?, text(&to_bytes(user))?);
         let dialogue = Rc::new(Dialogue::with(password));
         let conversation = sys::Conversation {
             function: dialogue::converse,

@@ -59,6 +59,11 @@ unsafe extern "C" {
     pub(super) fn pam_end(pamh: *mut PamHandle, status: c_int) -> c_int;
     pub(super) fn pam_authenticate(pamh: *mut PamHandle, flags: c_int) -> c_int;
     pub(super) fn pam_acct_mgmt(pamh: *mut PamHandle, flags: c_int) -> c_int;
+    pub(super) fn pam_get_user(
+        pamh: *mut PamHandle,
+        user: *mut *const c_char,
+        prompt: *const c_char,
+    ) -> c_int;
     pub(super) fn pam_set_item(pamh: *mut PamHandle, item: c_int, value: *const c_void) -> c_int;
     pub(super) fn pam_get_authtok(
         pamh: *mut PamHandle,

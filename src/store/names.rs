@@ -1,11 +1,12 @@
-//! User names as file names: percent-encoded, so that no name is a path, a
+//! User names as file names: their bytes percent-encoded, so that no name is a path, a
 //! hidden file or another name's twin.
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::account::UserName;
+use crate::bytes_as_text::{to_bytes, to_text};
 
 /// NAME_MAX of Linux, less the room for an ending.
 const MAX_BYTES: usize = 240;
@@ -24,14 +25,17 @@ const ENCODED: AsciiSet = {
 
 /// The file name for `user`; `None` if it gets too long to be one.
 pub(super) fn encode(user: &UserName) -> Option<Cow<'_, str>> {
-    let encoded = Cow::from(utf8_percent_encode(user.as_str(), &ENCODED));
+    let encoded = match to_bytes(user.as_str()) {
+        Cow::Borrowed(bytes) => Cow::from(percent_encode(bytes, &ENCODED)),
+        Cow::Owned(bytes) => Cow::Owned(percent_encode(&bytes, &ENCODED).to_string()),
+    };
     (encoded.len() <= MAX_BYTES).then_some(encoded)
 }
 
 /// The user whose file name this is; `None` if it is nobody's.
 pub(super) fn decode(file: &str) -> Option<UserName> {
-    let name = percent_decode_str(file).decode_utf8().ok()?;
-    let user = UserName::new(name).ok()?;
+    let name: Vec<u8> = percent_decode_str(file).collect();
+    let user = UserName::new(to_text(&name)).ok()?;
     // Only the one way in which `encode` writes it.
     (encode(&user)? == file).then_some(user)
 }
@@ -52,6 +56,8 @@ mod tests {
             ("Alice", "%41lice"),
             ("ü", "%C3%BC"),
             ("svc$", "svc%24"),
+            (&to_text(b"b\xFCcher"), "b%FCcher"),
+            (&to_text("\u{10FFFC}".as_bytes()), "%F4%8F%BF%BC"),
         ] {
             assert_eq!(encode(&UserName::new(name).unwrap()).as_deref(), Some(file));
         }
@@ -60,7 +66,7 @@ mod tests {
 
     #[test]
     fn file_names_that_encode_does_not_write_are_nobodys() {
-        for file in ["", "%2e", "Alice", "%61lice", "%", "%4", "%FF", "a.b", "%0A"] {
+        for file in ["", "%2e", "Alice", "%61lice", "%", "%4", "%ff", "\u{ff}", "a.b", "%0A"] {
             assert_eq!(decode(file), None, "{file}");
         }
     }
@@ -68,8 +74,12 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
-        fn the_encoding_is_injective(name in "\\PC{1,40}") {
-            let user = UserName::new(name).unwrap();
+        fn the_encoding_is_injective(
+            name in prop::collection::vec(prop_oneof![b' '..0x7F, 0x80_u8..], 1..40)
+        ) {
+            let user = UserName::new(to_text(&name));
+            prop_assume!(user.is_ok());
+            let user = user.unwrap();
             if let Some(file) = encode(&user) {
                 prop_assert!(!file.contains(['/', '.', '\0']));
                 prop_assert_eq!(decode(&file), Some(user));

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::common::{
-    ALICE_PASSWORD, CAROL_PASSWORD, PATIENCE, World, activate, assert_ends, current_code, enable,
-    installed, secret, state_file,
+    ALICE_PASSWORD, CAROL_PASSWORD, PATIENCE, Pty, World, activate, assert_ends, current_code,
+    enable, finish, installed, secret, state_file,
 };
 use serde_json::{Value, json};
 
@@ -281,4 +281,86 @@ fn rename_and_rebind_say_what_keeps_them_and_what_to_do() {
         world.onetimectl(&["--json", "rename", "--force", "alice", "alicia"]).json();
     assert_eq!((&renamed[0]["user"], &renamed[0]["old"]), (&json!("alicia"), &json!("alice")));
     assert_eq!(secret(&world, "alicia"), secret_before);
+}
+
+// --- names that are not UTF-8 ---
+
+/// A command line in which each name is in Latin-1, as the shell writes it.
+fn with_bytes(world: &World, script: &str) -> std::process::Command {
+    let mut command = world.command("sh");
+    command.args(["-c", &format!("B=$(printf 'b\\374cher'); C=$(printf 'b\\375cher'); {script}")]);
+    command
+}
+
+/// Adds a line to passwd and shadow, whose name is bytes, with alice's password.
+#[track_caller]
+fn append_bytes(world: &World, name: &[u8], uid: u32) {
+    for (path, mode) in [("/etc/passwd", 0o644), ("/etc/shadow", 0o640)] {
+        let mut all = world.read(path);
+        let alice = all.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"alice:"));
+        let alice = String::from_utf8(alice.expect("alice's line").to_vec()).expect("text");
+        all.extend_from_slice(name);
+        all.extend(format!(":{}\n", alice.replacen("2001", &uid.to_string(), 1)).bytes());
+        world.write(path, &all, mode);
+    }
+}
+
+/// Logs in by these answers; whether it succeeded.
+#[track_caller]
+fn bytes_log_in(world: &World, name: &str, answers: &[(&str, &str)]) -> bool {
+    let script = format!("exec pamtester sshd \"{name}\" authenticate");
+    let mut pty = Pty::spawn(&with_bytes(world, &script));
+    for (prompt, answer) in answers {
+        pty.expect(*prompt);
+        pty.send_line(answer);
+    }
+    pty.wait().success()
+}
+
+#[test]
+fn a_user_whose_name_is_not_utf_8_logs_in_as_others_do_and_is_not_taken_for_another() {
+    let world = installed();
+    append_bytes(&world, b"b\xFCcher", 2060);
+    assert!(bytes_log_in(&world, "$B", &[(PASSWORD, ALICE_PASSWORD)]));
+    let line = world.wait_for_syslog(|line| line.text.contains("outcome=admitted"), PATIENCE).text;
+    assert!(line.contains("user=\"b\\xFCcher\""), "{line}");
+    assert!(!bytes_log_in(&world, "$B", &[(PASSWORD, "wrong")]));
+    assert!(!bytes_log_in(&world, "$C", &[(PASSWORD, ALICE_PASSWORD)]), "there is no such user");
+}
+
+#[test]
+fn a_user_whose_name_is_not_utf_8_is_enabled_and_disabled_by_the_bytes_or_by_what_json_says() {
+    let world = installed();
+    // Both are the same to whoever makes text of them with loss.
+    for (name, uid) in [(b"b\xFCcher", 2060), (b"b\xFDcher", 2061)] {
+        append_bytes(&world, name, uid);
+    }
+    let run = |script: &str| finish(&mut with_bytes(&world, script), b"");
+    let said = run("onetimectl enable \"$B\"").ok();
+    assert!(said.contains("b\\xFCcher: enabled"), "{said}");
+    let key = secret(&world, "b%FCcher");
+    run(&format!("onetimectl verify \"$B\" {}", current_code(&key, -1))).ok();
+    let code = current_code(&key, 0);
+    assert!(bytes_log_in(&world, "$B", &[(PASSWORD, ALICE_PASSWORD), (CODE, &code)]));
+    assert!(bytes_log_in(&world, "$C", &[(PASSWORD, ALICE_PASSWORD)]), "another user");
+    assert!(run("onetimectl list").ok().contains("b\\xFCcher"));
+    assert!(!findings(&world).iter().any(|(id, _)| id.starts_with("account-")));
+
+    let list: Value = world.onetimectl(&["--json", "list"]).json();
+    let name = list[0]["user"].as_str().expect("a name");
+    world.onetimectl(&["disable", "--yes", name]).ok();
+    assert!(bytes_log_in(&world, "$B", &[(PASSWORD, ALICE_PASSWORD)]));
+}
+
+#[test]
+fn a_second_name_that_is_not_utf_8_is_refused_too_and_the_account_can_be_given_it() {
+    let world = installed();
+    let key = activate(&world, "alice");
+    append_bytes(&world, b"b\xFCcher", 2001);
+    assert!(!bytes_log_in(&world, "$B", &[(PASSWORD, ALICE_PASSWORD)]));
+    world.wait_for_syslog(|line| line.text.contains(RENAME), PATIENCE);
+    finish(&mut with_bytes(&world, "onetimectl rename alice \"$B\""), b"").ok();
+    let code = current_code(&key, 0);
+    assert!(bytes_log_in(&world, "$B", &[(PASSWORD, ALICE_PASSWORD), (CODE, &code)]));
+    refused(&world, "alice", ALICE_PASSWORD, "b\\\\xFCcher's");
 }

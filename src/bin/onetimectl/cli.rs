@@ -1,11 +1,13 @@
 //! What can be typed: verbs, arguments, and the texts of `--help`.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use pam_onetime::account::{MAX_TOKENS, TokenId};
+use pam_onetime::bytes_as_text::to_text;
 use pam_onetime::code::{Algorithm, Digits, Period};
 use pam_onetime::config::{DEFAULT_PATH, Span, TokenKind, is_issuer};
 
@@ -68,7 +70,7 @@ pub(crate) enum Verb {
     /// Check a code; a right one activates a pending account
     Verify {
         /// User
-        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
         user: String,
         /// The code; better typed at the prompt, where others cannot see it
         #[arg(value_name = "CODE")]
@@ -77,7 +79,7 @@ pub(crate) enum Verb {
     /// Show a pending user's QR code again
     Qr {
         /// User
-        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
         user: String,
         /// Write it to this new file: .png or .svg
         #[arg(long = "qr", value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -97,10 +99,10 @@ pub(crate) enum Verb {
     /// Give an account the user's new name: secret and used codes stay
     Rename {
         /// The name that the account has
-        #[arg(value_name = "OLD", value_hint = ValueHint::Username)]
+        #[arg(value_name = "OLD", value_hint = ValueHint::Username, value_parser = user_name())]
         old: String,
         /// The name that the user has now
-        #[arg(value_name = "NEW", value_hint = ValueHint::Username)]
+        #[arg(value_name = "NEW", value_hint = ValueHint::Username, value_parser = user_name())]
         new: String,
         /// Also where this system does not know NEW, or by another uid
         #[arg(long)]
@@ -109,19 +111,19 @@ pub(crate) enum Verb {
     /// Bind an account to the uid that its user has now
     Rebind {
         /// User
-        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
         user: String,
     },
     /// Issue new recovery codes; the old ones no longer work
     Recovery {
         /// User
-        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
         user: String,
     },
     /// Resynchronize a token whose clock or counter has run off
     Resync {
         /// User
-        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
         user: String,
         /// Two codes in a row; better typed at the prompt
         #[arg(value_name = "CODE", num_args = 2)]
@@ -137,7 +139,7 @@ pub(crate) enum Verb {
     /// Print the tokens with their secrets, for another system
     Export {
         /// Users whose tokens to print [default: all]
-        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
         users: Vec<String>,
         /// Format of the output
         #[arg(long, value_name = "FORMAT", default_value = "otpauth")]
@@ -163,7 +165,7 @@ pub(crate) enum TokenVerb {
     /// Add a token: a code of any works from then on
     Add {
         /// User
-        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
         user: String,
         #[command(flatten)]
         token: TokenOptions,
@@ -174,13 +176,13 @@ pub(crate) enum TokenVerb {
     /// Show a user's tokens, without their secrets
     List {
         /// User
-        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
         user: String,
     },
     /// Remove a token: its codes no longer work
     Remove {
         /// User
-        #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+        #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
         user: String,
         /// Its number in the list
         #[arg(value_name = "ID", value_parser = token_id)]
@@ -270,7 +272,7 @@ pub(crate) struct ImportOptions {
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     pub(crate) from: Option<&'static dyn Format>,
     /// User whose tokens they are (oath: take the lines of this user)
-    #[arg(long, value_name = "NAME", value_hint = ValueHint::Username)]
+    #[arg(long, value_name = "NAME", value_hint = ValueHint::Username, value_parser = user_name())]
     pub(crate) user: Option<String>,
     /// Do everything but write
     #[arg(long)]
@@ -290,7 +292,7 @@ pub(crate) struct ImportOptions {
 #[derive(Debug, Args)]
 pub(crate) struct SelectionOptions {
     /// Users; "-": the names on standard input, one per line
-    #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+    #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
     pub(crate) users: Vec<String>,
     /// All members of this group of the system
     #[arg(long = "group", value_name = "GROUP")]
@@ -322,7 +324,7 @@ pub(crate) struct Filters {
 #[derive(Debug, Args)]
 pub(crate) struct HandoutOptions {
     /// User
-    #[arg(value_name = "USER", value_hint = ValueHint::Username)]
+    #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
     pub(crate) user: String,
     /// Write to this new file: .html, .svg, or .png for the QR code alone
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -330,6 +332,17 @@ pub(crate) struct HandoutOptions {
     /// Issue new recovery codes, and show them on the sheet
     #[arg(long)]
     pub(crate) recovery: bool,
+}
+
+/// A user's name, which need not be UTF-8.
+fn user_name() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|name| given(name.as_bytes()))
+}
+
+/// A name that was typed or listed: text as it is, in which a name of `--json` is known
+/// again, and else what its bytes are as text.
+pub(crate) fn given(name: &[u8]) -> String {
+    std::str::from_utf8(name).map_or_else(|_| to_text(name), str::to_owned)
 }
 
 /// The formats as the values of an option, each with a line about it.

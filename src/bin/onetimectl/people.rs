@@ -12,7 +12,7 @@ use pam_onetime::account::UserName;
 use pam_onetime::store::Store;
 use pam_onetime::system::{Passwd, PasswdLine, Person, members, ordinary_uids};
 
-use crate::cli::SelectionOptions;
+use crate::cli::{SelectionOptions, given};
 
 /// From so many users on, /etc/passwd is read once instead of for each.
 const MANY: usize = 64;
@@ -125,11 +125,11 @@ impl People {
         if names.len() > MANY {
             let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
             let passwd = Passwd::read()?;
-            for user in passwd.users().filter(|user| wanted.contains(user.name)) {
+            for user in passwd.users().filter(|user| wanted.contains(&*user.name)) {
                 // The first line holds, and a name that cannot be one of ours
                 // fails when it is looked up.
                 if let Ok(person) = user.person() {
-                    local.entry(user.name.to_owned()).or_insert(person);
+                    local.entry(user.name.into_owned()).or_insert(person);
                 }
             }
         }
@@ -187,11 +187,11 @@ fn everybody(all: Everybody<'_>) -> anyhow::Result<Vec<String>> {
             let uids = ordinary_uids()?;
             let passwd = Passwd::read()?;
             let ordinary = passwd.users().filter(|user: &PasswdLine<'_>| user.is_ordinary(&uids));
-            ordinary.map(|user| user.name.to_owned()).collect()
+            ordinary.map(|user| user.name.into_owned()).collect()
         }
         Everybody::Enabled(store) => store
             .users()?
-            .map(|user| user.map(|user| user.to_string()))
+            .map(|user| user.map(|user| user.as_str().to_owned()))
             .collect::<Result<Vec<_>, _>>()?,
     };
     names.sort_unstable();
@@ -203,8 +203,7 @@ fn listed(list: impl BufRead) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for line in list.split(b'\n') {
         let line = line.context("cannot read standard input")?;
-        // A name with other bytes is nobody's, and fails as such.
-        let line = String::from_utf8_lossy(&line);
+        let line = given(&line);
         let name = line.trim();
         if !name.is_empty() && !name.starts_with('#') {
             names.push(name.to_owned());

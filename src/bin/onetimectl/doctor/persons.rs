@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use pam_onetime::account::{Uid, UserName};
+use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::store::{Indexing, Store};
 use pam_onetime::system::{Passwd, SystemError};
 
@@ -86,14 +87,17 @@ impl Uids {
         }
         for line in passwd.into_iter().flat_map(Passwd::users) {
             let Some(names) = self.0.get(&line.uid) else { continue };
-            if names.iter().all(|name| name.as_str() != line.name) {
+            if names.iter().all(|name| name.as_str() != &*line.name) {
                 let fault = Fault::new(
                     FindingId::AccountSecondName,
                     "the uid has a record under another name, and the login is refused",
                     "if the user was renamed: onetimectl rename OLD NEW; \
                      if that is somebody else: give them a uid of their own",
                 );
-                faults.add(fault, format!("{} beside {}", line.name, listed(names, line.uid)));
+                faults.add(
+                    fault,
+                    format!("{} beside {}", Readable(&line.name), listed(names, line.uid)),
+                );
             }
         }
     }
@@ -110,7 +114,7 @@ impl Uids {
                             "not in the index by uid: by another name, the user needs no code",
                             "make the index again: onetimectl init",
                         );
-                        faults.add(fault, name.as_str());
+                        faults.add(fault, name.to_string());
                     }
                 }
                 Err(error) => faults.add(Fault::of_store(&error), error.to_string()),
@@ -120,7 +124,7 @@ impl Uids {
 }
 
 fn listed(names: &[UserName], uid: u32) -> String {
-    let names: Vec<_> = names.iter().map(UserName::as_str).collect();
+    let names: Vec<_> = names.iter().map(UserName::to_string).collect();
     format!("{} (uid {uid})", names.join(" and "))
 }
 

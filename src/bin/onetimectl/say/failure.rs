@@ -4,13 +4,15 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use pam_onetime::bytes_as_text::Readable;
+
 use crate::error;
 use crate::say::print::complain;
 use crate::say::report::{FAILED, NOT_PERMITTED};
 
 /// Prints an error, of one user or of the whole run.
 pub(super) fn failure(user: Option<&str>, error: &anyhow::Error) {
-    let user = user.map(|user| format!("{user}: ")).unwrap_or_default();
+    let user = user.map(|user| format!("{}: ", Readable(user))).unwrap_or_default();
     complain(&format!("{user}{error:#}"), error::remedy(error));
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use pam_onetime::account::UserName;
 use pam_onetime::audit::{self, Outcome, Subject};
+use pam_onetime::bytes_as_text::Readable;
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer as _};
 use zeroize::Zeroizing;
@@ -118,7 +119,7 @@ pub(crate) fn print<T: Serialize, W: Write>(
             for row in rows {
                 count(&row);
                 if let Ok(result) = &row.result {
-                    text(&mut out, &row.user, result).context(STDOUT)?;
+                    text(&mut out, &Readable(&row.user).to_string(), result).context(STDOUT)?;
                 }
             }
         }
