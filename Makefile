@@ -107,6 +107,7 @@ install: ## install (DESTDIR, PREFIX, PAMDIR, SYSCONFDIR)
 	$(INSTALL) -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(MANDIR)/man5 \
 		$(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(SYSCONFDIR)/onetime $(DESTDIR)$(SYSCONFDIR)/pam.d \
 		$(DESTDIR)$(PREFIX)/share/doc/pam-onetime/pam.d \
+		$(DESTDIR)$(PREFIX)/share/doc/pam-onetime/pam-configs \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
@@ -117,6 +118,7 @@ install: ## install (DESTDIR, PREFIX, PAMDIR, SYSCONFDIR)
 	$(INSTALL) -m 644 README.md CHANGELOG.md SECURITY.md docs/FILEFORMAT.md LICENSE LICENSE-MIT \
 		LICENSE-APACHE $(DESTDIR)$(PREFIX)/share/doc/pam-onetime/
 	$(INSTALL) -m 644 conf/pam.d/* $(DESTDIR)$(PREFIX)/share/doc/pam-onetime/pam.d/
+	$(INSTALL) -m 644 conf/pam-configs/* $(DESTDIR)$(PREFIX)/share/doc/pam-onetime/pam-configs/
 	for shell in bash:bash-completion/completions/onetimectl \
 		zsh:zsh/site-functions/_onetimectl fish:fish/vendor_completions.d/onetimectl.fish; do \
 		$(TARGET)/release/onetimectl completions $${shell%%:*} \

@@ -34,14 +34,15 @@ impl ModulePath<'_> {
 }
 
 /// Whether this machine can load what begins with `header`; `own` is the
-/// header of a program that runs here.
+/// header of a program that runs here, empty if it cannot be read: without /proc.
 pub(crate) fn judge_header(path: &str, header: &[u8], own: &[u8]) -> Option<Finding> {
     let is_elf = header.starts_with(b"\x7fELF") && header.len() >= HEADER_BYTES;
     // Class, byte order; kind; machine.
     let part = |bytes: &[u8], from, to| bytes.get(from..to).map(<[u8]>::to_vec);
+    let differs = |from, to| part(header, from, to) != part(own, from, to);
     let what = if !is_elf {
         "is not a shared object"
-    } else if part(header, 4, 6) != part(own, 4, 6) || part(header, 18, 20) != part(own, 18, 20) {
+    } else if !own.is_empty() && (differs(4, 6) || differs(18, 20)) {
         "is for another architecture"
     } else if !SHARED_OBJECT.iter().any(|kind| header.get(16..18) == Some(kind)) {
         "is not a shared object"
@@ -108,6 +109,9 @@ mod tests {
                 Some(what) => assert!(found.unwrap().contains(what)),
             }
         }
+        // Without /proc, what this program is for is not known.
+        assert_eq!(judge_header("m", &own, &[]), None);
+        assert!(judge_header("m", b"#!/bin/sh", &[]).is_some());
     }
 
     #[test]

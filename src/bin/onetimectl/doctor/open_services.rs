@@ -209,20 +209,15 @@ pub(super) fn findings(open: &BTreeMap<&str, Open>, path: &dyn Fn(&str) -> Strin
 fn remedy(name: &str, way: &Way, path: &dyn Fn(&str) -> String) -> String {
     let file = path(name);
     let place = format!("/etc/pam.d/{name}");
-    let copy = if file == place { String::new() } else { format!("copy {file} there, and ") };
-    let line = if way.file == name {
-        "that line".to_owned()
-    } else {
-        format!("the line that includes {}", way.file)
-    };
+    let copy = if file == place { String::new() } else { format!("copy {file} to {place}, and ") };
     let profile = if way.file == "common-auth" {
-        "; or, on Debian, for all of common-auth: pam-auth-update --enable onetime"
+        "pam-auth-update --enable onetime, for every service of common-auth (README.md); or "
     } else {
         ""
     };
     format!(
-        "if a code is to be asked there too: in {place}, {copy}put pam_onetime.so in the place of \
-         {line}{profile}"
+        "if that is not meant: {profile}{copy}put pam_onetime.so in the place of what checks the \
+         password in {place}"
     )
 }
 
@@ -302,9 +297,9 @@ mod tests {
         );
         assert!(open.iter().all(|finding| finding.level == Level::Warn), "{open:#?}");
         let remedies: Vec<_> = open.iter().filter_map(|finding| finding.remedy.as_ref()).collect();
-        assert!(remedies[1].contains("/etc/pam.d/polkit-1, copy /usr/lib/pam.d/polkit-1 there"));
+        assert!(remedies[1].contains("copy /usr/lib/pam.d/polkit-1 to /etc/pam.d/polkit-1, and"));
         assert!(remedies[4].contains("pam-auth-update --enable onetime"), "{remedies:#?}");
-        assert!(remedies[5].contains("in the place of that line"), "{remedies:#?}");
+        assert!(!remedies[5].contains("pam-auth-update"), "{remedies:#?}");
     }
 
     #[test]

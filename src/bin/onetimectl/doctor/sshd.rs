@@ -354,8 +354,8 @@ impl Judged<'_> {
              alone lets in: {line}"
         );
         let remedy = format!(
-            "put pam_onetime.so into /etc/pam.d/{service} in the place of that line, or of the \
-             line that includes it (README.md, \"Set up\"): an update may have put the file back"
+            "put pam_onetime.so in the place of what checks the password in /etc/pam.d/{service} \
+             (README.md, \"Set up\"): an update may have put the file back"
         );
         Finding::new(FindingId::SshdWithoutCode, what, remedy)
     }
