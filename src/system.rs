@@ -152,18 +152,33 @@ impl Person {
     }
 
     fn membership(&self, group: &str, own: Result<&[Gid], &String>) -> Membership {
-        // glibc has several errors for "not found", and none at all for a directory that
-        // is down and not the last that it asks.
-        match (Group::from_name(group), own) {
-            (Err(error), _) => Membership::Unknown(GroupFault::NotLookedUp(error.to_string())),
-            (Ok(None), _) => Membership::Unknown(GroupFault::Missing),
-            (Ok(Some(known)), _) if self.is_listed(&known.mem) => Membership::Member,
-            (Ok(Some(known)), _) if known.gid == self.gid => Membership::Member,
-            (Ok(Some(known)), Ok(own)) if own.contains(&known.gid) => Membership::Member,
-            (Ok(Some(_)), Ok(_)) => Membership::NotMember,
-            (Ok(Some(_)), Err(error)) => Membership::Unknown(GroupFault::NotListed(error.clone())),
+        match (known_group(group), own) {
+            (Err(fault), _) => Membership::Unknown(fault),
+            (Ok(known), _) if self.is_listed(&known.mem) => Membership::Member,
+            (Ok(known), _) if known.gid == self.gid => Membership::Member,
+            (Ok(known), Ok(own)) if own.contains(&known.gid) => Membership::Member,
+            (Ok(_), Ok(_)) => Membership::NotMember,
+            (Ok(_), Err(error)) => Membership::Unknown(GroupFault::NotListed(error.clone())),
         }
     }
+}
+
+/// glibc has several errors for "not found", and none at all for a directory that is
+/// down and not the last that it asks.
+fn known_group(name: &str) -> Result<Group, GroupFault> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group),
+        Ok(None) => Err(GroupFault::Missing),
+        Err(error) => Err(GroupFault::NotLookedUp(error.to_string())),
+    }
+}
+
+/// Whether the system knows a group, as a login asks.
+///
+/// # Errors
+/// Why it does not.
+pub fn find_group(name: &str) -> Result<(), GroupFault> {
+    known_group(name).map(drop)
 }
 
 const PASSWD: &str = "/etc/passwd";

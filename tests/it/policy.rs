@@ -6,8 +6,9 @@ use std::path::Path;
 
 use crate::common::{
     ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, BOB_PASSWORD, CAROL_PASSWORD, Client,
-    ClientRun, Event, PATIENCE, SUCCESS, World, activate, current_code, installed,
+    ClientRun, Event, PATIENCE, SUCCESS, World, activate, conf, current_code, installed,
 };
+use crate::doctor::{named, report, set_up};
 
 /// Where libnss-extrausers reads.
 const DIRECTORY: &str = "/var/lib/extrausers";
@@ -161,4 +162,59 @@ fn a_password_service_without_a_file_of_its_own_is_refused_though_other_would_ac
     // The shipped one, removed.
     world.remove("/etc/pam.d/onetime-password");
     refused("onetime-password");
+}
+
+#[test]
+fn doctor_names_policies_that_cannot_be_applied_and_policies_that_are_none() {
+    let world = set_up();
+    let shipped = conf("onetime.toml");
+    for (id, key, line, what, remedy) in [
+        (
+            "policy-required-group-unknown",
+            "require_groups",
+            "[\"no-such\"]",
+            "no-such",
+            "create it",
+        ),
+        ("policy-exempt-group-unknown", "exempt_groups", "[\"no-such\"]", "no-such", "create it"),
+        ("policy-network-wide", "exempt_networks", "[\"::ffff:0:0/96\"]", "0.0.0.0/0", "your own"),
+        ("policy-no-limits", "failures", "0", "failures = 0", "failures = 3"),
+        ("policy-limits-weak", "max_lockout", "60", "max_lockout = 60:", "period"),
+        (
+            "policy-secret-shown",
+            "show_without_password",
+            "true",
+            "/etc/onetime/onetime.toml",
+            "false",
+        ),
+    ] {
+        let changed: String = shipped
+            .lines()
+            .map(|text| match text.starts_with(&format!("#{key} = ")) {
+                true => format!("{key} = {line}\n"),
+                false => format!("{text}\n"),
+            })
+            .collect();
+        assert_ne!(changed, shipped, "{key}");
+        world.write("/etc/onetime/onetime.toml", changed.as_bytes(), 0o644);
+        named(&world, id, what, remedy);
+    }
+    world.write("/etc/onetime/onetime.toml", shipped.as_bytes(), 0o644);
+    assert!(report(&world).1.iter().all(|row| !row.id.starts_with("policy-")));
+    // By the line of a service, which is named.
+    let line = "auth required pam_onetime.so require_groups=no-such,sudo failures=0\n";
+    world.pam_service("sudo", &format!("{line}account required pam_unix.so\n"));
+    named(&world, "policy-required-group-unknown", "sudo: require_groups: no-such", "correct");
+    named(&world, "policy-no-limits", "sudo: failures = 0", "failures = 3");
+}
+
+#[test]
+fn doctor_says_that_a_group_cannot_be_looked_up_where_its_source_is_down() {
+    let world = world_with_directory("files extrausers");
+    let line = "auth required pam_onetime.so require_groups=staff\n";
+    world.pam_service("test", &format!("{line}account required pam_unix.so\n"));
+    assert!(report(&world).1.iter().all(|row| !row.id.starts_with("policy-")));
+    world.remove(DIRECTORY);
+    let what = "test: require_groups: staff: it cannot be looked up";
+    named(&world, "policy-required-group-unknown", what, "nsswitch.conf(5)");
 }

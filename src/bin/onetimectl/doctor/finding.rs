@@ -159,6 +159,12 @@ finding_ids! {
 
     ConfigurationSound = "configuration-sound", Configuration, Ok;
     ConfigurationRefused = "configuration-refused", Configuration, Fail;
+    PolicyRequiredGroupUnknown = "policy-required-group-unknown", Configuration, Fail;
+    PolicyExemptGroupUnknown = "policy-exempt-group-unknown", Configuration, Warn;
+    PolicyNetworkWide = "policy-network-wide", Configuration, Warn;
+    PolicyNoLimits = "policy-no-limits", Configuration, Warn;
+    PolicyLimitsWeak = "policy-limits-weak", Configuration, Warn;
+    PolicySecretShown = "policy-secret-shown", Configuration, Warn;
 
     StoreSound = "store-sound", Store, Ok;
     StoreMissing = "store-missing", Store, Fail;

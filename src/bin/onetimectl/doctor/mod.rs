@@ -13,6 +13,7 @@ mod module;
 mod open_services;
 mod password_service;
 mod persons;
+mod policy;
 mod roles;
 mod rules;
 mod search;
@@ -46,6 +47,10 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let own = config_of(&cli.config);
     let mut findings = logins(own.as_ref().ok());
     findings.extend(modules());
+    let usable = own.as_ref().ok().map(|config| (cli.config.as_path(), config));
+    let policies = policy::judge(usable, &service_names(), &service_text, &config_of, &|group| {
+        system::find_group(group).err()
+    });
     let dir = match &own {
         Ok(config) => {
             let file = cli.config.display().to_string();
@@ -60,6 +65,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             None
         }
     };
+    findings.extend(policies);
     let timesyncd = Path::new("/run/systemd/timesync/synchronized").exists();
     findings.push(machine::judge_clock(machine::Clock {
         now,
@@ -102,8 +108,7 @@ fn logins(config: Option<&Config>) -> Vec<Finding> {
     let machine = sshd::SshdMachine { ask: &ask, member: &member };
     let in_force = sshd::InForce::find(&file, sshd_config.as_ref(), &machine);
 
-    let names = looking::service_names().into_iter().filter(|name| services::is_service(name));
-    let names: Vec<_> = names.collect();
+    let names = service_names();
     let report = services::judge(
         &names,
         &services::ServicesMachine {
@@ -124,6 +129,11 @@ fn logins(config: Option<&Config>) -> Vec<Finding> {
     findings.extend(sshd::judge(&in_force, &report.sshd, accounts));
     findings.extend(units::judge(&units, &report.users, &in_force.services(), &store));
     findings
+}
+
+/// The services that libpam knows.
+fn service_names() -> Vec<String> {
+    looking::service_names().into_iter().filter(|name| services::is_service(name)).collect()
 }
 
 /// The module, in each directory that libpam may look in.
