@@ -24,10 +24,10 @@ pub(super) const INDEX_LINE: &str = "index = \"uids\"";
 /// Whether a store has an index by uid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Indexing {
-    /// The marker says that it is complete: where it cannot be read, a login of somebody
-    /// without a record is refused.
+    /// The marker says that it is complete: where its directory is not there, a login of
+    /// somebody without a record is refused.
     Complete,
-    /// The store is older; `init` makes it.
+    /// The store is older; `init` makes it. What there is of it is read.
     NotYet,
 }
 
@@ -51,16 +51,9 @@ impl Files {
         }
     }
 
-    /// The names in an entry; nobody's where a login goes without the index.
+    /// The names in an entry. Also of an index that is not complete: the line of the marker
+    /// that says so may have been damaged.
     pub(super) fn names_of(&self, uid: u32) -> Result<Vec<UserName>, StoreError> {
-        match self.indexing {
-            Indexing::NotYet => Ok(Vec::new()),
-            Indexing::Complete => self.entry(uid),
-        }
-    }
-
-    /// The names in an entry, whether or not the index is complete.
-    pub(super) fn entry(&self, uid: u32) -> Result<Vec<UserName>, StoreError> {
         let Some(dir) = self.uids()? else { return Ok(Vec::new()) };
         let name = uid.to_string();
         let damaged = |what| StoreError::Index { path: dir.path.join(&name), what };
@@ -109,7 +102,7 @@ impl Files {
         let Some(dir) = self.uids()? else { return Ok(()) };
         unlink(&dir, &temporary(&encoded(user)?))?;
         let Some(uid) = uid else { return Ok(()) };
-        let mut names = self.entry(uid)?;
+        let mut names = self.names_of(uid)?;
         if names.contains(user) {
             names.retain(|name| name != user);
             self.put_entry(uid, &names, user, Durability::Now)?;
@@ -129,7 +122,7 @@ impl Files {
             if name.starts_with(TEMPORARY) {
                 unlink(&dir, name)?;
             } else if let Some(uid) = uid_of(name) {
-                match self.entry(uid) {
+                match self.names_of(uid) {
                     Ok(names) => drop(entries.insert(uid, names)),
                     // It is made again.
                     Err(StoreError::Index { .. }) => drop(entries.insert(uid, Vec::new())),

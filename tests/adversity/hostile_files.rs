@@ -238,6 +238,62 @@ fn a_file_or_directory_that_is_not_what_it_should_be_is_refused_by_name_and_at_o
     figures.publish();
 }
 
+/// Ways to spoil an entry of the index by uid, and its directory. Only who has no record
+/// needs them.
+#[test]
+fn an_index_that_is_not_what_it_should_be_refuses_by_name_who_has_no_record_and_nobody_else() {
+    let cast = Cast::new();
+    let mut figures = Figures::new(
+        "hostile_index",
+        &["place", "ways to spoil it", "refused by name", "as before"],
+    );
+    // Alice's name, whose record is for another uid: nobody's entry.
+    let entry = FILES.iter().map(|(how, [.., record, _])| (*how, *record));
+    let directory = DIRECTORIES.iter().map(|(how, [.., state])| (*how, *state));
+    for (place, ways) in [
+        ("/var/lib/onetime/uids/2003", entry.collect::<Vec<_>>()),
+        ("/var/lib/onetime/uids", directory.collect()),
+    ] {
+        let (mut refused, mut as_before) = (0, 0);
+        for (number, (how, expected)) in ways.into_iter().enumerate() {
+            let tty = format!("index-{}-{number}", place.len());
+            let script = format!(
+                "cp /var/lib/onetime/uids/2001 /var/lib/onetime/uids/2003; u=once; f={place}; {how}"
+            );
+            let logins = [
+                ("alice", ALICE_PASSWORD, ""),
+                ("bob", BOB_PASSWORD, cast.codes[1][1].as_str()),
+                ("carol", CAROL_PASSWORD, ""),
+            ];
+            let at = format!("{place}: {how}");
+            let results: Vec<_> =
+                cast.logins(&script, &tty, &logins).iter().map(ClientRun::result).collect();
+            let Refused(named) = expected else {
+                as_before += 1;
+                assert_eq!(results, [SUCCESS; 3], "{at}");
+                continue;
+            };
+            // An entry that is not there is nobody's.
+            if how.contains("rm $f") && named == "the state is missing" {
+                continue;
+            }
+            refused += 1;
+            assert_eq!(results, [SUCCESS, SUCCESS, AUTHINFO_UNAVAIL], "{at}");
+            let line = cast.world.wait_for_syslog(
+                |line| line.text.contains(&format!("tty={tty} ")) && line.text.contains("carol"),
+                PATIENCE,
+            );
+            let named = named.replace("damaged record", "damaged index");
+            for word in [place, &named] {
+                assert!(line.text.contains(word), "{at}: {}", line.text);
+            }
+        }
+        figures.row(&[&format!("`{place}`"), &(refused + as_before), &refused, &as_before]);
+        assert!(refused > 5, "{place}");
+    }
+    figures.publish();
+}
+
 fn spoil<'a>(
     cast: &Cast,
     place: &str,
@@ -424,9 +480,17 @@ fn whatever_bit_flips_and_wherever_a_file_ends_no_account_becomes_another() {
         assert!(found.contains("alice"), "{found}");
         REFUSED
     };
+    // Alice by another name.
+    let alicia = UserName::new("alicia").expect("a name");
+    let entry = |at: usize| {
+        let found = store.load(&alicia, 2001).map(|found| found.is_some());
+        found.expect_err(&format!("byte {at} lets alicia in"));
+        REFUSED
+    };
     // The marker is read when a store is opened.
     let marker = |at: usize| match Store::open(store.path(), Store::ROOT) {
         Ok(opened) => {
+            assert!(opened.load(&alicia, 2001).is_err(), "byte {at} lets alicia in");
             assert_eq!(load(&opened).expect("the same account"), good, "byte {at}");
             AS_BEFORE
         }
@@ -473,6 +537,8 @@ fn whatever_bit_flips_and_wherever_a_file_ends_no_account_becomes_another() {
     row("state", end, each_end(&path("state/alice"), 31, refused));
     row("record", bit, each_bit(&path("users/alice.toml"), 3, refused));
     row("record", end, each_end(&path("users/alice.toml"), 1, refused));
+    row("entry of the index", bit, each_bit(&path("uids/2001"), 1, entry));
+    row("entry of the index", end, each_end(&path("uids/2001"), 1, entry));
     row("marker", bit, each_bit(&path("store.toml"), 3, marker));
     row("marker", end, each_end(&path("store.toml"), 1, marker));
     row("configuration", bit, each_bit(&config, 31, policy));

@@ -46,6 +46,8 @@ enum Kind {
     Changes,
     /// Alice's account becomes that of [`RENAMED`].
     Renames,
+    /// Alice's record, which is for whoever has her name, becomes hers.
+    Binds,
 }
 
 /// Alice's other name.
@@ -93,6 +95,10 @@ pub(crate) fn all() -> Vec<Operation> {
     let hotp = secret(&world, "alice");
     activate(&world, &hotp_code(&hotp, 0, 6), NOW);
     let counter = Snapshot::of(&world);
+
+    let unbound = unbound(&world, &nobody);
+    let later_totp = secret(&world, "alice");
+    let code_of_later = |time| code_at(&later_totp, TotpOptions::default(), time);
 
     let change = |name, before: &Snapshot, arguments: &[&str], told, makes| Operation {
         name,
@@ -161,6 +167,17 @@ pub(crate) fn all() -> Vec<Operation> {
             )
         },
         login("login that activates", &pending, code(NOW), code(LATER), admitted, is_activated),
+        Operation {
+            kind: Kind::Binds,
+            ..login(
+                "login that binds a record of enable --force",
+                &unbound,
+                code_of_later(NOW),
+                code_of_later(LATER),
+                admitted,
+                is_bound,
+            )
+        },
         login("login with a code", &active, code(NOW), code(LATER), admitted, has_spent),
         login(
             "login with a counter's code",
@@ -220,6 +237,10 @@ impl Operation {
             }
             if changed && !(self.makes)(was.as_ref(), is.as_ref()) {
                 return Err(format!("{user} is neither the old account nor the new one: {is:?}"));
+            }
+            let uid = is.as_ref().map(|account| account.record.uid);
+            if told && self.kind == Kind::Binds && user == "alice" && uid == Some(Uid::Any) {
+                return Err("what was told is not bound to who was told".to_owned());
             }
             if told && !changed && self.users.contains(&user) {
                 return Err(format!("what was told of {user} is lost"));
@@ -362,6 +383,17 @@ impl Operation {
     }
 }
 
+/// A store with a record for whoever is called alice.
+#[track_caller]
+fn unbound(world: &World, nobody: &Snapshot) -> Snapshot {
+    nobody.put(world);
+    let passwd = world.read_text("/etc/passwd");
+    world.write("/etc/passwd", passwd.replace("alice:", "somebody:").as_bytes(), 0o644);
+    world.onetimectl(&["enable", "--force", "alice"]).ok();
+    world.write("/etc/passwd", passwd.as_bytes(), 0o644);
+    Snapshot::of(world)
+}
+
 fn accounts(store: &Snapshot) -> [Option<Account>; 3] {
     let opened = store.opened();
     USERS.map(|user| opened.account(user).unwrap_or(None))
@@ -413,6 +445,16 @@ fn is_activated(was: Option<&Account>, is: Option<&Account>) -> bool {
             && was.state.activated_at.is_none()
             && is.state.activated_at == Some(Timestamp(NOW))
             && next(is) > next(was)
+    })
+}
+
+/// Bound once it is told; a moment before, it is only active.
+fn is_bound(was: Option<&Account>, is: Option<&Account>) -> bool {
+    was.zip(is).is_some_and(|(was, is)| {
+        let bound = Record { uid: Uid::Is(ALICE_UID), ..was.record.clone() };
+        let is_hers = is.record == bound || is.record == was.record;
+        let was = Account { record: is.record.clone(), state: was.state };
+        is_hers && is_activated(Some(&was), Some(is))
     })
 }
 
