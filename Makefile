@@ -62,6 +62,7 @@ fetch: test-deps ## download the crates, of the package and of the fuzz targets
 
 # What the tests start is built before them, so that no test waits for a compiler.
 prebuild: test-deps
+	sh packaging/fetch-foreign $(TARGET)/foreign
 	$(CARGO) module --locked
 	$(CARGO) build --locked --examples
 

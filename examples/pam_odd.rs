@@ -4,6 +4,7 @@
 //! ```text
 //! auth     required  pam_odd.so WORD ...
 //! account  required  pam_odd.so WORD ...
+//! password required  pam_odd.so WORD ...
 //! ```
 //!
 //! The words are done in turn. `hidden=TEXT`, `visible=TEXT`, `radio=TEXT`: asks;
@@ -21,6 +22,8 @@ const SUCCESS: c_int = 0;
 const AUTH_ERR: c_int = 7;
 const CONV_ERR: c_int = 19;
 const IGNORE: c_int = 25;
+
+const PRELIM_CHECK: c_int = 0x4000;
 
 const PAM_USER: c_int = 2;
 const PAM_CONV: c_int = 5;
@@ -53,6 +56,25 @@ pub unsafe extern "C" fn pam_sm_acct_mgmt(
     argc: c_int,
     argv: *const *const c_char,
 ) -> c_int {
+    // SAFETY: libpam gives a handle and `argc` arguments.
+    unsafe { run(handle, argc, argv) }
+}
+
+/// Does what its line says in the first of the two passes: a directory's way to ask for
+/// the present password before another module asks for the new one.
+///
+/// # Safety
+/// To be called by libpam.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pam_sm_chauthtok(
+    handle: *mut c_void,
+    flags: c_int,
+    argc: c_int,
+    argv: *const *const c_char,
+) -> c_int {
+    if flags & PRELIM_CHECK == 0 {
+        return SUCCESS;
+    }
     // SAFETY: libpam gives a handle and `argc` arguments.
     unsafe { run(handle, argc, argv) }
 }

@@ -1,4 +1,4 @@
-//! What modules of the nested password service may send. Only a hidden prompt is
+//! What modules of the nested password service may send. Only the first hidden prompt is
 //! answered, and only with the password; nothing leaks, whatever comes.
 #![no_main]
 
@@ -44,8 +44,9 @@ fuzz_target!(|input: Input<'_>| {
     let there = i32::try_from(messages.len()).expect("few");
     let count = there - i32::from(input.untold).max(0);
     let told = usize::try_from(count).map_or(&[][..], |count| &messages[..count]);
+    let mut unasked = Some(&password);
     let expected = |style: &Option<i32>| match style {
-        Some(PROMPT_ECHO_OFF) => Some(Some(password.clone())),
+        Some(PROMPT_ECHO_OFF) => unasked.take().cloned().map(Some),
         Some(TEXT_INFO | ERROR_MSG) => Some(None),
         _ => None,
     };

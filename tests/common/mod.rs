@@ -10,6 +10,7 @@
 )]
 mod client;
 mod figures;
+mod foreign;
 mod host;
 mod installed;
 mod oath;
@@ -27,6 +28,7 @@ pub use client::{
     PERM_DENIED, SERVICE_ERR, SUCCESS, example,
 };
 pub use figures::{Figures, extent, into_place, long, when_and_where};
+pub use foreign::{Kdc, Sssd, with_foreign};
 pub use host::Host;
 pub use installed::{
     activate, conf, current_code, enable, hasty, install, installed, sealed, secret, state_file,

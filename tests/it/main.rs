@@ -8,6 +8,7 @@ mod account;
 mod bulk;
 mod clock;
 mod combined;
+mod directory;
 mod doctor;
 mod doctor_services;
 mod doors;
