@@ -312,6 +312,18 @@ fn faults_of_the_password_service_are_named() {
         ),
         ("@include sshd\n", "password-service-recursion", "list only modules"),
         ("auth required pam_deny.so\n", "password-service-checks-none", "pam_unix.so"),
+        ("auth required pam_sss.so\n", "password-service-account-missing", "account required"),
+        (
+            "auth required pam_unix.so\naccount required pam_unix.so\naccount required pam_deny.so\n",
+            "password-service-account-refuses",
+            "look at what refuses",
+        ),
+        (
+            "auth sufficient pam_unix.so\nauth required pam_sss.so\n",
+            "password-service-asks-more",
+            "use_first_pass",
+        ),
+        ("auth required pam_krb5.so\n", "password-service-asks-more", "defer_pwchange"),
     ] {
         world.pam_service("onetime-password", text);
         named(&world, id, "", remedy);
@@ -320,6 +332,21 @@ fn faults_of_the_password_service_are_named() {
     named(&world, "password-service-missing", "/etc/pam.d/onetime-password", "make it");
     world.write("/etc/onetime/onetime.toml", b"[password]\nservice = \"other-password\"\n", 0o644);
     named(&world, "password-service-missing", "/etc/pam.d/other-password", "make it");
+}
+
+#[test]
+fn a_service_that_does_not_hear_of_an_expired_password_is_named_with_the_line_to_add() {
+    let world = set_up();
+    let directory = "auth required pam_sss.so\naccount required pam_sss.so\n";
+    world.pam_service("onetime-password", directory);
+    let (failed, rows) = report(&world);
+    assert!(!failed, "as shipped, each service hears it: {rows:#?}");
+    let deaf = conf("pam.d/su").replace("account   required    pam_onetime.so\n", "");
+    world.pam_service("su", &deaf);
+    named(&world, "pam-account-missing", "su: pam_sss.so", "account required pam_onetime.so");
+    let optional = format!("account optional pam_onetime.so\n{deaf}");
+    world.pam_service("su", &optional);
+    named(&world, "pam-account-overruled", "su: ", "account required pam_onetime.so");
 }
 
 #[test]

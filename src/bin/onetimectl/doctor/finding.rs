@@ -126,6 +126,8 @@ finding_ids! {
     PamStrangersLock = "pam-strangers-lock", PamD, Warn;
     PamPasswordTwice = "pam-password-twice", PamD, Warn;
     PamCodeAlone = "pam-code-alone", PamD, Warn;
+    PamAccountMissing = "pam-account-missing", PamD, Fail;
+    PamAccountOverruled = "pam-account-overruled", PamD, Fail;
 
     PasswordServiceSound = "password-service-sound", PasswordService, Ok;
     PasswordServiceMissing = "password-service-missing", PasswordService, Fail;
@@ -135,6 +137,9 @@ finding_ids! {
     PasswordServiceChecksNone = "password-service-checks-none", PasswordService, Fail;
     PasswordServiceUnknown = "password-service-unknown", PasswordService, Warn;
     PasswordServiceRefusesAll = "password-service-refuses-all", PasswordService, Warn;
+    PasswordServiceAccountMissing = "password-service-account-missing", PasswordService, Fail;
+    PasswordServiceAccountRefuses = "password-service-account-refuses", PasswordService, Fail;
+    PasswordServiceAsksMore = "password-service-asks-more", PasswordService, Warn;
 
     SshdSound = "sshd-sound", Sshd, Ok;
     SshdPenalties = "sshd-penalties", Sshd, Ok;

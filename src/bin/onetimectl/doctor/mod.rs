@@ -4,6 +4,7 @@
 //! `looking` reads the machine and asks sshd; what was read is judged by the other files,
 //! which take values and return findings.
 
+mod account_line;
 mod ahead;
 mod finding;
 mod libpam;
@@ -123,6 +124,7 @@ fn logins(config: Option<&Config>) -> Vec<Finding> {
         },
     );
     let mut findings = report.findings;
+    findings.extend(account_line::judge(&report.users, &service_text, &config_of));
     for service in &report.password_services {
         findings.extend(password_service::judge(service, &service_text));
     }

@@ -1,5 +1,6 @@
 //! Judges the service that verifies passwords. Text in, findings out.
 
+use super::account_line;
 use super::finding::{Finding, FindingId};
 use super::roles::{Role, Trial, role};
 use super::stack::{ModuleResult, ModuleType, ReadFile, Service, StackLine};
@@ -25,6 +26,7 @@ pub(crate) fn judge(name: &str, files: &ReadFile<'_>) -> Vec<Finding> {
         findings.push(Finding::new(FindingId::PasswordServiceRecursion, what, remedy));
     }
     findings.extend(judge_stack(&file, &auth));
+    findings.extend(account_line::judge_password_service(&file, &service));
     if findings.is_empty() {
         let what = format!("{file} verifies passwords");
         findings.push(Finding::sound(FindingId::PasswordServiceSound, what));
