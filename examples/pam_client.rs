@@ -3,10 +3,12 @@
 //! as numbers. pamtester can do neither 10 kB nor bytes that are no text.
 //!
 //! ```text
-//! pam_client SERVICE USER [flags=N] [rhost=X] [tty=X] [ruser=X] [times=N] [time=N] [operation ...]
+//! pam_client SERVICE USER [flags=N] [rhost=X] [tty=X] [ruser=X] [times=N] [time=N] [watch=1] [operation ...]
 //! ```
 //!
 //! `times` is how often, `time` what the clock says all the while (seconds after 1970).
+//! With `watch`, standard error gets a line for each prompt and result: how many
+//! microseconds it came after the answer before it, or the beginning.
 //! Operations: authenticate (default), setcred, acct_mgmt. On standard input one
 //! answer a line: `hex:` and bytes, `null` (no answer), `nothing` (success, and not
 //! even a null answer), `error` (the conversation fails), `user=NAME` (PAM_USER is
@@ -18,9 +20,11 @@
 #[path = "../tests/libpam/mod.rs"]
 mod libpam;
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_int};
 use std::io::{BufRead, Write};
 use std::os::unix::ffi::OsStringExt;
+use std::time::Instant;
 
 use libpam::{
     Answer, ERROR_MSG, Handle, PAM_RHOST, PAM_RUSER, PAM_TTY, PAM_USER, PROMPT_ECHO_OFF,
@@ -44,6 +48,7 @@ fn main() {
             Some(("rhost", value)) => items.push((PAM_RHOST, c_string(value))),
             Some(("tty", value)) => items.push((PAM_TTY, c_string(value))),
             Some(("ruser", value)) => items.push((PAM_RUSER, c_string(value))),
+            Some(("watch", _)) => WATCH.set(Some(Instant::now())),
             Some(("time", value)) => libpam::clock::set(value.parse().expect("time is a number")),
             _ => operations.push(argument),
         }
@@ -65,6 +70,7 @@ fn transaction(
     items: &[(c_int, CString)],
     operations: &[String],
 ) {
+    answered();
     let mut transaction = Transaction::start(service, user, Script);
     for (item, value) in items {
         assert_eq!(transaction.handle().set_item(*item, value), 0, "pam_set_item");
@@ -76,7 +82,26 @@ fn transaction(
             "acct_mgmt" => transaction.account(flags),
             other => panic!("unknown operation {other}"),
         };
+        watch();
         say(&format!("result {operation} {status}"));
+    }
+}
+
+thread_local! {
+    /// When the last answer was given, if somebody wants to know.
+    static WATCH: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Says how long something took, since the last answer.
+fn watch() {
+    if let Some(since) = WATCH.get() {
+        eprintln!("{}", since.elapsed().as_micros());
+    }
+}
+
+fn answered() {
+    if WATCH.get().is_some() {
+        WATCH.set(Some(Instant::now()));
     }
 }
 
@@ -85,9 +110,12 @@ struct Script;
 
 impl User for Script {
     fn answer(&mut self, handle: Handle, style: c_int, prompt: &CStr) -> Answer {
+        watch();
         let word = if style == PROMPT_ECHO_OFF { "prompt" } else { "prompt_echo" };
         say(&format!("{word} {}", one_line(prompt)));
-        answer(handle)
+        let answer = answer(handle);
+        answered();
+        answer
     }
 
     fn read(&mut self, style: c_int, text: &CStr) {

@@ -5,18 +5,22 @@
 
 mod first;
 mod host;
+mod pace;
 #[cfg(test)]
 mod tests;
 
 use first::KnownAccount;
 pub use host::{Host, Machine};
+use pace::Pace;
 
 use crate::account::{Account, Recovery, Timestamp};
 use crate::audit::{Outcome, Subject};
 use crate::config::arguments::Arguments;
 use crate::config::{Config, GroupNames};
 use crate::enrollment::{self, Enrollment};
-use crate::login::ports::{Accounts, Addition, ConversationError, Door, Echo, MAX_ANSWER, Tone};
+use crate::login::ports::{
+    Accounts, Addition, ConversationError, Door, Echo, MAX_ANSWER, RawAnswer, Tone,
+};
 use crate::login::{
     AccountNote, AccountVerdict, Answer, Attempt, Circumstances, CodeNeed, FixedVerdict, Grant,
     GroupAnswer, Membership, NoteError, PasswordCheck, PasswordFault, Plan, Prompt, Question,
@@ -75,6 +79,23 @@ pub fn authenticate<D: Door, H: Host, A: Accounts>(
     open: impl FnOnce() -> Result<A, A::Error>,
     subject: &mut Subject,
 ) -> Result<Verdict, Failure<A::Error>> {
+    let pace = Pace::start(host, settings.config);
+    let ended = log_in(door, host, settings, open, subject, &pace);
+    match ended {
+        Ok(Verdict::Admitted(_) | Verdict::NotNeeded(_)) => {}
+        Ok(Verdict::Again(_) | Verdict::Refused(_)) | Err(_) => pace.wait(),
+    }
+    ended
+}
+
+fn log_in<D: Door, H: Host, A: Accounts>(
+    door: &mut D,
+    host: &H,
+    settings: LoginSettings<'_>,
+    open: impl FnOnce() -> Result<A, A::Error>,
+    subject: &mut Subject,
+    pace: &Pace<'_, H>,
+) -> Result<Verdict, Failure<A::Error>> {
     // The user. The name of an unknown one is not logged: it may be a password, typed at
     // the wrong prompt.
     let given = door.user()?;
@@ -86,7 +107,7 @@ pub fn authenticate<D: Door, H: Host, A: Accounts>(
     subject.user = known.unwrap_or("(unknown)").to_owned();
     let name = known.unwrap_or(&given);
     let LoginSettings { config, arguments } = settings;
-    let mut login = Login { door, host, config, arguments, name, subject };
+    let mut login = Login { door, host, config, arguments, name, subject, pace };
 
     // The password. A user who is unknown, or cannot be looked up, meets the same prompt
     // and the same check.
@@ -313,6 +334,7 @@ struct Login<'a, D, H> {
     /// The canonical name of a known user.
     name: &'a str,
     subject: &'a Subject,
+    pace: &'a Pace<'a, H>,
 }
 
 impl<D: Door, H: Host> Login<'_, D, H> {
@@ -342,7 +364,7 @@ impl<D: Door, H: Host> Login<'_, D, H> {
 
     fn ask_code(&mut self, prompt: &str) -> Result<Answer, ConversationError> {
         let echo = if self.config.login.echo { Echo::On } else { Echo::Off };
-        let typed = self.door.ask(prompt, echo)?;
+        let typed = self.ask(prompt, echo)?;
         Ok(if typed.len() > MAX_ANSWER { Answer::NotACode } else { Answer::read(&typed) })
     }
 
@@ -358,6 +380,13 @@ impl<D: Door, H: Host> Login<'_, D, H> {
             self.show(text, *tone);
         }
         Ok(())
+    }
+
+    fn ask(&mut self, prompt: &str, echo: Echo) -> Result<RawAnswer, ConversationError> {
+        self.pace.wait();
+        let typed = self.door.ask(prompt, echo);
+        self.pace.hear();
+        typed
     }
 
     /// Whether texts are shown that need no answer.

@@ -7,9 +7,12 @@ use std::borrow::Cow;
 use std::ffi::CString;
 use std::io;
 use std::ops::RangeInclusive;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::{Gid, Group, getgrouplist};
+
+use rustix::thread::{NanosleepRelativeResult, nanosleep};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::account::{Timestamp, Uid, UserName, UserNameError};
 use crate::bytes_as_text::{to_bytes, to_text};
@@ -77,6 +80,31 @@ pub fn name_of(uid: u32) -> Result<Option<UserName>, SystemError> {
     match passwd::by_uid(uid)? {
         Some(user) => Ok(Some(UserName::new(user.name)?)),
         None => Ok(None),
+    }
+}
+
+/// How long the machine has run (CLOCK_MONOTONIC).
+#[must_use]
+pub fn uptime() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// Waits for a moment of that clock. Of a process that is stopped meanwhile, the time
+/// counts.
+pub fn wait_until(moment: Duration) {
+    loop {
+        let left = moment.saturating_sub(uptime());
+        let Ok(left) = Timespec::try_from(left) else { return };
+        if left == Timespec::default() {
+            return;
+        }
+        match nanosleep(&left) {
+            // A signal of the host process; or the whole time.
+            NanosleepRelativeResult::Interrupted(_) | NanosleepRelativeResult::Ok => {}
+            NanosleepRelativeResult::Err(_) => return,
+        }
     }
 }
 

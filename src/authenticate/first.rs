@@ -62,7 +62,9 @@ impl<D: Door, H: Host> Login<'_, D, H> {
             }
             (FirstPass::Default | FirstPass::Try, _) => {}
         }
+        self.pace.wait();
         let password = self.door.ask_password()?;
+        self.pace.hear();
         Ok(self.verify(&password))
     }
 
@@ -72,7 +74,7 @@ impl<D: Door, H: Host> Login<'_, D, H> {
             (FirstPass::Use, None) => Err(ConversationError("PAM_AUTHTOK_ERR".to_owned())),
             (FirstPass::Default | FirstPass::Try, None) => {
                 let prompt = messages::prompt_combined(self.config.login.language);
-                Ok((self.door.ask(prompt, Echo::Off)?, Origin::User))
+                Ok((self.ask(prompt, Echo::Off)?, Origin::User))
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What a login asks of the machine it runs on, besides libpam and the store.
 
+use std::time::Duration;
+
 use rand::TryRng;
 use rand::rngs::SysRng;
 
@@ -15,6 +17,12 @@ pub trait Host {
     /// # Errors
     /// [`SystemError::Clock`].
     fn now(&self) -> Result<Timestamp, SystemError>;
+
+    /// A clock that nobody sets, for how long something takes.
+    fn uptime(&self) -> Duration;
+
+    /// Returns when [`Host::uptime`] is as late as this, at once if it is already.
+    fn wait_until(&self, uptime: Duration);
 
     /// The user whom the system knows by this name.
     ///
@@ -52,6 +60,14 @@ pub struct Machine;
 impl Host for Machine {
     fn now(&self) -> Result<Timestamp, SystemError> {
         system::now()
+    }
+
+    fn uptime(&self) -> Duration {
+        system::uptime()
+    }
+
+    fn wait_until(&self, uptime: Duration) {
+        system::wait_until(uptime);
     }
 
     fn person(&self, given: &str) -> Result<Option<Person>, SystemError> {

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ffi::CStr;
+use std::time::Duration;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -201,11 +202,25 @@ fn typed(text: &str) -> RawAnswer {
 
 struct ScriptedHost<'s> {
     script: &'s Script,
+    /// Each look at it takes ten milliseconds.
+    uptime: Cell<Duration>,
+    /// Until when somebody waited, beside how many events there were still to come.
+    waited: RefCell<Vec<(Duration, usize)>>,
 }
 
 impl Host for ScriptedHost<'_> {
     fn now(&self) -> Result<Timestamp, SystemError> {
         Ok(Timestamp(NOW))
+    }
+
+    fn uptime(&self) -> Duration {
+        self.uptime.set(self.uptime.get() + Duration::from_millis(10));
+        self.uptime.get()
+    }
+
+    fn wait_until(&self, uptime: Duration) {
+        self.waited.borrow_mut().push((uptime, self.script.0.borrow().len()));
+        self.uptime.set(uptime);
     }
 
     fn person(&self, given: &str) -> Result<Option<Person>, SystemError> {
@@ -328,6 +343,8 @@ struct Scene {
     user_at_the_end: Option<&'static str>,
     report: fn() -> Result<ServiceReport, ServiceFault>,
     can_note: bool,
+    /// As [`ScriptedHost`] has it, of the last play.
+    waited: RefCell<Vec<(Duration, usize)>>,
 }
 
 impl Scene {
@@ -340,6 +357,7 @@ impl Scene {
             silent: false,
             broken: false,
             user_at_the_end: None,
+            waited: RefCell::default(),
             report: || Ok(ServiceReport::default()),
             can_note: true,
         }
@@ -371,9 +389,14 @@ impl Scene {
         let arguments = Arguments::parse(&self.line).unwrap();
         let config = arguments.apply(self.config.clone()).unwrap();
         let settings = LoginSettings { config: &config, arguments: &arguments };
-        let host = ScriptedHost { script: &script };
+        let host = ScriptedHost {
+            script: &script,
+            uptime: Cell::new(Duration::ZERO),
+            waited: RefCell::default(),
+        };
         let mut subject = Subject { service: "sshd".to_owned(), ..Subject::default() };
         let ended = authenticate(&mut door, &host, settings, || Ok(&accounts), &mut subject);
+        self.waited.replace(host.waited.take());
         let left = script.0.take();
         assert!(left.is_empty(), "left over: {left:?}, after {ended:?}");
         (ended.map_err(|failure| failure.to_string()), accounts.account.take())
@@ -678,6 +701,56 @@ fn with_one_answer_for_both_the_password_service_is_asked_once_where_the_account
         let reason = if broken { "broken" } else { "unknown user" };
         assert_eq!(scene.play(events), Err(reason.to_owned()));
     }
+}
+
+#[test]
+fn under_uniform_a_refused_user_hears_everything_at_a_beat_whoever_they_are() {
+    let play = |account: Option<Account>, user, broken, then: Vec<Event>| {
+        let mut scene = Scene::with(account);
+        scene.config.login.uniform = true;
+        scene.broken = broken;
+        let start = [User(user), Password("x"), Verify("x", Wrong)];
+        let ended = scene.play(start.into_iter().chain(then));
+        assert!(matches!(ended, Ok(Verdict::Refused(_)) | Err(_)), "{ended:?}");
+        scene.waited.take().into_iter().map(|(until, _)| until).collect::<Vec<_>>()
+    };
+    let code = || Ask("One-time code: ", CODE);
+    let beats = play(active(), "alice", false, vec![Load, code(), Update]);
+    // Before the password, before the code, before the refusal.
+    assert_eq!(beats.len(), 3);
+    assert_eq!(play(pending(), "alice", false, vec![Load, code()]), beats);
+    assert_eq!(play(None, "alice", false, vec![Load, code()]), beats);
+    assert_eq!(play(None, "nobody-here", false, vec![code()]), beats);
+    assert_eq!(play(None, "not-looked-up", false, vec![code()]), beats);
+    assert_eq!(play(active(), "alice", true, vec![Load, code()]), beats);
+}
+
+#[test]
+fn nobody_waits_without_uniform_and_with_it_who_is_admitted_is_admitted_at_once() {
+    let mut scene = Scene::with(active());
+    let events = |said| {
+        [
+            ALICE,
+            Password(PASSWORD),
+            Verify(PASSWORD, said),
+            Load,
+            Ask("One-time code: ", CODE),
+            Update,
+        ]
+    };
+    assert!(scene.play(events(Wrong)).is_ok());
+    assert_eq!(scene.waited.take(), []);
+    scene.config.login.uniform = true;
+    assert_eq!(scene.play(events(Right)), Ok(Verdict::Admitted(Grant::Code)));
+    let waited = scene.waited.take();
+    assert!(matches!(waited[..], [(_, 5), (_, 2)]), "before each prompt: {waited:?}");
+    // In one answer for both.
+    scene.line = vec![c"prompt=combined"];
+    let typed = "x000000";
+    let events = [ALICE, Ask(COMBINED, typed), Load, Verify("x", Wrong), Leave("x"), Update];
+    assert_eq!(scene.play(events), Ok(Verdict::Refused(Refusal::WrongPassword)));
+    let waited = scene.waited.take();
+    assert!(matches!(waited[..], [(_, 5), (_, 0)]), "before the prompt and the end: {waited:?}");
 }
 
 #[test]

@@ -458,6 +458,46 @@ fn uniform_takes_a_stranger_about_as_long_whoever_is_named() {
     assert!(most < least * 2 + Duration::from_millis(50), "{users:?}: {medians:?}");
 }
 
+/// How long after the answer before it each prompt and the refusal came, in microseconds.
+fn steps_of_a_stranger(world: &World, user: &str) -> Vec<u64> {
+    let client = Client::new(world, "test", user).option("watch=1");
+    let run = client.run(&Answers::new(&["wrong", "000000"]));
+    assert_eq!(prompts(&run), [PASSWORD, CODE], "{user}");
+    assert_eq!(run.result(), AUTH_ERR, "{user}");
+    run.stderr.lines().map(|line| line.parse().expect("a number")).collect()
+}
+
+#[test]
+fn under_uniform_each_answer_of_the_machine_comes_at_a_beat_whoever_is_named() {
+    let world = world_with("uniform=true");
+    activate(&world, "alice");
+    enable(&world, "carol");
+    let users = ["alice", "bob", "carol", "mallory"];
+    let mut steps = users.map(|_| [(); 3].map(|()| Vec::new()));
+    for _ in 0..5 {
+        for (user, steps) in users.iter().zip(&mut steps) {
+            let taken = steps_of_a_stranger(&world, user);
+            assert_eq!(taken.len(), 3, "two prompts and a result: {taken:?}");
+            steps.iter_mut().zip(taken).for_each(|(step, taken)| step.push(taken));
+        }
+    }
+    for (user, steps) in users.iter().zip(&mut steps) {
+        for step in steps {
+            step.sort_unstable();
+            // No sooner than the beat; how much later is up to how busy the machine is.
+            assert!(step[0] >= 200_000, "{user}: {step:?}");
+        }
+    }
+    let medians = steps.map(|steps| steps.map(|step| step[step.len() / 2]));
+    println!("{users:?}: {medians:?}");
+    for step in 0..3 {
+        let times = medians.map(|medians| medians[step] % 200_000);
+        let (least, most) = (times.iter().min(), times.iter().max());
+        let apart = most.expect("four") - least.expect("four");
+        assert!(apart < 50_000, "step {step}: {users:?}: {medians:?}");
+    }
+}
+
 #[test]
 fn without_uniform_only_those_who_are_active_are_asked() {
     let world = world_with("");
