@@ -5,8 +5,8 @@
 
 use crate::common::{
     ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, ClientRun, Event, MODULE_UNKNOWN,
-    PATIENCE, PERM_DENIED, Pamtester, SERVICE_ERR, SUCCESS, World, activate, conf, current_code,
-    enable, hasty, installed, odd_module,
+    PATIENCE, PERM_DENIED, Pamtester, Pty, SERVICE_ERR, SUCCESS, World, activate, conf,
+    current_code, enable, hasty, installed, odd_module,
 };
 
 const NEW_AUTHTOK_REQD: i32 = 12;
@@ -237,6 +237,59 @@ fn with_password_stack_a_pending_user_hears_of_it_too_and_an_active_one_by_the_s
     world.onetimectl(&["verify", "alice", &current_code(&secret, -1)]).ok();
     let run = login(&world, "test", &[ALICE_PASSWORD, &current_code(&secret, 0)]);
     assert_eq!(results(&run), [SUCCESS, SUCCESS]);
+}
+
+/// The prompts of pam_unix.so for a password that has expired.
+const NEW_OF_UNIX: [(&str, &str); 3] = [
+    ("Current password: ", ALICE_PASSWORD),
+    ("New password: ", "quite-Different-0815"),
+    ("Retype new password: ", "quite-Different-0815"),
+];
+
+fn type_in(terminal: &mut Pty, script: &[(&str, &str)]) {
+    for (prompt, answer) in script {
+        terminal.expect(*prompt);
+        terminal.send_line(answer);
+    }
+}
+
+/// A world in which alice's password has expired, and the shipped services have her
+/// change it by pam_unix.so.
+fn expired_world() -> World {
+    let world = world_with(&format!("auth required pam_odd.so {RIGHT} returns=12\n"));
+    for service in ["login", "sudo"] {
+        let lines = conf(&format!("pam.d/{service}"));
+        world.pam_service(service, &format!("{lines}password required pam_unix.so\n"));
+    }
+    world
+}
+
+#[test]
+fn at_the_console_an_active_user_whose_password_has_expired_changes_it_after_the_code() {
+    let world = expired_world();
+    let secret = activate(&world, "alice");
+    let before = world.read_text("/etc/shadow");
+    let mut login = world.pty("login", &[]);
+    let code = current_code(&secret, 0);
+    let script = [("login: ", "alice"), ("Password: ", ALICE_PASSWORD), ("One-time code: ", &code)];
+    type_in(&mut login, &script);
+    type_in(&mut login, &NEW_OF_UNIX);
+    login.expect("$ ");
+    assert_ne!(world.read_text("/etc/shadow"), before);
+    login.send_line("exit");
+    login.wait();
+}
+
+#[test]
+fn by_sudo_a_caller_whose_password_has_expired_changes_it_before_anything_is_run() {
+    let world = expired_world();
+    let before = world.read_text("/etc/shadow");
+    let mut sudo = world.pty_as("alice", "sudo", &["-k", "sh", "-c", "echo Welcome, $(id -un)."]);
+    type_in(&mut sudo, &[("[sudo] password for alice: ", ALICE_PASSWORD)]);
+    type_in(&mut sudo, &NEW_OF_UNIX);
+    sudo.expect("Welcome, root.");
+    assert!(sudo.wait().success(), "{}", sudo.text());
+    assert_ne!(world.read_text("/etc/shadow"), before);
 }
 
 // --- texts ---

@@ -14,7 +14,7 @@ use super::walk::{Walk, walk};
 
 /// Modules that learn from the password check that a password has expired, and say so in
 /// their own account line, in the same transaction: they keep it by pam_set_data(3).
-const BY_NOTES: [&str; 5] = ["pam_krb5", "pam_ldap", "pam_lsass", "pam_sss", "pam_winbind"];
+const BY_NOTES: [&str; 4] = ["pam_krb5", "pam_ldap", "pam_sss", "pam_winbind"];
 
 /// Judges the account lines of a password service, and what its auth lines ask for.
 pub(super) fn judge_password_service(file: &str, service: &Service) -> Vec<Finding> {
