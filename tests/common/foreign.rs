@@ -97,14 +97,22 @@ pub struct Sssd {
 impl Sssd {
     #[track_caller]
     pub fn start(world: &World) -> Self {
+        Self::start_with(world, "", "")
+    }
+
+    /// With further lines for sssd itself, and for the domain.
+    #[track_caller]
+    pub fn start_with(world: &World, of_sssd: &str, of_domain: &str) -> Self {
         let directories = "umask 077\n\
             mkdir -p /etc/sssd/conf.d /var/lib/sss/db /var/lib/sss/pipes/private /var/lib/sss/mc\n\
             mkdir -p /var/lib/sss/pubconf/krb5.include.d /var/lib/sss/gpo_cache /var/log/sssd\n\
             chmod 755 /var/lib/sss /var/lib/sss/pipes /var/lib/sss/mc";
         world.run("sh", &["-euc", directories]).ok();
-        let config = "[sssd]\nservices = nss, pam\ndomains = directory\n\
-            [domain/directory]\nid_provider = proxy\nproxy_lib_name = files\n\
-            auth_provider = proxy\nproxy_pam_target = directory\n";
+        let config = format!(
+            "[sssd]\nservices = nss, pam\ndomains = directory\n{of_sssd}\
+             [domain/directory]\nid_provider = proxy\nproxy_lib_name = files\n\
+             auth_provider = proxy\nproxy_pam_target = directory\n{of_domain}"
+        );
         world.write("/etc/sssd/sssd.conf", config.as_bytes(), 0o600);
         let daemon = Daemon::start(world, &["/usr/sbin/sssd", "-i"]);
         // It knows its users once the domain is there.

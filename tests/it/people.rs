@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::common::{
-    ALICE_PASSWORD, CAROL_PASSWORD, PATIENCE, Pty, World, activate, assert_ends, current_code,
-    enable, finish, installed, secret, state_file,
+    ALICE_PASSWORD, CAROL_PASSWORD, PATIENCE, Pty, Sssd, TotpOptions, World, activate, assert_ends,
+    code_at, current_code, enable, finish, installed, secret, since_epoch, state_file,
+    with_foreign,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +24,13 @@ fn needs_no_code(world: &World, user: &str, password: &str) -> bool {
 #[track_caller]
 fn serves(world: &World, user: &str, code: &str) -> bool {
     world.pamtester_script("sshd", user, &[(PASSWORD, ALICE_PASSWORD), (CODE, code)]).success
+}
+
+/// The code of this step and of the next: both are good for as long as a test takes.
+#[track_caller]
+fn codes(key: &str) -> [String; 2] {
+    let now = since_epoch().as_secs();
+    [0, 30].map(|later| code_at(key, TotpOptions::default(), now + later))
 }
 
 /// Refused after the right password, and why.
@@ -86,7 +94,8 @@ fn add_twin(world: &World, user: &str, uid: &str) {
 fn who_is_renamed_is_refused_until_the_record_is_renamed_too_and_no_code_serves_twice() {
     let world = installed();
     let key = activate(&world, "alice");
-    assert!(serves(&world, "alice", &current_code(&key, 0)));
+    let [used, next] = codes(&key);
+    assert!(serves(&world, "alice", &used));
     world.run("usermod", &["-l", "alicia", "alice"]).ok();
     refused(&world, "alicia", ALICE_PASSWORD, RENAME);
     doctor_names(&world, "account-renamed", &["alice is now alicia", RENAME]);
@@ -100,8 +109,8 @@ fn who_is_renamed_is_refused_until_the_record_is_renamed_too_and_no_code_serves_
     let ids: BTreeSet<_> = findings(&world).into_iter().map(|(id, _)| id).collect();
     assert!(!ids.iter().any(|id| id.starts_with("account-")), "{ids:?}");
 
-    assert!(!serves(&world, "alicia", &current_code(&key, 0)), "it was used by the old name");
-    assert!(serves(&world, "alicia", &current_code(&key, 1)));
+    assert!(!serves(&world, "alicia", &used), "it was used by the old name");
+    assert!(serves(&world, "alicia", &next));
     // The name is free for somebody else.
     world.run("useradd", &["-M", "-N", "alice"]).ok();
     enable(&world, "alice");
@@ -160,7 +169,8 @@ fn who_gets_the_uid_of_somebody_gone_is_refused_until_the_old_name_is_disabled()
 fn who_gets_another_uid_is_refused_until_the_record_is_bound_to_it() {
     let world = installed();
     let key = activate(&world, "alice");
-    assert!(serves(&world, "alice", &current_code(&key, 0)));
+    let [used, next] = codes(&key);
+    assert!(serves(&world, "alice", &used));
     world.run("usermod", &["-u", "2071", "alice"]).ok();
     refused(&world, "alice", ALICE_PASSWORD, "onetimectl rebind");
     doctor_names(&world, "account-uid-differs", &["onetimectl rebind"]);
@@ -172,8 +182,8 @@ fn who_gets_another_uid_is_refused_until_the_record_is_bound_to_it() {
     };
     let expected = json!({ "user": "alice", "result": "rebound", "uid": 2071 });
     assert_eq!(rebound[0], row(expected, sound.clone()));
-    assert!(!serves(&world, "alice", &current_code(&key, 0)));
-    assert!(serves(&world, "alice", &current_code(&key, 1)));
+    assert!(!serves(&world, "alice", &used));
+    assert!(serves(&world, "alice", &next));
     let again: Value = world.onetimectl(&["--json", "rebind", "alice"]).json();
     assert_eq!(again[0], row(json!({ "user": "alice", "result": "unchanged" }), sound));
     // The old uid is anybody's.
@@ -363,4 +373,39 @@ fn a_second_name_that_is_not_utf_8_is_refused_too_and_the_account_can_be_given_i
     let code = current_code(&key, 0);
     assert!(bytes_log_in(&world, "$B", &[(PASSWORD, ALICE_PASSWORD), (CODE, &code)]));
     refused(&world, "alice", ALICE_PASSWORD, "b\\\\xFCcher's");
+}
+
+// --- a directory that calls users by other names ---
+
+#[test]
+fn whom_a_real_sssd_calls_by_the_name_in_full_is_refused_until_renamed_also_by_the_short_one() {
+    let world = installed();
+    let key = activate(&world, "alice");
+    with_foreign(&world);
+    // pam_unix.so would ask sssd, in whose own process it is, for the hash.
+    let check = format!("#!/bin/sh\ntest \"$(tr -d '\\0')\" = {ALICE_PASSWORD}\n");
+    world.write("/etc/check-password", check.as_bytes(), 0o755);
+    let exec = "auth required pam_exec.so expose_authtok quiet /etc/check-password\n";
+    world.pam_service("directory", &format!("{exec}account required pam_permit.so\n"));
+    let lines = "auth required pam_sss.so\naccount required pam_sss.so\n";
+    world.pam_service("onetime-password", lines);
+    let names = "default_domain_suffix = directory\n";
+    let _sssd = Sssd::start_with(&world, names, "use_fully_qualified_names = true\n");
+    let nsswitch = "passwd: sss files\ngroup: files\nshadow: files\n";
+    world.write("/etc/nsswitch.conf", nsswitch.as_bytes(), 0o644);
+    let known = world.run("getent", &["passwd", "alice"]).ok();
+    assert!(known.starts_with("alice@directory:"), "{known}");
+
+    for name in ["alice", "alice@directory"] {
+        world.forget_syslog();
+        assert!(!needs_no_code(&world, name, ALICE_PASSWORD), "{name} is admitted");
+        let line = world.wait_for_syslog(|line| line.text.contains(RENAME), PATIENCE).text;
+        assert!(line.contains("user=alice@directory "), "{line}");
+    }
+    doctor_names(&world, "account-alias", &["alice is alice@directory", RENAME]);
+    world.onetimectl(&["rename", "alice", "alice@directory"]).ok();
+    let [used, next] = codes(&key);
+    assert!(serves(&world, "alice", &used));
+    assert!(!serves(&world, "alice@directory", &used));
+    assert!(serves(&world, "alice@directory", &next));
 }
