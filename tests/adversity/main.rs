@@ -8,7 +8,9 @@
 mod common;
 
 mod budget;
+mod debian;
 mod disk_faults;
+mod distributions;
 mod environment;
 mod fuzzed;
 mod host;
