@@ -140,8 +140,13 @@ fn log_in<D: Door, H: Host, A: Accounts>(
     let (password, answer) = login.split(first, known)?;
     login.debug(record);
 
-    let verdict = Decision { login: &mut login, accounts, person, surroundings, password, answer }
-        .make(account)?;
+    let mut decision =
+        Decision { login: &mut login, accounts, person, surroundings, password, answer };
+    let made = decision.make(account);
+    for what in decision.accounts.take_overs() {
+        host.log(Outcome::Changed, decision.login.subject, &what);
+    }
+    let verdict = made?;
     // Whatever was decided is about the name that was given.
     if login.door.current_user().as_deref() != Some(given.as_str()) {
         return Err(Failure::UserChanged);
@@ -191,7 +196,7 @@ impl Surroundings {
 
 impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
     /// Plan, show and ask, judge and commit, report.
-    fn make(mut self, account: Option<A::Snapshot>) -> Result<Verdict, Failure<A::Error>> {
+    fn make(&mut self, account: Option<A::Snapshot>) -> Result<Verdict, Failure<A::Error>> {
         let config = self.login.config;
         let circumstances = self.surroundings.with(self.login.subject, &self.password);
 

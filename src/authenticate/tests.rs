@@ -330,6 +330,10 @@ impl Accounts for &ScriptedAccounts<'_> {
         }
         Ok(Addition::Added)
     }
+
+    fn take_overs(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// One login, and how it is set up.

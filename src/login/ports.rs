@@ -146,6 +146,10 @@ pub trait Accounts {
     /// # Errors
     /// [`Self::Error`], also if there is no such account.
     fn add_recovery(&self, user: &UserName, recovery: Recovery) -> Result<Addition, Self::Error>;
+
+    /// For the log: whose locks had to be taken over since this was last asked, because
+    /// others did not let go of them.
+    fn take_overs(&self) -> Vec<String>;
 }
 
 /// What [`Accounts::add_recovery`] did.

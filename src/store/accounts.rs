@@ -159,6 +159,7 @@ impl<B: Backend> Store<B> {
             if !written {
                 self.backend.commit(user, &claim, Change::default())?;
             }
+            self.backend.release(claim)?;
             Ok(verdict)
         })
     }
@@ -212,6 +213,7 @@ impl<B: Backend> Store<B> {
             let text = record.map(|record| self.text_of(&record)).transpose()?;
             let text = text.as_ref().map(|text| text.as_str());
             self.commit(user, &claim, &current, state.as_ref(), text)?;
+            self.backend.release(claim)?;
             Ok(Ok(()))
         })?
     }
@@ -320,7 +322,7 @@ impl<B: Backend> Store<B> {
     }
 }
 
-impl<B: Backend> Accounts for Store<B> {
+impl Accounts for Store<Files> {
     type Error = LogError;
     type Snapshot = AccountSnapshot;
 
@@ -357,6 +359,10 @@ impl<B: Backend> Accounts for Store<B> {
         })?;
         Ok(addition)
     }
+
+    fn take_overs(&self) -> Vec<String> {
+        self.take_overs().take().iter().map(ToString::to_string).collect()
+    }
 }
 
 /// `None` if it is damaged. What could not be read may be sound: that stays an error,
@@ -364,7 +370,12 @@ impl<B: Backend> Accounts for Store<B> {
 pub(super) fn unless_damaged<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
         Ok(sound) => Ok(Some(sound)),
-        Err(error @ StoreError::Io { .. }) => Err(error),
+        Err(
+            error @ (StoreError::Io { .. }
+            | StoreError::Busy(_)
+            | StoreError::Held { .. }
+            | StoreError::PassedOver(_)),
+        ) => Err(error),
         Err(_) => Ok(None),
     }
 }

@@ -136,6 +136,12 @@ pub trait Backend {
         change: Change<'_>,
     ) -> Result<(), CommitError>;
 
+    /// Ends a claim, once what was changed under it is committed.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nobody is told of what was committed.
+    fn release(&self, claim: Self::Claim) -> Result<(), StoreError>;
+
     /// Releases a claim on a user who has no record, and what was made for it.
     ///
     /// # Errors

@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, IFlags, Mode, OFlags, chmodat, fchmod, fsync, mkdirat, openat, renameat, unlinkat,
+    AtFlags, IFlags, Mode, OFlags, Stat, chmodat, fchmod, fstat, fsync, mkdirat, openat, renameat,
+    statat, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
@@ -65,9 +66,16 @@ pub(super) fn within_limit(offset: u64, length: usize) -> io::Result<()> {
 
 /// Replaces a file whole: a temporary file in the same directory, fsync,
 /// rename, fsync of the directory. The caller holds a lock, so a temporary
-/// file that is there was left behind by a process that was killed.
-pub(super) fn replace(dir: &Dir, name: &str, text: &str) -> Result<(), StoreError> {
-    replace_by(dir, &temporary(name), name, text, Durability::Now)
+/// file that is there was left behind by a process that was killed; or by one that still
+/// runs, and from which the lock was taken over: `still` says whether it is ours, and what
+/// is put in force is the file that was written here or it is an error.
+pub(super) fn replace(
+    dir: &Dir,
+    name: &str,
+    text: &str,
+    still: impl Fn() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    replace_by(dir, &temporary(name), name, text, Durability::Now, still)
 }
 
 /// When what was written has to last.
@@ -86,35 +94,68 @@ pub(super) fn replace_by(
     name: &str,
     text: &str,
     durability: Durability,
+    still: impl Fn() -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    let path = dir.path.join(name);
+    still()?;
     unlink(dir, temporary)?;
-    let replaced = write_and_rename(dir, temporary, name, text, durability);
-    if replaced.is_err() {
+    within_limit(0, text.len()).map_err(io_error(&path, "write"))?;
+    let mut file = create(dir, temporary).map_err(io_error(&path, "write"))?;
+    let synced = |file: &File| match durability {
+        Durability::Now => retry_on_intr(|| fsync(file)).map_err(io_error(&path, "sync")),
+        Durability::Later => Ok(()),
+    };
+    let written = file
+        .write_all(text.as_bytes())
+        .map_err(io_error(&path, "write"))
+        .and_then(|()| synced(&file))
+        .and_then(|()| still())
+        .and_then(|()| rename(dir, temporary, name, &file, &still));
+    if written.is_err() && is(dir, temporary, &file) == Ok(true) {
         // The caller gets the first error.
         let _left = unlink(dir, temporary).is_err();
     }
-    replaced?;
+    written?;
     match durability {
         Durability::Now => dir.sync(),
         Durability::Later => Ok(()),
     }
 }
 
-fn write_and_rename(
+fn rename(
     dir: &Dir,
     temporary: &str,
     name: &str,
-    text: &str,
-    durability: Durability,
+    file: &File,
+    still: impl Fn() -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let path = dir.path.join(name);
-    within_limit(0, text.len()).map_err(io_error(&path, "write"))?;
-    let mut file = create(dir, temporary).map_err(io_error(&path, "write"))?;
-    file.write_all(text.as_bytes()).map_err(io_error(&path, "write"))?;
-    if durability == Durability::Now {
-        retry_on_intr(|| fsync(&file)).map_err(io_error(&path, "sync"))?;
+    let path = || dir.path.join(name);
+    let renamed = renameat(&dir.fd, temporary, &dir.fd, name);
+    let error = match renamed.and_then(|()| is(dir, name, file)) {
+        Ok(true) => return Ok(()),
+        // Whoever took over had put their own there.
+        Ok(false) => Errno::STALE,
+        Err(error) => error,
+    };
+    still()?;
+    Err(io_error(&path(), "replace")(error))
+}
+
+/// Whether the name is this file's.
+fn is(dir: &Dir, name: &str, file: &File) -> Result<bool, Errno> {
+    is_at(dir, name, &fstat(file)?)
+}
+
+/// Whether the name is that of the file with this status.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn is_at(dir: &Dir, name: &str, file: &Stat) -> Result<bool, Errno> {
+    match statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => Ok((found.st_dev, found.st_ino) == (file.st_dev, file.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
     }
-    renameat(&dir.fd, temporary, &dir.fd, name).map_err(io_error(&path, "replace"))
 }
 
 /// Makes a private file that was not there, and so never through a link.

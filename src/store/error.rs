@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::Holder;
 use crate::account::{Uid, UserName};
 
 /// Why the store, or an account in it, cannot be used. Every one of them
@@ -111,6 +112,19 @@ pub enum StoreError {
     /// Others kept making and removing it.
     #[error("{0}: the account is being changed all the time")]
     Busy(UserName),
+    /// Another process does not let go of an account's lock.
+    #[error("{path}: {holder} has held the lock for 2 s{}", obstacle_text(obstacle.as_deref()))]
+    Held {
+        /// The file that is locked.
+        path: PathBuf,
+        /// Who holds it.
+        holder: Box<Holder>,
+        /// Why it could not be taken over, where that was tried.
+        obstacle: Option<Box<StoreError>>,
+    },
+    /// It took too long here while the lock was held: another process has it now.
+    #[error("{0}: this process held the lock for so long that another one has taken it over")]
+    PassedOver(UserName),
     /// The name is too long to be a file's.
     #[error("{0}: the name is too long for a file name")]
     Name(UserName),
@@ -159,7 +173,8 @@ impl StoreError {
                  remove that file, add the key again, then: onetimectl resync"
             }
             Self::NotRemembered(_) => "do not give these keys to anybody again",
-            Self::Busy(_) => "try again",
+            Self::Busy(_) | Self::PassedOver(_) => "try again",
+            Self::Held { .. } => "end that process: kill -KILL; then try again",
             Self::Name(_) => return None,
             Self::Io { error, .. } => return remedy_of_system(error),
         })
@@ -174,6 +189,10 @@ impl StoreError {
             None => self.to_string(),
         }
     }
+}
+
+fn obstacle_text(obstacle: Option<&StoreError>) -> String {
+    obstacle.map_or_else(String::new, |error| format!(", and cannot be taken over: {error}"))
 }
 
 /// What to do about an error of the system, where it says enough.
@@ -327,6 +346,15 @@ mod tests {
             (StoreError::Retired { path: path(), what: "w" }, "onetimectl resync"),
             (StoreError::NotRemembered(Box::new(StoreError::NoStore(path()))), "do not give"),
             (StoreError::Busy(user()), "try again"),
+            (StoreError::PassedOver(user()), "try again"),
+            (
+                StoreError::Held {
+                    path: path(),
+                    holder: Box::new(Holder::Unknown),
+                    obstacle: None,
+                },
+                "kill",
+            ),
             (unsafe_(FileFault::Link, Purpose::Above), "real path"),
             (unsafe_(FileFault::Owner(7), Purpose::Above), "chown root"),
             (unsafe_(FileFault::Mode(0o777), Purpose::Above), "chmod go-w"),

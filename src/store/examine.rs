@@ -10,16 +10,17 @@ use super::checked::{io_error, open_top, problems};
 use super::durable::TEMPORARY;
 use super::files::{MARKER, RECORD_ENDING, STATE, USERS};
 use super::memory::RETIRED;
+use super::succession::displaced_of;
 use super::uids::{Indexing, UIDS, uid_of};
-use super::{Purpose, StoreError};
+use super::{Purpose, StoreError, names};
 
 /// What an examination can come to.
 #[derive(Debug)]
 pub enum Problem {
     /// A login that needs it is refused, with this error.
     Refused(StoreError),
-    /// A file that was not yet in force when `onetimectl` was killed. It may hold a
-    /// secret.
+    /// A file that was not yet in force, or no longer, when a process was killed. It may
+    /// hold a secret.
     Leftover(PathBuf),
     /// A file among the records or in the index whose name is not that of one.
     ForeignName(PathBuf),
@@ -91,6 +92,14 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
     });
     examiner.list(&state, |examiner, path, name| {
         examiner.look(&path, Purpose::PrivateFile);
+        // Of a lock that is being taken over, or is with the next login; else left behind.
+        if let Some(user) = name.to_str().and_then(displaced_of) {
+            let in_place = names::encode(&user).map(|name| state.join(&*name));
+            if in_place.is_none_or(|path| rustix::fs::lstat(path).is_err()) {
+                (examiner.report)(Problem::Leftover(path));
+            }
+            return;
+        }
         let mut record = name.to_owned();
         record.push(RECORD_ENDING);
         if matches!(rustix::fs::lstat(users.join(record)), Err(rustix::io::Errno::NOENT)) {
@@ -215,6 +224,8 @@ mod tests {
         put(&dir.join(".new-x"), 0o600);
         put(&dir.join("state/alice"), 0o600);
         put(&dir.join("state/carol"), 0o666);
+        put(&dir.join("state/.aaaaaaaaaaaaa-alice"), 0o600);
+        put(&dir.join("state/.aaaaaaaaaaaaa-bob"), 0o600);
         symlink("alice", dir.join("state/link")).unwrap();
         make_private(&dir.join("retired"));
         put(&dir.join("retired/00.toml"), 0o640);
@@ -228,6 +239,7 @@ mod tests {
                 "foreign: users/twin",
                 "left: .new-x",
                 "left: retired/.new-00.toml",
+                "left: state/.aaaaaaaaaaaaa-bob",
                 "left: users/.new-bob",
                 "orphan: state/carol",
                 "orphan: state/link",

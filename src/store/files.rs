@@ -7,11 +7,10 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{
-    AtFlags, FlockOperation, OFlags, Stat, fdatasync, fstat, ftruncate, renameat, statat,
-};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::{Stat, fdatasync, ftruncate, renameat};
+use rustix::io::retry_on_intr;
 use zeroize::Zeroizing;
 
 use super::backend::{
@@ -20,11 +19,13 @@ use super::backend::{
 };
 use super::checked::{Dir, io_error, open_top};
 use super::durable::{
-    Durability, TEMPORARY, create, make_dir, replace, set_nocow, temporary, unlink, within_limit,
+    Durability, TEMPORARY, is_at, make_dir, replace, set_nocow, temporary, unlink, within_limit,
 };
-use super::slots::{self, BOTH_BYTES, FILE_BYTES, Slot};
+use super::lock::{Access, LockedFile, StateFile, lock_dir};
+use super::slots::{self, BOTH_BYTES, Beginning, FILE_BYTES, Slot};
+use super::succession::displaced_of;
 use super::uids::{Indexing, UIDS};
-use super::{Store, StoreError, memory, names};
+use super::{Store, StoreError, TakeOver, memory, names};
 use crate::account::UserName;
 
 pub(super) const MARKER: &str = "store.toml";
@@ -41,49 +42,23 @@ pub(super) const RECORD_ENDING: &str = ".toml";
 #[derive(Debug)]
 pub struct Files {
     pub(super) top: Dir,
-    users: Dir,
-    state: Dir,
+    pub(super) users: Dir,
+    pub(super) state: Dir,
     pub(super) indexing: Indexing,
     pub(super) owner: u32,
+    /// Locks that were taken over, which somebody is to be told of.
+    take_overs: Arc<Mutex<Vec<TakeOver>>>,
 }
 
 /// A locked state file. The lock ends when it is dropped.
 pub struct Lock {
-    file: StateFile,
+    pub(super) file: LockedFile,
     /// Whether the file's name may be new, and is to be made durable too.
     made: bool,
 }
 
 /// How often an account that is being issued or removed meanwhile is tried.
-const LOCK_TRIES: u32 = 100;
-
-/// For reading, or for changing.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Access {
-    Shared,
-    Exclusive,
-}
-
-impl Access {
-    const fn flags(self) -> OFlags {
-        match self {
-            Self::Shared => OFlags::RDONLY,
-            Self::Exclusive => OFlags::RDWR,
-        }
-    }
-}
-
-/// A state file. If it is locked, that is so until it is dropped.
-pub(super) struct StateFile {
-    file: File,
-    bytes: u64,
-}
-
-impl StateFile {
-    fn new(file: File, stat: &Stat) -> Self {
-        Self { file, bytes: u64::try_from(stat.st_size).unwrap_or(u64::MAX) }
-    }
-}
+pub(super) const LOCK_TRIES: u32 = 100;
 
 impl Store<Files> {
     /// Who owns the store outside of tests.
@@ -112,7 +87,8 @@ impl Store<Files> {
         let users = top.dir(USERS, owner)?;
         let state = top.dir(STATE, owner)?;
         let indexing = Indexing::of_marker(&marker);
-        Ok(Self { backend: Files { top, users, state, indexing, owner } })
+        let take_overs = Arc::default();
+        Ok(Self { backend: Files { top, users, state, indexing, owner, take_overs } })
     }
 
     /// Makes a store in `dir`, and the directories above it. Harmless to
@@ -129,14 +105,13 @@ impl Store<Files> {
         }
         make_dir(rustix::fs::CWD, dir, dir)?;
         let top = open_top(dir, owner)?;
-        // One at a time, where directories can be locked (not on NFS).
-        let _unlocked = rustix::fs::flock(&top.fd, FlockOperation::LockExclusive).is_err();
+        lock_dir(&top)?;
         for name in [USERS, STATE, UIDS] {
             make_dir(&top.fd, Path::new(name), &dir.join(name))?;
         }
         set_nocow(&top.dir(STATE, owner)?);
         if top.text(MARKER, owner)?.is_none() {
-            replace(&top, MARKER, MARKER_TEXT)?;
+            replace(&top, MARKER, MARKER_TEXT, || Ok(()))?;
         }
         top.sync()?;
         if let Some(above) = dir.parent() {
@@ -150,8 +125,14 @@ impl Store<Files> {
         if store.indexing() == Indexing::Complete {
             return Ok(store);
         }
-        replace(&store.backend.top, MARKER, MARKER_TEXT)?;
+        replace(&store.backend.top, MARKER, MARKER_TEXT, || Ok(()))?;
         Self::open(dir, owner)
+    }
+
+    /// The locks that are taken over from now on, by this store and for whoever keeps this.
+    #[must_use]
+    pub fn take_overs(&self) -> TakeOvers {
+        TakeOvers(Arc::clone(&self.backend.take_overs))
     }
 
     /// The directory of the store, as it was opened.
@@ -181,7 +162,12 @@ impl Backend for Files {
     }
 
     fn claim_any(&self, user: &UserName) -> Result<Lock, StoreError> {
-        Ok(Lock { file: self.create_state(user)?, made: true })
+        let file = self.create_state(user)?;
+        match self.settled(user, &file) {
+            // It is no state: it may be about to be made one.
+            Ok(_) | Err(StoreError::State { .. }) => Ok(Lock { file, made: true }),
+            Err(error) => Err(error),
+        }
     }
 
     fn record(&self, user: &UserName) -> Result<Option<Zeroizing<String>>, StoreError> {
@@ -195,24 +181,34 @@ impl Backend for Files {
     }
 
     fn snapshots(&self, user: &UserName, lock: &Lock) -> Result<[SlotBytes; 2], StoreError> {
-        self.snapshots_in(user, &lock.file)
+        self.settled(user, &lock.file)
     }
 
     fn commit(&self, user: &UserName, lock: &Lock, change: Change<'_>) -> Result<(), CommitError> {
+        let state = lock.file.state();
         if let Some((snapshot, target)) = change.state {
-            self.write_snapshot(user, &lock.file, snapshot, target)?;
+            self.write_snapshot(user, state, snapshot, target)?;
             if lock.made {
                 self.state.sync()?;
             }
         }
         if let Some(text) = change.record {
-            replace(&self.users, &self.record_name(user)?, text)?;
+            let still = || self.must_be_in_place(user, state);
+            replace(&self.users, &self.record_name(user)?, text, still)?;
         }
-        Ok(())
+        // Written or not: whoever took over may not have seen it.
+        Ok(self.must_be_in_place(user, state)?)
     }
 
-    fn abandon(&self, user: &UserName, _locked: Lock) -> Result<(), StoreError> {
-        unlink(&self.state, &self.file_name(user)?).map(drop)
+    fn release(&self, lock: Lock) -> Result<(), StoreError> {
+        lock.file.release()
+    }
+
+    fn abandon(&self, user: &UserName, lock: Lock) -> Result<(), StoreError> {
+        if self.is_in_place(user, &lock.file.state().stat)? {
+            unlink(&self.state, &self.file_name(user)?)?;
+        }
+        lock.file.release()
     }
 
     fn remove(
@@ -220,37 +216,56 @@ impl Backend for Files {
         user: &UserName,
         before: &mut dyn FnMut(Remains) -> Option<u32>,
     ) -> Result<RemoveOutcome, StoreError> {
-        // Held until the end, and made for it if there is no state: somebody
-        // may be about to issue one. What keeps it from being made or opened
-        // (a full disk, a link) does not keep a record alive.
-        let lock = match self.create_state(user) {
-            Err(StoreError::Unsafe { .. } | StoreError::Io { .. }) => None,
-            lock => Some(lock?),
-        };
-        // What cannot be read leaves its name in the index, where it harms nobody.
-        let uid = before(Remains {
-            record: self.record(user).ok().flatten(),
-            snapshots: lock.as_ref().and_then(|file| self.snapshots_in(user, file).ok()),
-        });
-        let name = self.record_name(user)?;
-        let removed = unlink(&self.users, &name)?;
-        unlink(&self.users, &temporary(&name))?;
-        self.users.sync()?;
-        self.take_out(user, uid)?;
-        unlink(&self.state, &self.file_name(user)?)?;
-        self.state.sync()?;
-        Ok(removed)
+        let mut outcome = RemoveOutcome::Nothing;
+        for _ in 0..LOCK_TRIES {
+            // Held until the end, and made for it if there is no state: somebody
+            // may be about to issue one. What keeps it from being made, opened or
+            // taken over (a full disk, a link) does not keep a record alive.
+            let lock = match self.create_state(user) {
+                Err(
+                    StoreError::Unsafe { .. } | StoreError::Io { .. } | StoreError::Held { .. },
+                ) => None,
+                lock => Some(lock?),
+            };
+            let name = self.record_name(user)?;
+            // What cannot be read leaves its name in the index, where it harms nobody.
+            let record = self.record(user).ok().flatten();
+            let uid = before(Remains { record, snapshots: self.remaining_snapshots(user) });
+            if let RemoveOutcome::Record = unlink(&self.users, &name)? {
+                outcome = RemoveOutcome::Record;
+            }
+            unlink(&self.users, &temporary(&name))?;
+            self.users.sync()?;
+            self.take_out(user, uid)?;
+            // Whoever took over meanwhile may have issued it again: it is removed then.
+            if let Some(lock) = &lock
+                && !self.is_in_place(user, &lock.state().stat)?
+            {
+                continue;
+            }
+            let link = self.link_in_place(user);
+            unlink(&self.state, &self.file_name(user)?)?;
+            if let Some(link) = link {
+                self.drop_displaced(user, link)?;
+            }
+            self.state.sync()?;
+            lock.map_or(Ok(()), LockedFile::release)?;
+            return Ok(outcome);
+        }
+        Err(StoreError::Busy(user.clone()))
     }
 
     fn hand_over(
         &self,
         old: &UserName,
-        _locked: &Lock,
+        locked: &Lock,
         new: &UserName,
         text: &str,
     ) -> Result<(), CommitError> {
-        let _lock = self.create_state(new)?;
-        replace(&self.users, &self.record_name(new)?, text)?;
+        let lock = self.create_state(new)?;
+        let still = || self.must_be_in_place(new, lock.state());
+        replace(&self.users, &self.record_name(new)?, text, still)?;
+        self.must_be_in_place(old, locked.file.state())?;
         // From here on the new name has the account: the old one has no state.
         let (from, to) = (self.file_name(old)?, self.file_name(new)?);
         renameat(&self.state.fd, &*from, &self.state.fd, &*to)
@@ -259,7 +274,8 @@ impl Backend for Files {
         let name = self.record_name(old)?;
         unlink(&self.users, &name)?;
         unlink(&self.users, &temporary(&name))?;
-        Ok(self.users.sync()?)
+        self.users.sync()?;
+        Ok(self.must_be_in_place(new, locked.file.state())?)
     }
 
     fn indexed(&self, uid: u32) -> Result<Vec<UserName>, StoreError> {
@@ -308,83 +324,23 @@ impl Backend for Files {
 }
 
 impl Files {
-    /// Opens and locks a state and reads it with its record; `None` if there
-    /// is no record.
-    fn lock_account(
-        &self,
-        user: &UserName,
-        access: Access,
-    ) -> Result<Option<(StoredAccount, StateFile)>, StoreError> {
-        // None was ever issued to a name too long to be a file's.
-        if names::encode(user).is_none() {
-            return Ok(None);
-        }
-        // The second time round, an account that was just issued or removed
-        // has both files or none.
-        for _ in 0..LOCK_TRIES {
-            let Some(file) = self.open_state(user, access)? else {
-                if self.record(user)?.is_none() {
-                    return Ok(None);
-                }
-                continue;
-            };
-            let Some(file) = self.lock(user, file, access)? else { continue };
-            return Ok(self.kept(user, &file)?.map(|kept| (kept, file)));
-        }
-        Err(self.state_error(user, "the state is missing"))
+    /// Whether the state in place is this file.
+    pub(super) fn is_in_place(&self, user: &UserName, file: &Stat) -> Result<bool, StoreError> {
+        is_at(&self.state, &self.file_name(user)?, file)
+            .map_err(|error| io_error(&self.state_path(user), "examine")(error))
     }
 
-    /// Locks a state file. `None` if it was removed or has another name since we opened
-    /// it: then the lock is on nothing of this user's.
-    pub(super) fn lock(
-        &self,
-        user: &UserName,
-        file: StateFile,
-        access: Access,
-    ) -> Result<Option<StateFile>, StoreError> {
-        let StateFile { file, .. } = file;
-        let operation = match access {
-            Access::Shared => FlockOperation::LockShared,
-            Access::Exclusive => FlockOperation::LockExclusive,
-        };
-        let stat = retry_on_intr(|| rustix::fs::flock(&file, operation))
-            .and_then(|()| fstat(&file))
-            .map_err(io_error(&self.state.path, "lock a state in"))?;
-        let is_it = |named: Stat| (named.st_dev, named.st_ino) == (stat.st_dev, stat.st_ino);
-        match statat(&self.state.fd, &*self.file_name(user)?, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(named) if is_it(named) => Ok(Some(StateFile::new(file, &stat))),
-            Ok(_) | Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(io_error(&self.state.path, "examine a state in")(error)),
+    /// Nobody may be told of a success that whoever took over has not seen.
+    fn must_be_in_place(&self, user: &UserName, file: &StateFile) -> Result<(), StoreError> {
+        if self.is_in_place(user, &file.stat)? {
+            Ok(())
+        } else {
+            Err(StoreError::PassedOver(user.clone()))
         }
     }
 
-    /// The locked state file; `None` if it does not exist.
-    fn lock_state(&self, user: &UserName) -> Result<Option<StateFile>, StoreError> {
-        for _ in 0..LOCK_TRIES {
-            let Some(file) = self.open_state(user, Access::Exclusive)? else {
-                return Ok(None);
-            };
-            if let Some(file) = self.lock(user, file, Access::Exclusive)? {
-                return Ok(Some(file));
-            }
-        }
-        Err(StoreError::Busy(user.clone()))
-    }
-
-    /// The locked state file, made if it is not there.
-    fn create_state(&self, user: &UserName) -> Result<StateFile, StoreError> {
-        let name = self.file_name(user)?;
-        let path = self.state.path.join(&*name);
-        for _ in 0..LOCK_TRIES {
-            match create(&self.state, &name) {
-                Ok(_) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(io_error(&path, "make")(error)),
-            }
-            if let Some(file) = self.lock_state(user)? {
-                return Ok(file);
-            }
-        }
-        Err(StoreError::Busy(user.clone()))
+    pub(super) fn note(&self, take_over: TakeOver) {
+        self.take_overs.lock().unwrap_or_else(PoisonError::into_inner).push(take_over);
     }
 
     pub(super) fn open_state(
@@ -393,28 +349,43 @@ impl Files {
         access: Access,
     ) -> Result<Option<StateFile>, StoreError> {
         let opened = self.state.file(&self.file_name(user)?, access.flags(), self.owner)?;
-        Ok(opened.map(|(file, stat)| StateFile::new(file, &stat)))
+        Ok(opened.map(|(file, stat)| StateFile { file, stat }))
     }
 
     /// What is on disk of an account; `None` if there is no record.
-    fn kept(&self, user: &UserName, file: &StateFile) -> Result<Option<StoredAccount>, StoreError> {
+    pub(super) fn kept(
+        &self,
+        user: &UserName,
+        file: &StateFile,
+    ) -> Result<Option<StoredAccount>, StoreError> {
         let Some(record) = self.record(user)? else { return Ok(None) };
-        Ok(Some(StoredAccount { record, snapshots: self.snapshots_in(user, file)? }))
+        Ok(Some(StoredAccount { record, snapshots: self.follow(user, file)? }))
     }
 
     /// What is in a state file, valid or not.
-    fn snapshots_in(
+    pub(super) fn beginning(
         &self,
         user: &UserName,
-        StateFile { file, bytes }: &StateFile,
-    ) -> Result<[SlotBytes; 2], StoreError> {
-        if *bytes != FILE_BYTES as u64 {
+        StateFile { file, stat }: &StateFile,
+    ) -> Result<Beginning, StoreError> {
+        if u64::try_from(stat.st_size) != Ok(FILE_BYTES as u64) {
             return Err(self.state_error(user, "the state does not have 8192 bytes"));
         }
-        let mut beginning = [0; BOTH_BYTES];
-        file.read_exact_at(&mut beginning, 0)
-            .map_err(io_error(&self.state.path, "read a state in"))?;
-        Ok(slots::both(&beginning))
+        let mut bytes = [0; BOTH_BYTES];
+        file.read_exact_at(&mut bytes, 0).map_err(io_error(&self.state.path, "read a state in"))?;
+        Ok(slots::beginning(&bytes))
+    }
+
+    /// What can be read of a state that is about to be removed.
+    fn remaining_snapshots(&self, user: &UserName) -> Option<[SlotBytes; 2]> {
+        let file = self.open_state(user, Access::Shared).ok()??;
+        self.follow(user, &file).ok()
+    }
+
+    /// What the file in place stands in for, if it can be found out.
+    fn link_in_place(&self, user: &UserName) -> Option<slots::Link> {
+        let file = self.open_state(user, Access::Shared).ok()??;
+        self.beginning(user, &file).ok()?.link
     }
 
     fn write_snapshot(
@@ -451,33 +422,70 @@ impl Files {
             .map_err(|error| io_error(&self.location(user, Half::State), "write")(error))
     }
 
-    /// Removes files that are not in force of who was killed: they hold secrets.
+    /// Removes files that are not in force of who was killed: they may hold secrets.
     fn sweep(&self) -> Result<(), StoreError> {
-        let dir = &self.users;
-        let entries = rustix::fs::Dir::read_from(&dir.fd).map_err(io_error(&dir.path, "list"))?;
-        for entry in entries {
-            let entry = entry.map_err(io_error(&dir.path, "list"))?;
-            let name = entry.file_name().to_str().unwrap_or_default();
-            let Some(record) = name.strip_prefix(TEMPORARY) else { continue };
+        let users = names_in(&self.users, |name| {
+            let record = name.strip_prefix(TEMPORARY)?;
+            Some(record.strip_suffix(RECORD_ENDING).and_then(names::decode))
+        });
+        for (name, user) in users? {
             // Whoever is writing it holds the lock.
-            let user = record.strip_suffix(RECORD_ENDING).and_then(names::decode);
-            let _lock = user.map(|user| self.lock_state(&user)).transpose()?;
-            unlink(dir, name)?;
+            let _lock = user.map(|user| self.lock_state(&user, Access::Exclusive)).transpose()?;
+            unlink(&self.users, &name)?;
+        }
+        for (name, user) in names_in(&self.state, displaced_of)? {
+            // Then the state in place stands in for none. Who is about to put this file in
+            // its place will make another.
+            let lock = self.lock_state(&user, Access::Exclusive)?;
+            match lock.as_ref().map(|lock| self.settled(&user, lock)).transpose() {
+                Ok(_) | Err(StoreError::State { .. }) => unlink(&self.state, &name)?,
+                Err(error) => return Err(error),
+            };
         }
         Ok(())
     }
 
-    fn file_name<'n>(&self, user: &'n UserName) -> Result<Cow<'n, str>, StoreError> {
+    pub(super) fn file_name<'n>(&self, user: &'n UserName) -> Result<Cow<'n, str>, StoreError> {
         names::encode(user).ok_or_else(|| StoreError::Name(user.clone()))
     }
 
-    fn record_name(&self, user: &UserName) -> Result<String, StoreError> {
+    pub(super) fn record_name(&self, user: &UserName) -> Result<String, StoreError> {
         self.file_name(user).map(|name| [&name, RECORD_ENDING].concat())
     }
 
-    fn state_error(&self, user: &UserName, what: &'static str) -> StoreError {
-        StoreError::State { path: self.location(user, Half::State), what }
+    pub(super) fn state_error(&self, user: &UserName, what: &'static str) -> StoreError {
+        StoreError::State { path: self.state_path(user), what }
     }
+
+    pub(super) fn state_path(&self, user: &UserName) -> PathBuf {
+        self.location(user, Half::State)
+    }
+}
+
+/// Locks that were taken over, for whoever reports them.
+#[derive(Debug, Clone)]
+pub struct TakeOvers(Arc<Mutex<Vec<TakeOver>>>);
+
+impl TakeOvers {
+    /// Those since it was last asked.
+    #[must_use]
+    pub fn take(&self) -> Vec<TakeOver> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The files in a directory that `of` knows, with what it says of them.
+fn names_in<T>(dir: &Dir, of: impl Fn(&str) -> Option<T>) -> Result<Vec<(String, T)>, StoreError> {
+    let entries = rustix::fs::Dir::read_from(&dir.fd).map_err(io_error(&dir.path, "list"))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(io_error(&dir.path, "list"))?;
+        let name = entry.file_name().to_str().unwrap_or_default();
+        if let Some(known) = of(name) {
+            found.push((name.to_owned(), known));
+        }
+    }
+    Ok(found)
 }
 
 fn is_not_text(error: &StoreError) -> bool {

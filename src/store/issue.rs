@@ -111,6 +111,7 @@ impl<B: Backend> Store<B> {
             self.backend.commit(user, &claim, change)?;
             self.confirm(user, record.uid)?;
             self.release(user, old_uid, record.uid)?;
+            self.backend.release(claim)?;
             Ok(IssueOutcome::New)
         })
     }
@@ -201,6 +202,7 @@ impl<B: Backend> Store<B> {
             let snapshot = slots::encode(sequence, &spent(&record, state, now, ahead));
             let change = Change { state: Some((&snapshot, target)), record: None };
             self.backend.commit(user, &claim, change)?;
+            self.backend.release(claim)?;
             Ok(outcome)
         })
     }

@@ -73,7 +73,7 @@ pub(super) fn write(
     let name = file_name(key);
     let before = dir.text(&name, owner)?;
     match text(before.as_ref().map(|text| text.as_str()))? {
-        Some(text) => replace(&dir, &name, &text),
+        Some(text) => replace(&dir, &name, &text, || Ok(())),
         None => Ok(()),
     }
 }

@@ -15,13 +15,17 @@ mod examine;
 mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod holder;
 mod issue;
+mod lock;
 mod memory;
 mod names;
 mod persons;
 mod record;
 mod retired;
+mod shield;
 mod slots;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod uids;
@@ -31,7 +35,8 @@ pub use backend::RemoveOutcome;
 pub use checked::read_config;
 pub use error::{FileFault, LogError, Purpose, StoreError};
 pub use examine::{Problem, examine};
-pub use files::Files;
+pub use files::{Files, TakeOvers};
+pub use holder::{Holder, ProcessInfo};
 pub use issue::{IssueOutcome, RepairOutcome, Replace, Scope};
 pub use persons::RenameOutcome;
 pub use uids::Indexing;
@@ -40,7 +45,24 @@ use std::path::Path;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
+use crate::account::UserName;
 use crate::config::{self, StoreBackend};
+
+/// A lock that was taken over, for the log and the admin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakeOver {
+    /// Whose account's.
+    pub user: UserName,
+    /// From whom.
+    pub holder: Holder,
+}
+
+impl std::fmt::Display for TakeOver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let holder = &self.holder;
+        write!(f, "the account's lock was taken over: {holder} had held it for 2 s")
+    }
+}
 
 /// Opens the store that the configuration names, as root's.
 ///

@@ -28,6 +28,25 @@ pub(super) const FIRST_SEQUENCE: u64 = 1;
 
 const MAGIC: [u8; 8] = *b"OTSTATE\x01";
 
+/// Where a file says that it stands in for another: after the first slot, in a sector of
+/// its own.
+pub(super) const LINK_AT: u64 = SLOT_BYTES as u64;
+/// Bytes of that. All zero if it stands in for none.
+pub(super) const LINK_BYTES: usize = 16;
+const LINK_MAGIC: [u8; 8] = *b"OTSTAND\x01";
+
+/// What a file stands in for: the file that it has displaced, by the number in whose name
+/// it is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link(pub(super) [u8; 8]);
+
+/// The beginning of a state file.
+pub(super) struct Beginning {
+    pub(super) slots: [[u8; SLOT_BYTES]; 2],
+    /// Set as long as the file has no state of its own: `slots` mean nothing then.
+    pub(super) link: Option<Link>,
+}
+
 /// A slot, byte for byte. The compiler refuses a layout with holes or of another size.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -162,17 +181,29 @@ pub(super) fn new_file(snapshot: &[u8; SLOT_BYTES]) -> Vec<u8> {
     file
 }
 
-/// The two slots in the beginning of a file.
-pub(super) fn both(beginning: &[u8; BOTH_BYTES]) -> [[u8; SLOT_BYTES]; 2] {
+/// A whole file that only says for which one it stands in.
+pub(super) fn stand_in(link: Link) -> Vec<u8> {
+    let mut file = vec![0; SLOT_BYTES];
+    file.extend(LINK_MAGIC);
+    file.extend(link.0);
+    file.resize(FILE_BYTES, 0);
+    file
+}
+
+/// What is in the beginning of a file.
+pub(super) fn beginning(bytes: &[u8; BOTH_BYTES]) -> Beginning {
     #[derive(FromBytes, Immutable)]
     #[repr(C)]
-    struct Beginning {
+    struct Parts {
         first: [u8; SLOT_BYTES],
-        between: [u8; SECOND_AT - SLOT_BYTES],
+        link_magic: [u8; 8],
+        link: [u8; 8],
+        between: [u8; SECOND_AT - SLOT_BYTES - LINK_BYTES],
         second: [u8; SLOT_BYTES],
     }
-    let Beginning { first, second, .. } = zerocopy::transmute!(*beginning);
-    [first, second]
+    let Parts { first, link_magic, link, second, .. } = zerocopy::transmute!(*bytes);
+    let link = (link_magic == LINK_MAGIC).then_some(Link(link));
+    Beginning { slots: [first, second], link }
 }
 
 /// The bytes of a slot.

@@ -86,7 +86,7 @@ impl Files {
             body.push('\n');
         }
         let temporary = temporary(&encoded(user)?);
-        replace_by(&dir, &temporary, &uid.to_string(), &with_checksum(&body), durability)
+        replace_by(&dir, &temporary, &uid.to_string(), &with_checksum(&body), durability, || Ok(()))
     }
 
     /// Removes an entry. That need not be durable: it names no record that there is.

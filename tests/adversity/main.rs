@@ -25,5 +25,6 @@ mod oracle;
 mod power_cut;
 mod sanitizers;
 mod snapshot;
+mod stopped;
 mod supply_chain;
 mod timing;

@@ -107,6 +107,11 @@ impl Pty {
         Self { child, master, stream, used: 0, patience: PATIENCE }
     }
 
+    /// The number of the program's process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Types a text and the return key.
     #[track_caller]
     pub fn send_line(&mut self, line: &str) {

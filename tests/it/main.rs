@@ -22,5 +22,6 @@ mod policy;
 mod programs;
 mod source;
 mod stack;
+mod succession;
 mod syslog;
 mod tool;

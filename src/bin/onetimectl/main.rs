@@ -78,24 +78,30 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         return doctor::run(cli);
     }
     let context = Context::read(cli)?;
+    let ended = run_verb(cli, &context);
+    context.report_take_overs();
+    ended
+}
+
+fn run_verb(cli: &Cli, context: &Context) -> anyhow::Result<ExitCode> {
     match &cli.verb {
-        Verb::Init => init::run(&context),
-        Verb::Enable(options) => enable::run(&context, options),
-        Verb::Disable { whom, yes } => disable::run(&context, whom, *yes),
-        Verb::Status { whom } => status::run(&context, whom),
-        Verb::List(filters) => status::list(&context, *filters),
-        Verb::Verify { user, code } => verify::run(&context, user, code.as_deref()),
-        Verb::Qr { user, file } => qr::run(&context, user, file.as_deref()),
-        Verb::Repair { whom, restored } => repair::run(&context, whom, *restored),
-        Verb::Rename { old, new, force } => rename::run(&context, old, new, *force),
-        Verb::Rebind { user } => rebind::run(&context, user),
-        Verb::Recovery { user } => recovery::run(&context, user),
-        Verb::Resync { user, codes } => resync::run(&context, user, codes),
-        Verb::Token { verb } => token::run(&context, verb),
-        Verb::Handout(options) => handout::run(&context, options),
-        Verb::Import(options) => import::run(&context, options),
-        Verb::Export { users, format } => export::run(&context, users, *format),
-        Verb::Unlock { whom } => unlock::run(&context, whom),
+        Verb::Init => init::run(context),
+        Verb::Enable(options) => enable::run(context, options),
+        Verb::Disable { whom, yes } => disable::run(context, whom, *yes),
+        Verb::Status { whom } => status::run(context, whom),
+        Verb::List(filters) => status::list(context, *filters),
+        Verb::Verify { user, code } => verify::run(context, user, code.as_deref()),
+        Verb::Qr { user, file } => qr::run(context, user, file.as_deref()),
+        Verb::Repair { whom, restored } => repair::run(context, whom, *restored),
+        Verb::Rename { old, new, force } => rename::run(context, old, new, *force),
+        Verb::Rebind { user } => rebind::run(context, user),
+        Verb::Recovery { user } => recovery::run(context, user),
+        Verb::Resync { user, codes } => resync::run(context, user, codes),
+        Verb::Token { verb } => token::run(context, verb),
+        Verb::Handout(options) => handout::run(context, options),
+        Verb::Import(options) => import::run(context, options),
+        Verb::Export { users, format } => export::run(context, users, *format),
+        Verb::Unlock { whom } => unlock::run(context, whom),
         Verb::Doctor | Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }

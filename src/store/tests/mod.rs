@@ -3,6 +3,7 @@
 mod keys;
 mod persons;
 mod swaps;
+mod takes_over;
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +12,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::backend::Backend;
-use super::files::{Access, MARKER, MARKER_TEXT};
+use super::files::{MARKER, MARKER_TEXT};
+use super::lock::{Access, Wait, Waited};
 use super::slots::FILE_BYTES;
 use super::*;
 use crate::account::tests::record;
@@ -385,11 +387,13 @@ fn no_state_is_made_through_a_link() {
 fn a_lock_on_a_state_that_was_removed_meanwhile_is_none() {
     let (_dir, store) = store();
     store.issue(&fresh(), Replace::No).unwrap();
-    let open = || store.backend.open_state(&totp().user, Access::Exclusive).unwrap().unwrap();
+    let user = totp().user;
+    let open = || store.backend.open_state(&user, Access::Exclusive).unwrap().unwrap();
+    let lock = |file| store.backend.lock(&user, file, Access::Exclusive, &mut Wait::new());
     let (file, again) = (open(), open());
-    assert!(store.backend.lock(&totp().user, file, Access::Exclusive).unwrap().is_some());
+    assert!(matches!(lock(file).unwrap(), Waited::Locked(_)));
     std::fs::remove_file(state_path(&store)).unwrap();
-    assert!(store.backend.lock(&totp().user, again, Access::Exclusive).unwrap().is_none());
+    assert!(matches!(lock(again).unwrap(), Waited::Moved));
 }
 
 #[test]

@@ -108,6 +108,10 @@ impl Backend for Swaps {
         Ok(())
     }
 
+    fn release(&self, _claim: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn abandon(&self, user: &UserName, claim: u64) -> Result<(), StoreError> {
         let mut entries = self.entries.borrow_mut();
         if entries.get(user).is_some_and(|entry| entry.revision == claim) {

@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use pam_onetime::store::Store;
 use pam_onetime::system::now;
 
 use crate::context::Context;
 use crate::say::{self, Form};
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
-    let store = Store::init(context.dir(), Store::ROOT)?;
+    let store = context.init()?;
     store.forget_expired(now()?)?;
     let dir = store.path().display().to_string();
     match context.form {

@@ -118,6 +118,8 @@ impl Fault {
             | StoreError::Retired { .. }
             | StoreError::NotRemembered(_)
             | StoreError::Busy(_)
+            | StoreError::Held { .. }
+            | StoreError::PassedOver(_)
             | StoreError::Name(_)
             | StoreError::Io { .. } => (FindingId::StoreUnreadable, "cannot be read"),
         };
@@ -174,6 +176,8 @@ impl Fault {
             | StoreError::Retired { .. }
             | StoreError::NotRemembered(_)
             | StoreError::Busy(_)
+            | StoreError::Held { .. }
+            | StoreError::PassedOver(_)
             | StoreError::Name(_)
             | StoreError::Io { .. } => (FindingId::AccountUnreadable, "cannot be read"),
         };
