@@ -121,8 +121,11 @@ pub enum ServiceFault {
     /// It is broken, or not set up.
     #[error("the password service could not verify the password (PAM result {0})")]
     Result(i32),
-    /// It has no file of its own.
-    #[error("no file in pam.d for the password service {service:?}, and libpam would take `other`")]
+    /// It has no file of its own with lines that verify passwords.
+    #[error(
+        "no file with auth lines in pam.d for the password service {service:?}, and libpam would \
+         take `other`"
+    )]
     NoFile {
         /// Its name.
         service: String,

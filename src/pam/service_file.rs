@@ -1,5 +1,5 @@
-//! What libpam does not say of the password service: whether it has a file of its own, and
-//! whether that has an account phase. In the place of either it takes the service
+//! What libpam does not say of the password service: whether it has a file of its own with
+//! `auth` lines, and whether that has an account phase. In the place of either it takes the service
 //! `other`, which accepts on some machines whatever password is the system's, and refuses
 //! everybody on others; nobody has asked for that. Files whose account lines have
 //! pam_deny.so alone were shipped when that phase was not used.
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Where libpam looks for the file of a service.
 const DIRECTORIES: [&str; 3] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d"];
-/// A file that is larger is not read to its end, and counts as one with account lines.
+/// A file that is larger is not read to its end, and counts as one with all lines.
 const MAX_BYTES: u64 = 64 * 1024;
 /// As deep as libpam follows includes.
 const MAX_DEPTH: u32 = 16;
@@ -20,19 +20,16 @@ const IDLE: [&str; 2] = ["pam_deny.so", "pam_permit.so"];
 /// Those of them that every libpam looks in; the other is one that some are built with.
 const EVERYWHERE: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 
-/// Whether `service` has a file of its own that says something. One where this libpam
-/// might not look counts as none.
+/// Whether `service` has a file of its own with `auth` lines. One where this libpam might
+/// not look counts as none.
 pub(super) fn is_there(service: &str) -> bool {
-    has_text(service, &EVERYWHERE)
+    let places = |name: &str| read_in(&EVERYWHERE, name);
+    has_auth(service, &places)
 }
 
-fn has_text(service: &str, directories: &[&str]) -> bool {
-    let name = file_name(service);
-    let mut places = directories.iter().map(|directory| Path::new(directory).join(&name));
-    // libpam takes the first that it can open, be it empty.
-    places
-        .find_map(|place| std::fs::metadata(place).ok())
-        .is_some_and(|file| file.is_file() && file.len() > 0)
+fn has_auth(service: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
+    let text = read(&file_name(service));
+    text.is_some_and(|text| has_line(&text, read, 0, &|kind, _| kind.eq_ignore_ascii_case("auth")))
 }
 
 /// As libpam makes it of a service's name.
@@ -43,13 +40,13 @@ fn file_name(service: &str) -> String {
 /// Whether the account phase of `service` says anything of accounts. What cannot be found
 /// out is "yes": then libpam asks, and what comes of it holds.
 pub(super) fn has_account_phase(service: &str) -> bool {
-    let read = |name: &str| {
-        let name = Path::new(name);
-        // An absolute path stays what it is.
-        let places = DIRECTORIES.iter().map(|directory| Path::new(directory).join(name));
-        places.into_iter().find_map(|place| read(&place))
-    };
-    is_asked(&file_name(service), &read, 0)
+    is_asked(&file_name(service), &|name| read_in(&DIRECTORIES, name))
+}
+
+/// The text of a service's file, where the first of the directories has one.
+fn read_in(directories: &[&str], name: &str) -> Option<String> {
+    // An absolute path stays what it is.
+    directories.iter().find_map(|directory| read(&Path::new(directory).join(name)))
 }
 
 /// The text of a file that is there.
@@ -59,18 +56,30 @@ fn read(path: &PathBuf) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn is_asked(file: &str, read: &dyn Fn(&str) -> Option<String>, depth: u32) -> bool {
-    let Some(text) = read(file) else { return true };
+fn is_asked(file: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
+    let wanted = |kind: &str, rest: &str| kind.eq_ignore_ascii_case("account") && !is_idle(rest);
+    read(file).is_none_or(|text| has_line(&text, read, 0, &wanted))
+}
+
+/// Whether a file, or one that it includes, has such a line: its kind, and what follows.
+/// What cannot be read might have one; libpam refuses then.
+fn has_line(
+    text: &str,
+    read: &dyn Fn(&str) -> Option<String>,
+    depth: u32,
+    wanted: &dyn Fn(&str, &str) -> bool,
+) -> bool {
     if depth > MAX_DEPTH || u64::try_from(text.len()).is_ok_and(|length| length > MAX_BYTES) {
         return true;
     }
-    lines(&text).iter().any(|line| {
+    lines(text).iter().any(|line| {
         let (kind, rest) = first_word(line);
         if kind.eq_ignore_ascii_case("@include") {
-            return is_asked(first_word(rest).0, read, depth.saturating_add(1));
+            let included = read(first_word(rest).0);
+            return included
+                .is_none_or(|text| has_line(&text, read, depth.saturating_add(1), wanted));
         }
-        let kind = kind.strip_prefix('-').unwrap_or(kind);
-        kind.eq_ignore_ascii_case("account") && !is_idle(rest)
+        wanted(kind.strip_prefix('-').unwrap_or(kind), rest)
     })
 }
 
@@ -114,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_is_there_whose_file_libpam_opens_first_and_finds_something_in() {
+    fn a_service_is_there_whose_file_libpam_opens_first_and_finds_auth_lines_in() {
         let root = tempfile::tempdir().unwrap();
         let [first, second] = ["etc", "lib"].map(|name| root.path().join(name));
         for directory in [&first, &second] {
@@ -143,7 +152,36 @@ mod tests {
             ("directory", false),
             ("dangling", false),
         ] {
-            assert_eq!(has_text(service, &places), there, "{service}");
+            let found = has_auth(service, &|name| read_in(&places, name));
+            assert_eq!(found, there, "{service}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_auth_lines_leaves_them_to_other_and_counts_as_none() {
+        for (text, there) in [
+            ("auth required pam_unix.so\n", true),
+            ("-auth required pam_unix.so\n", true),
+            ("AUTH required pam_unix.so\n", true),
+            ("auth\n", true),
+            ("auth include nowhere\n", true),
+            ("@include common-auth\n", true),
+            ("@include nowhere\n", true),
+            (include_str!("../../conf/pam.d/onetime-password"), true),
+            ("", false),
+            ("\n\n", false),
+            ("# auth required pam_unix.so\n", false),
+            ("account required pam_unix.so\n", false),
+            ("@include common-account\n", false),
+            ("# \\\nauthor\n", false),
+        ] {
+            let read = |name: &str| match name {
+                "s" => Some(text.to_owned()),
+                "common-auth" => Some("auth required pam_unix.so\n".to_owned()),
+                "common-account" => Some("account required pam_sss.so\n".to_owned()),
+                _ => None,
+            };
+            assert_eq!(has_auth("s", &read), there, "{text:?}");
         }
     }
 
@@ -155,7 +193,7 @@ mod tests {
             "loop" => Some("@include loop\n".to_owned()),
             _ => None,
         };
-        is_asked("s", &read, 0)
+        is_asked("s", &read)
     }
 
     #[test]
@@ -200,7 +238,7 @@ mod tests {
         ] {
             assert!(asked(text), "{text}");
         }
-        assert!(is_asked("nowhere", &|_| None, 0));
+        assert!(is_asked("nowhere", &|_| None));
         let long = format!("# {}\n", "x".repeat(70_000));
         assert!(asked(&long));
     }

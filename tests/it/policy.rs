@@ -144,17 +144,19 @@ fn a_password_service_without_a_file_of_its_own_is_refused_though_other_would_ac
     world.pam_service("other", "auth required pam_permit.so\naccount required pam_permit.so\n");
     world.pam_service("onetime-password", "auth required pam_unix.so nodelay\n");
     world.pam_service("emptied", "");
+    world.pam_service("half", "# auth required pam_unix.so\naccount required pam_unix.so\n");
     let refused = |service: &str| {
         world.forget_syslog();
         world.pam_service("test", &format!("auth required pam_onetime.so service={service}\n"));
         for password in [ALICE_PASSWORD, "wrong"] {
             assert_eq!(login(&world, "alice", &[password]), AUTH_ERR, "{service}");
         }
-        let line = logged(&world, "no file in pam.d for the password service");
+        let line = logged(&world, "no file with auth lines in pam.d for the password service");
         assert!(line.contains(service) && line.contains("correct password.service"), "{line}");
     };
     refused("onetime-pasword");
     refused("emptied");
+    refused("half");
     // libpam reads the name in small letters, wherever it comes from.
     world.pam_service("test", "auth required pam_onetime.so service=OneTime-Password\n");
     assert_eq!(login(&world, "alice", &[ALICE_PASSWORD]), SUCCESS);
