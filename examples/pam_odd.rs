@@ -20,7 +20,6 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 const SUCCESS: c_int = 0;
 const AUTH_ERR: c_int = 7;
-const CONV_ERR: c_int = 19;
 const IGNORE: c_int = 25;
 
 const PRELIM_CHECK: c_int = 0x4000;
@@ -181,9 +180,13 @@ fn say(handle: *mut c_void, messages: &[(c_int, &str)]) -> Result<Option<String>
         if !text.is_null() {
             // SAFETY: an answer is NUL-terminated.
             let text = unsafe { CStr::from_ptr(text) };
-            last = Some(text.to_str().map_err(|_| CONV_ERR)?.to_owned());
+            last = Some(text.to_string_lossy().into_owned());
         }
+        // SAFETY: an answer is malloc's, and the module's to free.
+        unsafe { libc::free(text.cast()) };
     }
+    // SAFETY: as above.
+    unsafe { libc::free(responses.cast()) };
     Ok(last)
 }
 
