@@ -269,6 +269,20 @@ fn programs_that_never_ask_make_one_line_and_no_alarm() {
 }
 
 #[test]
+fn a_line_for_a_group_without_members_is_no_alarm_until_somebody_is_in_it() {
+    let world = set_up();
+    // As lightdm and sddm ship it.
+    let line = "auth sufficient pam_succeed_if.so user ingroup nopasswdlogin\n";
+    world.pam_service("lightdm", &format!("{line}auth required pam_onetime.so\n"));
+    assert!(!report(&world).0, "there is no such group");
+    let groups = world.read_text("/etc/group");
+    world.write("/etc/group", format!("{groups}nopasswdlogin:x:900:\n").as_bytes(), 0o644);
+    assert!(!report(&world).0, "nobody is in it");
+    world.write("/etc/group", format!("{groups}nopasswdlogin:x:900:bob\n").as_bytes(), 0o644);
+    named(&world, "pam-code-skipped", "lightdm:1 pam_succeed_if.so", "exempt_groups");
+}
+
+#[test]
 fn a_unit_that_makes_the_store_read_only_is_named_until_a_drop_in_gives_it_back() {
     let world = set_up();
     let unit = "/etc/systemd/system/polkit-agent-helper@.service";

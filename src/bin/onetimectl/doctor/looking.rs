@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use pam_onetime::account::Phase;
 use pam_onetime::store::{Store, StoreError};
+use pam_onetime::system;
 
 use super::services::Accounts;
 use super::units::Unit;
@@ -81,6 +82,12 @@ pub(super) fn service_text(name: &str) -> Option<String> {
         return read_text(Path::new(name));
     }
     service_dirs().iter().find_map(|dir| read_text(&Path::new(dir).join(name)))
+}
+
+/// Whether a group has members; also if that cannot be found out.
+pub(super) fn has_members(group: &str) -> bool {
+    let members = system::Passwd::read().and_then(|passwd| system::members(group, &passwd));
+    members.map_or(true, |members| members.is_some_and(|members| !members.is_empty()))
 }
 
 pub(super) fn is_program(name: &str) -> bool {

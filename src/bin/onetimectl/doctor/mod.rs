@@ -117,6 +117,7 @@ fn logins(config: Option<&Config>) -> Vec<Finding> {
             configs: &config_of,
             path: &looking::service_path,
             is_program: &looking::is_program,
+            has_members: &looking::has_members,
             accounts,
             of_sshd: in_force.services(),
             has_sshd: in_force.is_installed(),

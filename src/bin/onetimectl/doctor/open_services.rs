@@ -246,6 +246,7 @@ mod tests {
                 name => format!("/etc/pam.d/{name}"),
             },
             is_program: &|name| name == "su",
+            has_members: &|_| true,
             accounts,
             has_sshd: true,
             of_sshd: of_sshd.iter().map(|name| (*name).to_owned()).collect(),

@@ -32,6 +32,7 @@ pub(super) enum Role {
 
 pub(super) fn role(entry: &StackLine) -> Role {
     match entry.name() {
+        _ if entry.is_idle => Role::Deny,
         OURS => Role::Code,
         "pam_unix" | "pam_unix2" | "pam_tcb" | "pam_sss" | "pam_krb5" | "pam_ldap"
         | "pam_winbind" | "pam_pwdfile" | "pam_userdb" | "pam_mysql" | "pam_pgsql"

@@ -33,6 +33,8 @@ pub(crate) struct ServicesMachine<'a> {
     pub(crate) configs: &'a ReadConfig<'a>,
     /// Where a service's file is.
     pub(crate) path: &'a dyn Fn(&str) -> String,
+    /// Whether a group has members, as far as is known.
+    pub(crate) has_members: &'a dyn Fn(&str) -> bool,
     /// Whether a program has this name.
     pub(crate) is_program: &'a dyn Fn(&str) -> bool,
     pub(crate) accounts: Accounts,
@@ -76,10 +78,8 @@ pub(crate) fn judge(names: &[String], machine: &ServicesMachine<'_>) -> Report {
         users: BTreeSet::new(),
         sshd: BTreeMap::new(),
     };
-    let services: BTreeMap<&str, Service> = names
-        .iter()
-        .filter_map(|name| Some((name.as_str(), Service::read(name, machine.files)?)))
-        .collect();
+    let services: BTreeMap<&str, Service> =
+        names.iter().filter_map(|name| Some((name.as_str(), read(name, machine)?))).collect();
     let mut notes = BTreeMap::<Note, NameList>::new();
     let mut sound = BTreeMap::<&str, NameList>::new();
     for (name, service) in &services {
@@ -140,6 +140,17 @@ fn add_open(
     };
     let open: BTreeMap<&str, Open> = open.into_iter().filter(|(name, _)| !is_said(name)).collect();
     report.findings.extend(open_services::findings(&open, machine.path));
+}
+
+/// A service, with the lines that are about a group without members known as such: display
+/// managers ship one for `nopasswdlogin`.
+fn read(name: &str, machine: &ServicesMachine<'_>) -> Option<Service> {
+    let mut service = Service::read(name, machine.files)?;
+    for entry in &mut service.entries {
+        let is_empty = |groups: &Vec<&str>| !groups.iter().any(|it| (machine.has_members)(it));
+        entry.is_idle = entry.groups().iter().any(is_empty);
+    }
+    Some(service)
 }
 
 fn unused(accounts: Accounts) -> Finding {
@@ -290,6 +301,7 @@ mod tests {
             configs: &configs,
             path: &|name| format!("/etc/pam.d/{name}"),
             is_program: &|_| false,
+            has_members: &|group| group != "nopasswdlogin",
             accounts,
             of_sshd: BTreeSet::new(),
             has_sshd: true,
@@ -325,6 +337,7 @@ mod tests {
             "auth [success=1 default=ignore] pam_onetime.so\nauth requisite pam_deny.so\nauth required pam_permit.so\n",
             "auth required pam_succeed_if.so user notingroup nologin\nauth required pam_onetime.so\n",
             "auth sufficient pam_rootok.so\nauth required pam_onetime.so\n",
+            "auth sufficient pam_succeed_if.so user ingroup nopasswdlogin\nauth required pam_onetime.so\n",
             include_str!("../../../../conf/pam.d/su-l"),
             include_str!("../../../../conf/pam.d/sudo-i"),
             include_str!("../../../../conf/pam.d/remote"),

@@ -242,6 +242,8 @@ pub(crate) struct StackLine {
     /// How many substacks it is in.
     pub(crate) level: u32,
     pub(crate) begins_substack: bool,
+    /// Whether it is known to be about nobody, and so to fail: a group without members.
+    pub(crate) is_idle: bool,
 }
 
 impl StackLine {
@@ -253,6 +255,20 @@ impl StackLine {
 
     pub(crate) fn has_argument(&self, wanted: &str) -> bool {
         self.arguments.iter().any(|argument| argument == wanted)
+    }
+
+    /// The groups of which somebody has to be a member of one (`pam_succeed_if.so user
+    /// ingroup a:b`), each condition's; empty if it has none.
+    pub(crate) fn groups(&self) -> Vec<Vec<&str>> {
+        if self.name() != "pam_succeed_if" {
+            return Vec::new();
+        }
+        let words = self.arguments.iter().map(String::as_str).collect::<Vec<_>>();
+        let conditions = words.windows(3).filter_map(|words| match words {
+            ["user", "ingroup", groups] => Some(groups.split(':').collect()),
+            _ => None,
+        });
+        conditions.collect()
     }
 
     pub(crate) const fn is_broken(&self) -> bool {
@@ -404,7 +420,16 @@ fn entry(
 ) -> StackLine {
     let module = module.to_owned();
     let arguments = Vec::new();
-    StackLine { kind, control, module, arguments, place, level, begins_substack: false }
+    StackLine {
+        kind,
+        control,
+        module,
+        arguments,
+        place,
+        level,
+        begins_substack: false,
+        is_idle: false,
+    }
 }
 
 /// The lines that say something, each with its number: without comments, and
