@@ -231,17 +231,22 @@ impl Backend for Files {
             // What cannot be read leaves its name in the index, where it harms nobody.
             let record = self.record(user).ok().flatten();
             let uid = before(Remains { record, snapshots: self.remaining_snapshots(user) });
+            let mine = || match &lock {
+                Some(lock) => self.is_in_place(user, &lock.state().stat),
+                None => Ok(true),
+            };
+            if !mine()? {
+                continue;
+            }
             if let RemoveOutcome::Record = unlink(&self.users, &name)? {
                 outcome = RemoveOutcome::Record;
             }
             unlink(&self.users, &temporary(&name))?;
             self.users.sync()?;
             self.take_out(user, uid)?;
-            // Whoever took over meanwhile may have issued it again: it is removed then.
-            if let Some(lock) = &lock
-                && !self.is_in_place(user, &lock.state().stat)?
-            {
-                continue;
+            // The state is that of whoever took over meanwhile, and may have issued it again.
+            if !mine()? {
+                return Ok(outcome);
             }
             let link = self.link_in_place(user);
             unlink(&self.state, &self.file_name(user)?)?;

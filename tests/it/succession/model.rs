@@ -422,21 +422,24 @@ impl Protocol {
                 w.issued |= w.in_place(&p);
                 Point::Unlock
             }
-            Point::UnlinkRecord => {
+            // To look and to unlink are two calls. Who is stopped between them is root's
+            // tool; if another admin enables the user meanwhile, that record goes, or has no
+            // state.
+            Point::UnlinkRecord if w.in_place(&p) => {
                 (w.record, w.temporary, w.removing) = (None, None, true);
                 Point::UnlinkState
             }
-            // To look and to unlink are two calls. Who is stopped between them is root's
-            // tool; if another admin enables the user meanwhile, that record has no state.
-            Point::UnlinkState if w.in_place(&p) => {
-                w.rename(|names| names.place = None);
-                w.removed = true;
-                Point::Unlock
-            }
-            // What was removed may have come back: once more.
-            Point::UnlinkState => {
+            Point::UnlinkRecord => {
                 w.unlock(me);
                 Point::Open
+            }
+            Point::UnlinkState => {
+                // It is the state of whoever took over.
+                if w.in_place(&p) {
+                    w.rename(|names| names.place = None);
+                }
+                w.removed = true;
+                Point::Unlock
             }
             Point::Unlock => {
                 w.unlock(me);
@@ -461,7 +464,7 @@ impl Protocol {
                 Point::Tear
             }
             (Kind::Issue, latest, _) => {
-                p.known = u8::from(w.removed);
+                p.known = u8::from(w.removing);
                 let (held, newest) = latest.map_or((1, 0), |(held, _, newest)| (held, newest));
                 let fresh = Slot::Valid { sequence: newest + 1, generation: 1, spent: 0 };
                 p.next = (fresh, 1 - held);
