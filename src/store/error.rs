@@ -107,7 +107,10 @@ pub enum StoreError {
         what: &'static str,
     },
     /// An account was removed, but what its keys have spent could not be noted.
-    #[error("disabled, but up to where its codes are spent could not be noted: {0}")]
+    #[error(
+        "disabled, but up to where its codes are spent could not be noted, and its keys must not \
+         be given to anybody again: {0}"
+    )]
     NotRemembered(Box<StoreError>),
     /// Others kept making and removing it.
     #[error("{0}: the account is being changed all the time")]
@@ -172,7 +175,7 @@ impl StoreError {
                 "use a token with another key; or, if no code of this one can be known to others: \
                  remove that file, add the key again, then: onetimectl resync"
             }
-            Self::NotRemembered(_) => "do not give these keys to anybody again",
+            Self::NotRemembered(error) => return error.remedy(),
             Self::Busy(_) | Self::PassedOver(_) => "try again",
             Self::Held { .. } => "end that process: kill -KILL; then try again",
             Self::Name(_) => return None,
@@ -344,7 +347,7 @@ mod tests {
             (StoreError::KeyTwice, "onetimectl token list"),
             (StoreError::NoCodesLeft, "another key"),
             (StoreError::Retired { path: path(), what: "w" }, "onetimectl resync"),
-            (StoreError::NotRemembered(Box::new(StoreError::NoStore(path()))), "do not give"),
+            (StoreError::NotRemembered(Box::new(StoreError::Format(path()))), "backup"),
             (StoreError::Busy(user()), "try again"),
             (StoreError::PassedOver(user()), "try again"),
             (

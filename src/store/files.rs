@@ -229,7 +229,7 @@ impl Backend for Files {
             };
             let name = self.record_name(user)?;
             // What cannot be read leaves its name in the index, where it harms nobody.
-            let record = self.record(user).ok().flatten();
+            let record = self.record(user);
             let uid = before(Remains { record, snapshots: self.remaining_snapshots(user) });
             let mine = || match &lock {
                 Some(lock) => self.is_in_place(user, &lock.state().stat),

@@ -125,8 +125,16 @@ impl<B: Backend> Store<B> {
     pub fn remove(&self, user: &UserName, now: Timestamp) -> Result<RemoveOutcome, StoreError> {
         let mut remembered = Ok(());
         let outcome = self.backend.remove(user, &mut |remains| {
-            // Of a damaged record there is no key to remember.
-            let record = record::from_text(&remains.record?).ok()?;
+            let text = match remains.record {
+                Ok(text) => text?,
+                Err(error @ StoreError::Io { .. }) => {
+                    remembered = Err(error);
+                    return None;
+                }
+                // Of a damaged record there is no key to remember.
+                Err(_) => return None,
+            };
+            let record = record::from_text(&text).ok()?;
             let state = remains.snapshots.and_then(|snapshots| {
                 slots::latest(&snapshots, record.generation).ok().map(|latest| latest.state)
             });
@@ -147,7 +155,10 @@ impl<B: Backend> Store<B> {
     /// # Errors
     /// [`StoreError`].
     pub(super) fn discard(&self, user: &UserName) -> Result<RemoveOutcome, StoreError> {
-        self.backend.remove(user, &mut |remains| uid_of(&record::from_text(&remains.record?).ok()?))
+        self.backend.remove(user, &mut |remains| {
+            let text = remains.record.ok()??;
+            uid_of(&record::from_text(&text).ok()?)
+        })
     }
 
     /// Repairs what a login refuses and can be repaired without guessing.

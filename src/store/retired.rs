@@ -240,8 +240,8 @@ impl<B: Backend> Store<B> {
 
 /// What is left of an account that is about to be removed.
 pub struct Remains {
-    /// The record's text, if it can be read.
-    pub record: Option<Zeroizing<String>>,
+    /// The record's text, if there is one.
+    pub record: Result<Option<Zeroizing<String>>, StoreError>,
     /// The snapshots of its state, if they can be read.
     pub snapshots: Option<[super::backend::SlotBytes; 2]>,
 }

@@ -90,6 +90,7 @@ fn traced(world: &World, operation: &Operation, calls: Calls, options: &[&str]) 
         // Alice's, Bob's and Carol's.
         let entries = ["uids/2001", "uids/2002", "uids/2003"];
         let fixed = fixed.into_iter().chain(entries).map(str::to_owned);
+        let fixed = fixed.chain(operation.memory());
         for name in fixed.chain(USERS.into_iter().chain([RENAMED]).flat_map(of)) {
             let path = format!("{ABOVE}/{STORE}/{name}");
             strace.args(["-P", path.trim_end_matches('/')]);

@@ -6,10 +6,11 @@ use std::thread;
 
 use pam_onetime::account::{Account, Phase, Record, State, Timestamp, TokenId, Uid};
 use pam_onetime::store::StoreError;
+use sha2::{Digest, Sha256};
 
 use crate::common::{
     ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, Event, SUCCESS, TotpOptions,
-    World, code_at, enable, hasty, hotp_code, secret,
+    World, code_at, enable, finish, hasty, hotp_code, secret,
 };
 use crate::snapshot::{Opened, STORE, Snapshot, USERS, name};
 
@@ -36,6 +37,8 @@ pub(crate) struct Operation {
     code: Option<String>,
     /// Alice's next code, as long as she has her token.
     later: Option<String>,
+    /// A counter's key that goes or comes, and a code of it that was used before.
+    key: Option<(String, String)>,
     kind: Kind,
 }
 
@@ -49,6 +52,9 @@ enum Kind {
     /// Alice's record, which is for whoever has her name, becomes hers.
     Binds,
 }
+
+/// The key of a hardware token: that of RFC 4226's examples.
+const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
 /// Alice's other name.
 pub(crate) const RENAMED: &str = "alicia";
@@ -95,6 +101,15 @@ pub(crate) fn all() -> Vec<Operation> {
     let hotp = secret(&world, "alice");
     activate(&world, &hotp_code(&hotp, 0, 6), NOW);
     let counter = Snapshot::of(&world);
+    active.put(&world);
+    let added = ["token", "add", "alice", "--kind", "hotp", "--stdin"];
+    finish(world.command("onetimectl").args(added), KEY.as_bytes()).ok();
+    for counter in [0, 1] {
+        activate(&world, &hotp_code(KEY, counter, 6), NOW);
+    }
+    let two_tokens = Snapshot::of(&world);
+    world.onetimectl(&["token", "remove", "alice", "2"]).ok();
+    let removed = Snapshot::of(&world);
 
     let unbound = unbound(&world, &nobody);
     let later_totp = secret(&world, "alice");
@@ -111,6 +126,7 @@ pub(crate) fn all() -> Vec<Operation> {
         makes,
         code: None,
         later: (*before == active).then(|| code(LATER)),
+        key: None,
         kind: Kind::Changes,
     };
     let login = |name, before: &Snapshot, typed: String, later: String, told, makes| Operation {
@@ -124,7 +140,15 @@ pub(crate) fn all() -> Vec<Operation> {
         makes,
         code: (told == "result authenticate 0").then_some(typed),
         later: Some(later),
+        key: None,
         kind: Kind::Changes,
+    };
+    // Of a key that goes or comes, the code before is not to be good again.
+    let with_key = |operation: Operation, input: &str, later: Option<String>| Operation {
+        input: input.to_owned(),
+        later,
+        key: Some((KEY.to_owned(), hotp_code(KEY, 1, 6))),
+        ..operation
     };
     let (admitted, refused) = ("result authenticate 0", "result authenticate 7");
     let enabled = "alice: enabled;";
@@ -145,6 +169,39 @@ pub(crate) fn all() -> Vec<Operation> {
             is_pending,
         ),
         change("disable", &active, &["disable", "alice", "--yes"], "alice: disabled;", is_gone),
+        with_key(
+            change(
+                "disable of a used counter",
+                &two_tokens,
+                &["disable", "alice", "--yes"],
+                "alice: disabled;",
+                is_gone,
+            ),
+            "",
+            Some(code(LATER)),
+        ),
+        with_key(
+            change(
+                "token remove",
+                &two_tokens,
+                &["token", "remove", "alice", "2"],
+                "alice: token 2 removed;",
+                has_another_number_of_tokens,
+            ),
+            "",
+            Some(code(LATER)),
+        ),
+        with_key(
+            change(
+                "token add of a key from before",
+                &removed,
+                &added,
+                "alice: token 2 added;",
+                has_another_number_of_tokens,
+            ),
+            KEY,
+            Some(code(LATER)),
+        ),
         Operation {
             kind: Kind::Renames,
             ..change("rename", &active, &["rename", "alice", RENAMED], "alicia: renamed;", is_gone)
@@ -250,7 +307,20 @@ impl Operation {
             }
         }
         self.codes(&found, outcome)?;
+        if let Some((key, used)) = &self.key {
+            found.bring_back(key)?;
+            if found.serves("alice", used, NOW)? {
+                return Err("the used code of a key that came back".to_owned());
+            }
+        }
         Ok(outcome)
+    }
+
+    /// The files by which its key is remembered, below the store.
+    pub(crate) fn memory(&self) -> Vec<String> {
+        let Some((key, _)) = &self.key else { return Vec::new() };
+        let name = fingerprint(key);
+        ["retired".to_owned(), format!("retired/{name}"), format!("retired/.new-{name}")].into()
     }
 
     /// One of the two names has the account, whole, and the other is refused. It can be
@@ -394,6 +464,19 @@ fn unbound(world: &World, nobody: &Snapshot) -> Snapshot {
     Snapshot::of(world)
 }
 
+/// The name of the file in which the key of a hotp token is remembered (docs/FILEFORMAT.md).
+fn fingerprint(base32: &str) -> String {
+    let alphabet = base32::Alphabet::Rfc4648 { padding: false };
+    let mut key = base32::decode(alphabet, base32).expect("a key in base32");
+    key.resize(64, 0);
+    let hash = Sha256::new()
+        .chain_update(b"pam_onetime: a key and what moves it\0SHA1\0\0\0")
+        .chain_update(key)
+        .finalize();
+    let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{digits}.toml")
+}
+
 fn accounts(store: &Snapshot) -> [Option<Account>; 3] {
     let opened = store.opened();
     USERS.map(|user| opened.account(user).unwrap_or(None))
@@ -420,6 +503,22 @@ fn is_pending(was: Option<&Account>, is: Option<&Account>) -> bool {
         let (generation, tokens) = issue(is);
         let differs = was.map(issue).is_none_or(|old| old.0 != generation && old.1 != tokens);
         differs && is.state == State::fresh(generation)
+    })
+}
+
+/// Both tokens or one: what the other one has done stays.
+fn has_another_number_of_tokens(was: Option<&Account>, is: Option<&Account>) -> bool {
+    was.zip(is).is_some_and(|(was, is)| {
+        let tokens = |account: &Account| account.record.tokens.len();
+        let mut record = was.record.clone();
+        record.tokens.clone_from(&is.record.tokens);
+        let first = |account: &Account| {
+            (account.record.tokens[0].clone(), account.state.token(TokenId::FIRST))
+        };
+        (tokens(was) == tokens(is) || tokens(was).abs_diff(tokens(is)) == 1)
+            && is.record == record
+            && first(is) == first(was)
+            && (tokens(is) == 1 || is.state.token(TokenId::Second).next.0 >= 2)
     })
 }
 

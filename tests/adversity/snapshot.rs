@@ -7,10 +7,11 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use pam_onetime::account::{Account, Timestamp, UserName};
+use pam_onetime::account::{Account, Generation, Record, State, Timestamp, TokenId, Uid, UserName};
+use pam_onetime::code::{Algorithm, Digits, MovingFactor, Secret, Token};
 use pam_onetime::config::Config;
 use pam_onetime::login::{Answer, Attempt, Circumstances, Grant, PasswordCheck, Verdict, judge};
-use pam_onetime::store::{Store, StoreError};
+use pam_onetime::store::{Replace, Store, StoreError};
 use tempfile::TempDir;
 
 use crate::common::{World, conf};
@@ -136,13 +137,40 @@ impl Opened {
         let attempt = Attempt { circumstances, answer: &answer, tries_left: 0 };
         let account = self.account(user)?.ok_or("no account")?;
         let uid = match account.record.uid {
-            pam_onetime::account::Uid::Is(uid) => uid,
-            pam_onetime::account::Uid::Any => 0,
+            Uid::Is(uid) => uid,
+            Uid::Any => 0,
         };
         let verdict =
             store.update(&name(user), uid, None, |account| judge(account, &attempt, &self.config));
         let verdict = verdict.map_err(|error| error.to_string())?;
         Ok(matches!(verdict, Verdict::Admitted(Grant::Code | Grant::Activated)))
+    }
+
+    /// Issues alice an account anew whose one token has this key, from its first counter.
+    pub(crate) fn bring_back(&self, key: &str) -> Result<(), String> {
+        let store = self.store.as_ref().map_err(ToString::to_string)?;
+        let secret = Secret::from_base32(key).map_err(|error| error.to_string())?;
+        let token = Token {
+            secret,
+            algorithm: Algorithm::Sha1,
+            digits: Digits::default(),
+            kind: MovingFactor::Hotp,
+        };
+        let generation = Generation([7; 16]);
+        let record = Record {
+            user: name("alice"),
+            uid: Uid::Is(2001),
+            generation,
+            issuer: "anew".to_owned(),
+            issued_at: Timestamp(0),
+            deadline: None,
+            tokens: vec![(TokenId::FIRST, token)],
+            recovery: None,
+        };
+        let mut state = State::fresh(generation);
+        state.activated_at = Some(Timestamp(0));
+        let issued = store.issue(&Account { record, state }, Replace::Yes);
+        issued.map(drop).map_err(|error| error.to_string())
     }
 
     /// What `onetimectl init` does to it.

@@ -126,7 +126,7 @@ impl Backend for Swaps {
         before: &mut dyn FnMut(Remains) -> Option<u32>,
     ) -> Result<RemoveOutcome, StoreError> {
         let SwapEntry { record, snapshots, .. } = self.entry(user);
-        let uid = before(Remains { record, snapshots });
+        let uid = before(Remains { record: Ok(record), snapshots });
         let removed = self.entries.borrow_mut().remove(user);
         if let Some(uid) = uid {
             self.uids.borrow_mut().entry(uid).or_default().retain(|name| name != user);
