@@ -106,12 +106,17 @@ pub enum StoreError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// An account was removed, but what its keys have spent could not be noted.
+    /// An account was to be removed, and what its keys have spent could not be noted.
     #[error(
-        "disabled, but up to where its codes are spent could not be noted, and its keys must not \
-         be given to anybody again: {0}"
+        "{removal} up to where its codes are spent could not be noted, and its keys must not be \
+         given to anybody again: {error}"
     )]
-    NotRemembered(Box<StoreError>),
+    NotRemembered {
+        /// What has become of the account.
+        removal: Removal,
+        /// Why.
+        error: Box<StoreError>,
+    },
     /// Others kept making and removing it.
     #[error("{0}: the account is being changed all the time")]
     Busy(UserName),
@@ -175,7 +180,7 @@ impl StoreError {
                 "use a token with another key; or, if no code of this one can be known to others: \
                  remove that file, add the key again, then: onetimectl resync"
             }
-            Self::NotRemembered(error) => return error.remedy(),
+            Self::NotRemembered { error, .. } => return error.remedy(),
             Self::Busy(_) | Self::PassedOver(_) => "try again",
             Self::Held { .. } => "end that process: kill -KILL; then try again",
             Self::Name(_) => return None,
@@ -196,6 +201,24 @@ impl StoreError {
 
 fn obstacle_text(obstacle: Option<&StoreError>) -> String {
     obstacle.map_or_else(String::new, |error| format!(", and cannot be taken over: {error}"))
+}
+
+/// How far the removal of an account came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Complete,
+    /// It may be there still, or after a crash.
+    Incomplete,
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Complete => "disabled, but",
+            Self::Incomplete => "perhaps not disabled (try again), and",
+        })
+    }
 }
 
 /// What to do about an error of the system, where it says enough.
@@ -347,7 +370,13 @@ mod tests {
             (StoreError::KeyTwice, "onetimectl token list"),
             (StoreError::NoCodesLeft, "another key"),
             (StoreError::Retired { path: path(), what: "w" }, "onetimectl resync"),
-            (StoreError::NotRemembered(Box::new(StoreError::Format(path()))), "backup"),
+            (
+                StoreError::NotRemembered {
+                    removal: Removal::Complete,
+                    error: Box::new(StoreError::Format(path())),
+                },
+                "backup",
+            ),
             (StoreError::Busy(user()), "try again"),
             (StoreError::PassedOver(user()), "try again"),
             (

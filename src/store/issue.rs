@@ -5,7 +5,7 @@ use super::accounts::{Store, unless_damaged};
 use super::backend::{Backend, Change, RemoveOutcome, Target};
 use super::retired::first_unspent;
 use super::slots::{self, LatestState};
-use super::{StoreError, record};
+use super::{Removal, StoreError, record};
 use crate::account::{Account, Record, SpentRecovery, State, Timestamp, TokenState, Uid, UserName};
 use crate::code::{MovingFactor, Step};
 
@@ -120,15 +120,21 @@ impl<B: Backend> Store<B> {
     /// damaged accounts too. Up to where codes were spent is remembered.
     ///
     /// # Errors
-    /// [`StoreError`]. After [`StoreError::NotRemembered`] the account is gone all the
-    /// same: a full disk must not keep a secret in force.
+    /// [`StoreError`]. Where [`StoreError::NotRemembered`] says so, the account is gone all
+    /// the same: a full disk must not keep a secret in force.
     pub fn remove(&self, user: &UserName, now: Timestamp) -> Result<RemoveOutcome, StoreError> {
         let mut remembered = Ok(());
+        // It looks again where somebody else was quicker.
+        let mut note_first = |noted: Result<(), StoreError>| {
+            if remembered.is_ok() {
+                remembered = noted;
+            }
+        };
         let outcome = self.backend.remove(user, &mut |remains| {
             let text = match remains.record {
                 Ok(text) => text?,
                 Err(error @ StoreError::Io { .. }) => {
-                    remembered = Err(error);
+                    note_first(Err(error));
                     return None;
                 }
                 // Of a damaged record there is no key to remember.
@@ -140,14 +146,16 @@ impl<B: Backend> Store<B> {
             });
             // A state that has gone over to another name is not lost.
             if state.is_some() || self.must_not_be_renamed(&record).is_ok() {
-                remembered = self.remember_keys(&record, state.as_ref(), now);
+                note_first(self.remember_keys(&record, state.as_ref(), now));
             }
             uid_of(&record)
-        })?;
-        match remembered {
-            Ok(()) => Ok(outcome),
-            Err(error) => Err(StoreError::NotRemembered(Box::new(error))),
-        }
+        });
+        let Err(error) = remembered else { return outcome };
+        let (removal, error) = match outcome {
+            Ok(_) => (Removal::Complete, error),
+            Err(error) => (Removal::Incomplete, error),
+        };
+        Err(StoreError::NotRemembered { removal, error: Box::new(error) })
     }
 
     /// Removes what is left of an account that has another name now: its keys are in force.

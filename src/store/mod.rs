@@ -33,7 +33,7 @@ mod uids;
 pub use accounts::{AccountSnapshot, Store};
 pub use backend::RemoveOutcome;
 pub use checked::read_config;
-pub use error::{FileFault, LogError, Purpose, StoreError};
+pub use error::{FileFault, LogError, Purpose, Removal, StoreError};
 pub use examine::{Problem, examine};
 pub use files::{Files, TakeOvers};
 pub use holder::{Holder, ProcessInfo};

@@ -11,6 +11,7 @@ mod budget;
 mod debian;
 mod disk_faults;
 mod distributions;
+mod doors;
 mod environment;
 mod fuzzed;
 mod host;

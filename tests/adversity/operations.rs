@@ -56,6 +56,9 @@ enum Kind {
 /// The key of a hardware token: that of RFC 4226's examples.
 const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
+/// What is wrong where a code is good again because its key has gone and come back.
+pub(crate) const FORGOTTEN: &str = "the used code of a key that came back";
+
 /// Alice's other name.
 pub(crate) const RENAMED: &str = "alicia";
 const ALICE_UID: u32 = 2001;
@@ -310,7 +313,7 @@ impl Operation {
         if let Some((key, used)) = &self.key {
             found.bring_back(key)?;
             if found.serves("alice", used, NOW)? {
-                return Err("the used code of a key that came back".to_owned());
+                return Err(FORGOTTEN.to_owned());
             }
         }
         Ok(outcome)

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use pam_onetime::store::{RemoveOutcome, StoreError};
+use pam_onetime::store::{Removal, RemoveOutcome, StoreError};
 use pam_onetime::system::now;
 use serde::Serialize;
 
@@ -45,7 +45,9 @@ pub(crate) fn run(
         // Also for a user whom the system no longer knows.
         |user| {
             let removed = store.remove(&user.name, now()?);
-            if let Ok(RemoveOutcome::Record) | Err(StoreError::NotRemembered(_)) = removed {
+            if let Ok(RemoveOutcome::Record)
+            | Err(StoreError::NotRemembered { removal: Removal::Complete, .. }) = removed
+            {
                 report::log(&user.name, "disabled: the secret was destroyed");
             }
             match removed? {

@@ -116,7 +116,7 @@ impl Fault {
             | StoreError::KeyTwice
             | StoreError::NoCodesLeft
             | StoreError::Retired { .. }
-            | StoreError::NotRemembered(_)
+            | StoreError::NotRemembered { .. }
             | StoreError::Busy(_)
             | StoreError::Held { .. }
             | StoreError::PassedOver(_)
@@ -174,7 +174,7 @@ impl Fault {
             | StoreError::KeyTwice
             | StoreError::NoCodesLeft
             | StoreError::Retired { .. }
-            | StoreError::NotRemembered(_)
+            | StoreError::NotRemembered { .. }
             | StoreError::Busy(_)
             | StoreError::Held { .. }
             | StoreError::PassedOver(_)
