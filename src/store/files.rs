@@ -276,6 +276,9 @@ impl Backend for Files {
         renameat(&self.state.fd, &*from, &self.state.fd, &*to)
             .map_err(io_error(&self.state.path.join(&*to), "replace"))?;
         self.state.sync()?;
+        // That of whoever took over meanwhile is as good. But then the old name may have
+        // another record by now, and doing it again finds out what is left to do.
+        self.must_be_in_place(new, locked.file.state())?;
         let name = self.record_name(old)?;
         unlink(&self.users, &name)?;
         unlink(&self.users, &temporary(&name))?;

@@ -203,6 +203,34 @@ fn admins_change_an_account_whose_lock_a_stranger_holds() {
 }
 
 #[test]
+fn a_rename_that_was_passed_over_is_finished_when_it_is_done_again() {
+    let scene = Scene::new();
+    scene.world.run("useradd", &["-o", "-M", "-u", "2001", "second"]).ok();
+    // The entry of the index is the first file that it puts in place, then the record; the
+    // state is the third.
+    let inject = format!("inject=renameat,renameat2:delay_enter={HELD}:when=3");
+    let rename = ["onetimectl", "rename", "alice", "second"];
+    let words = [&["-f", "-o", "/run/strace", "-e", &inject][..], &rename].concat();
+    let mut held = scene.world.pty("strace", &words);
+    scene.holder("alice");
+    let (result, took) = scene.login(&scene.code(1));
+    assert_eq!(result, SUCCESS);
+    held.patience = Duration::from_secs(40);
+    assert!(!held.wait().success(), "{}", held.text());
+    assert!(held.text().contains("another one has taken it over"), "{}", held.text());
+    let (run, again) = scene.tool(&rename[1..]);
+    assert!(run.success(), "{}", run.text());
+    let verify = |counter| scene.tool(&["verify", "second", &scene.code(counter)]).0.success();
+    assert!(!verify(1), "it was used by the old name");
+    assert!(verify(2));
+    outcome(
+        "onetimectl rename held before the state goes over; a login by the old name",
+        "admitted; the rename refused, and finished when done again",
+        took.max(again),
+    );
+}
+
+#[test]
 fn a_user_cannot_stop_what_they_have_started_while_it_has_a_lock() {
     let scene = Scene::new();
     let sudoers = "Defaults lecture=never, passwd_tries=1\nbob ALL=(ALL) ALL\n";
