@@ -353,7 +353,10 @@ fn a_user_whose_name_is_not_utf_8_is_enabled_and_disabled_by_the_bytes_or_by_wha
     let code = current_code(&key, 0);
     assert!(bytes_log_in(&world, "$B", &[(PASSWORD, ALICE_PASSWORD), (CODE, &code)]));
     assert!(bytes_log_in(&world, "$C", &[(PASSWORD, ALICE_PASSWORD)]), "another user");
-    assert!(run("onetimectl list").ok().contains("b\\xFCcher"));
+    let list = run("onetimectl list").ok();
+    let [header, row] = list.lines().collect::<Vec<_>>()[..] else { panic!("{list}") };
+    assert!(row.starts_with("b\\xFCcher  yes "), "{list}");
+    assert_eq!(header.find("OTP"), row.find("yes"), "{list}");
     assert!(!findings(&world).iter().any(|(id, _)| id.starts_with("account-")));
 
     let list: Value = world.onetimectl(&["--json", "list"]).json();

@@ -10,6 +10,7 @@ use std::thread::{self, available_parallelism};
 use anyhow::anyhow;
 use jiff::tz::TimeZone;
 use pam_onetime::account::{Account, Phase, Timestamp};
+use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::config::Limits;
 use pam_onetime::login::in_force;
 use pam_onetime::store::Store;
@@ -212,7 +213,7 @@ impl StatusTable {
             ["USER", "OTP", "ACTIVATED", "SINCE", "LAST LOGIN", "DRIFT", "RECOVERY", "FAILURES"];
         let mut widths = header.map(str::len);
         let [user, _, _, since, last_login, ..] = &mut widths;
-        let longest = users.iter().map(|user| user.chars().count()).max();
+        let longest = users.iter().map(|user| Readable(user).to_string().chars().count()).max();
         *user = longest.unwrap_or(0).max(*user);
         *since = DATE_WIDTH;
         *last_login = DATE_WIDTH;
