@@ -117,6 +117,9 @@ pub enum StoreError {
         /// Why.
         error: Box<StoreError>,
     },
+    /// An account was removed, but the index by uid still has its name.
+    #[error("the record is gone, but its name is still in the index by uid: {0}")]
+    StillIndexed(Box<StoreError>),
     /// Others kept making and removing it.
     #[error("{0}: the account is being changed all the time")]
     Busy(UserName),
@@ -168,7 +171,7 @@ impl StoreError {
                 "if the user was renamed: onetimectl rename OLD NEW; \
                  if they are somebody else, and OLD is gone: onetimectl disable OLD"
             }
-            Self::Index { .. } => "make it again: onetimectl init",
+            Self::Index { .. } | Self::StillIndexed(_) => "make it again: onetimectl init",
             Self::AlreadyEnabled(_) => "if it is not needed, first: onetimectl disable",
             Self::RenameUnfinished { .. } => "finish it: onetimectl rename OLD NEW",
             Self::State { .. } => "rebuild it: onetimectl repair",
@@ -377,6 +380,7 @@ mod tests {
                 },
                 "backup",
             ),
+            (StoreError::StillIndexed(Box::new(StoreError::NoStore(path()))), "onetimectl init"),
             (StoreError::Busy(user()), "try again"),
             (StoreError::PassedOver(user()), "try again"),
             (

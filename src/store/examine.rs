@@ -12,7 +12,7 @@ use super::files::{MARKER, RECORD_ENDING, STATE, USERS};
 use super::memory::RETIRED;
 use super::succession::displaced_of;
 use super::uids::{Indexing, UIDS, uid_of};
-use super::{Purpose, StoreError, names};
+use super::{Purpose, Store, StoreError, names};
 
 /// What an examination can come to.
 #[derive(Debug)]
@@ -57,13 +57,21 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
         let error = io_error(&uids, "open")(std::io::Error::from(ErrorKind::NotFound));
         (examiner.report)(Problem::Refused(error));
     }
+    let store = Store::open(dir, owner).ok();
     examiner.list(&uids, |examiner, path, name| {
         if is_temporary(name) {
             return (examiner.report)(Problem::Leftover(path));
         }
         examiner.look(&path, Purpose::PrivateFile);
-        if name.to_str().and_then(uid_of).is_none() {
-            (examiner.report)(Problem::ForeignName(path));
+        match name.to_str().and_then(uid_of) {
+            None => (examiner.report)(Problem::ForeignName(path)),
+            // Also of a uid that has no record: who has it is refused.
+            Some(uid) => {
+                let read = store.as_ref().map(|store| store.indexed(uid));
+                if let Some(Err(error @ StoreError::Index { .. })) = read {
+                    (examiner.report)(Problem::Refused(error));
+                }
+            }
         }
     });
     examiner.list(dir, |examiner, path, name| {
@@ -169,7 +177,6 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use super::super::Store;
     use super::*;
 
     fn me() -> u32 {
@@ -253,6 +260,14 @@ mod tests {
                 "users/twin: has mode 0644",
             ]
         );
+    }
+
+    #[test]
+    fn an_entry_of_the_index_that_is_none_is_reported_whether_or_not_its_uid_has_a_record() {
+        let (_above, dir) = store();
+        put(&dir.join("uids/2001"), 0o600);
+        let damaged = "uids/2001: damaged index: it is empty or cut off";
+        assert_eq!(found(&dir), [damaged]);
     }
 
     #[test]

@@ -243,7 +243,8 @@ impl Backend for Files {
             }
             unlink(&self.users, &temporary(&name))?;
             self.users.sync()?;
-            self.take_out(user, uid)?;
+            // What keeps the index from being changed does not keep a state.
+            let indexed = self.take_out(user, uid);
             // The state is that of whoever took over meanwhile, and may have issued it again.
             if !mine()? {
                 return Ok(outcome);
@@ -255,7 +256,12 @@ impl Backend for Files {
             }
             self.state.sync()?;
             lock.map_or(Ok(()), LockedFile::release)?;
-            return Ok(outcome);
+            return match (outcome, indexed) {
+                (RemoveOutcome::Record, Err(error)) => {
+                    Err(StoreError::StillIndexed(Box::new(error)))
+                }
+                (RemoveOutcome::Record | RemoveOutcome::Nothing, _) => Ok(outcome),
+            };
         }
         Err(StoreError::Busy(user.clone()))
     }

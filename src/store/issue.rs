@@ -152,7 +152,7 @@ impl<B: Backend> Store<B> {
         });
         let Err(error) = remembered else { return outcome };
         let (removal, error) = match outcome {
-            Ok(_) => (Removal::Complete, error),
+            Ok(_) | Err(StoreError::StillIndexed(_)) => (Removal::Complete, error),
             Err(error) => (Removal::Incomplete, error),
         };
         Err(StoreError::NotRemembered { removal, error: Box::new(error) })

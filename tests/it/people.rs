@@ -258,6 +258,13 @@ fn doctor_names_records_that_the_index_lacks_and_entries_that_are_damaged() {
     doctor_names(&world, "account-not-indexed", &["alice", "onetimectl init"]);
     world.write("/var/lib/onetime/uids/2001", b"nonsense", 0o600);
     doctor_names(&world, "store-index-damaged", &["uids/2001", "onetimectl init"]);
+    // The account goes all the same, and what is left is still named.
+    let run = world.onetimectl(&["disable", "alice"]);
+    assert_ends(&run, 1, "alice: the record is gone, but its name is still in the index by uid");
+    assert!(run.stderr.contains("onetimectl init"), "{}", run.stderr);
+    assert!(!world.exists(&state_file("alice")));
+    world.wait_for_syslog(|line| line.text.contains("disabled: the secret was"), PATIENCE);
+    doctor_names(&world, "store-index-damaged", &["uids/2001", "onetimectl init"]);
     world.write("/var/lib/onetime/uids/README", b"", 0o600);
     doctor_names(&world, "store-foreign-name", &["uids/README"]);
     world.remove("/var/lib/onetime/uids/README");

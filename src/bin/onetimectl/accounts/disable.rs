@@ -46,7 +46,10 @@ pub(crate) fn run(
         |user| {
             let removed = store.remove(&user.name, now()?);
             if let Ok(RemoveOutcome::Record)
-            | Err(StoreError::NotRemembered { removal: Removal::Complete, .. }) = removed
+            | Err(
+                StoreError::StillIndexed(_)
+                | StoreError::NotRemembered { removal: Removal::Complete, .. },
+            ) = removed
             {
                 report::log(&user.name, "disabled: the secret was destroyed");
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use pam_onetime::account::{Uid, UserName};
 use pam_onetime::bytes_as_text::Readable;
-use pam_onetime::store::{Indexing, Store};
+use pam_onetime::store::{Indexing, Store, StoreError};
 use pam_onetime::system::{Passwd, SystemError};
 
 use super::finding::FindingId;
@@ -117,6 +117,8 @@ impl Uids {
                         faults.add(fault, name.to_string());
                     }
                 }
+                // It was said with the files of the store.
+                Err(StoreError::Index { .. } | StoreError::Unsafe { .. }) => {}
                 Err(error) => faults.add(Fault::of_store(&error), error.to_string()),
             },
         }

@@ -117,6 +117,7 @@ impl Fault {
             | StoreError::NoCodesLeft
             | StoreError::Retired { .. }
             | StoreError::NotRemembered { .. }
+            | StoreError::StillIndexed(_)
             | StoreError::Busy(_)
             | StoreError::Held { .. }
             | StoreError::PassedOver(_)
@@ -175,6 +176,7 @@ impl Fault {
             | StoreError::NoCodesLeft
             | StoreError::Retired { .. }
             | StoreError::NotRemembered { .. }
+            | StoreError::StillIndexed(_)
             | StoreError::Busy(_)
             | StoreError::Held { .. }
             | StoreError::PassedOver(_)
