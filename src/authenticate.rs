@@ -82,8 +82,9 @@ pub fn authenticate<D: Door, H: Host, A: Accounts>(
     let pace = Pace::start(host, settings.config);
     let ended = log_in(door, host, settings, open, subject, &pace);
     match ended {
-        Ok(Verdict::Admitted(_) | Verdict::NotNeeded(_)) => {}
-        Ok(Verdict::Again(_) | Verdict::Refused(_)) | Err(_) => pace.wait(),
+        Ok(Verdict::Admitted(_)) => {}
+        // Who needs no code may be refused by another module.
+        Ok(Verdict::NotNeeded(_) | Verdict::Again(_) | Verdict::Refused(_)) | Err(_) => pace.wait(),
     }
     ended
 }

@@ -12,7 +12,7 @@ use crate::config::Config;
 /// takes longer, one more beat is all that shows.
 pub(super) const BEAT: Duration = Duration::from_millis(200);
 
-/// Waits before each prompt, and before a refusal is told.
+/// Waits before each prompt, and before the end of a login that is not admitted.
 pub(super) struct Pace<'h, H> {
     host: &'h H,
     /// When the last answer came; `None` where nobody waits.

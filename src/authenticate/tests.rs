@@ -730,6 +730,24 @@ fn under_uniform_a_refused_user_hears_everything_at_a_beat_whoever_they_are() {
 }
 
 #[test]
+fn under_uniform_who_needs_no_code_ends_at_the_beat_of_a_refusal_where_others_check_the_password() {
+    let play = |account: Option<Account>, events: Vec<Event>| {
+        let mut scene = Scene::with(account);
+        scene.config.login.uniform = true;
+        scene.line = vec![c"password=stack"];
+        let ended = scene.play([ALICE].into_iter().chain(events));
+        (ended, scene.waited.take().into_iter().map(|(until, _)| until).collect::<Vec<_>>())
+    };
+    let code = || Ask("One-time code: ", "000000");
+    let (refused, beats) = play(active(), vec![Load, code(), Update]);
+    assert_eq!(refused, Ok(Verdict::Refused(Refusal::WrongCode)));
+    // Before the code, and at the end.
+    assert_eq!(beats.len(), 2);
+    let not_needed = Ok(Verdict::NotNeeded(crate::login::NotNeeded::NotEnabled));
+    assert_eq!(play(None, vec![Load, code()]), (not_needed, beats));
+}
+
+#[test]
 fn nobody_waits_without_uniform_and_with_it_who_is_admitted_is_admitted_at_once() {
     let mut scene = Scene::with(active());
     let events = |said| {
