@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::find::is_known;
 use super::plan::code_exemption;
@@ -127,8 +128,12 @@ fn likely<'s, 'a>(
         0 => splits.first(),
         1 => codes.clone().next(),
         several => {
+            // Spaces in a code do not count: with them one code could be typed until it is
+            // taken for the other length, which tells that it is wrong.
+            let typed: Zeroizing<Vec<u8>> =
+                Zeroizing::new(all.iter().copied().filter(|byte| *byte != b' ').collect());
             let hash: [u8; 32] =
-                Sha256::new().chain_update(generation.0).chain_update(all).finalize().into();
+                Sha256::new().chain_update(generation.0).chain_update(&*typed).finalize().into();
             let [first, ..] = hash;
             codes.clone().nth(usize::from(first).checked_rem(several).unwrap_or(0))
         }
@@ -283,6 +288,21 @@ mod tests {
         assert!((60..140).contains(&short), "{short} of 200");
         assert_eq!(here, lengths(&account), "the same answer is taken apart in one way");
         assert_ne!(here, lengths(&other), "the generation decides");
+    }
+
+    #[test]
+    fn spaces_in_a_wrong_code_do_not_change_which_length_it_is_taken_to_have() {
+        let (account, _) = with_eight_digits(active());
+        for number in 0..100 {
+            let code = format!("{number:06}");
+            let (one, two) = code.split_at(3);
+            let password = |typed: String| cut_up(&typed, &account, CodeNeed::Needed).0;
+            let plain = password(format!("secret99{code}"));
+            for typed in [format!("{one} {two}"), format!("{one}{two} "), format!("{one}  {two}  ")]
+            {
+                assert_eq!(password(format!("secret99{typed}")), plain, "{typed:?}");
+            }
+        }
     }
 
     #[test]
