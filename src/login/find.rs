@@ -225,9 +225,11 @@ pub(super) fn remember(
     };
     let key = host_key(state.generation, rhost, service);
     let until = now.plus(seconds);
-    // One that a wrong clock has left for later than that is remembered no longer.
+    // One that a wrong clock has left for later than that is remembered no longer. One of
+    // another service, which may remember for longer, looks the same: a free place is first.
     let lasts = |host: &RememberedHost| if host.until > until { Timestamp(0) } else { host.until };
-    let place = state.hosts.iter_mut().min_by_key(|host| (host.key != key, lasts(host)));
+    let place =
+        state.hosts.iter_mut().min_by_key(|host| (host.key != key, host.until > *now, lasts(host)));
     if let Some(place) = place {
         *place = RememberedHost { key, until };
     }

@@ -50,6 +50,22 @@ fn wrong_codes_that_a_clock_ahead_has_counted_are_forgotten_a_period_from_now() 
 }
 
 #[test]
+fn a_service_that_remembers_for_a_short_time_takes_a_free_place_and_no_other_service_s() {
+    let password = right();
+    let seen = |state, service, span: &str| {
+        let config = configured(|config| config.login.remember = span.parse().unwrap());
+        let circumstances = circumstances(&password, NOW);
+        let circumstances = Circumstances { service, ..circumstances };
+        remember(state, &circumstances, &config.login)
+    };
+    let fresh = active(MovingFactor::Hotp, 2).state;
+    let both = seen(seen(fresh, "sshd", "30d"), "cockpit", "1h");
+    let untils = both.hosts.iter().map(|host| host.until).filter(|until| *until > Timestamp(0));
+    let both: Vec<_> = untils.collect();
+    assert_eq!(both, [Timestamp(NOW + 30 * 86_400), Timestamp(NOW + 3600)]);
+}
+
+#[test]
 fn a_host_that_a_clock_ahead_has_remembered_neither_counts_nor_keeps_its_place() {
     let config = configured(|config| config.login.remember = "1d".parse().unwrap());
     let mut account = active(MovingFactor::Hotp, 2);
