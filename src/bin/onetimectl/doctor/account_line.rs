@@ -161,7 +161,7 @@ fn run(stack: &[&StackLine], ours: ModuleResult) -> Walk {
     walk(stack, |_, entry| match role(entry) {
         Role::Code => ours,
         Role::Deny => ModuleResult::Failure,
-        Role::Silent => ModuleResult::Ignore,
+        Role::Silent | Role::Count => ModuleResult::Ignore,
         Role::Password | Role::Factor | Role::Permit => ModuleResult::Success,
         // Of pam_localuser.so the question is what comes of everybody else.
         Role::Condition | Role::Root | Role::Unknown => match entry.control.success {

@@ -361,6 +361,10 @@ mod tests {
     fn a_service_of_sshd_is_left_to_the_judgement_of_sshd_while_accounts_are_active() {
         let services =
             [OURS, ("sshd", "@include common-auth\n"), ("key", "auth required pam_deny.so")];
+        // libpam goes by `other` where a file has no lines for auth.
+        let by_other = [OURS, ("sshd", "account required pam_unix.so\n"), ("other", COMMON)];
+        let found = report(&by_other, Accounts::Active, &["sshd"]);
+        assert_eq!(found.sshd["sshd"], SshdStack::Open("other:1 pam_unix.so".to_owned()));
         let found = report(&services, Accounts::Active, &["sshd", "key", "login", "none"]);
         assert!(found.findings.iter().all(|f| f.id != FindingId::PamWithoutCode));
         let sshd = &found.sshd;

@@ -20,6 +20,8 @@ pub(super) enum Role {
     Permit,
     /// Always failure.
     Deny,
+    /// Counts a failure, and has no opinion or refuses: pam_faillock.so authfail.
+    Count,
     /// Has no opinion.
     Silent,
     /// Decides by who, where or when.
@@ -50,7 +52,7 @@ pub(super) fn role(entry: &StackLine) -> Role {
         | "pam_duo" => Role::Factor,
         "pam_permit" => Role::Permit,
         "pam_deny" => Role::Deny,
-        "pam_faillock" if entry.has_argument("authfail") => Role::Deny,
+        "pam_faillock" if entry.has_argument("authfail") => Role::Count,
         "pam_rootok" => Role::Root,
         "pam_faildelay"
         | "pam_nologin"
@@ -97,7 +99,7 @@ impl Trial {
             Role::Password | Role::Factor if self.satisfied == Some(index) => ModuleResult::Success,
             Role::Password | Role::Factor | Role::Deny => ModuleResult::Failure,
             Role::Permit => ModuleResult::Success,
-            Role::Silent => ModuleResult::Ignore,
+            Role::Silent | Role::Count => ModuleResult::Ignore,
             // pam_rootok.so, pam_succeed_if.so: the question is not whom they let
             // pass, but what comes of everybody else.
             Role::Condition | Role::Root | Role::Unknown => match entry.control.success {

@@ -156,13 +156,16 @@ fn note_on_skip(line: &StackLine, shown: Proof) -> Note {
             what,
             "if that is not meant, list pam_onetime.so before it",
         ),
-        (Role::Condition | Role::Silent | Role::Deny | Role::Root, Proof::Nothing) => Note::new(
+        (
+            Role::Condition | Role::Silent | Role::Count | Role::Deny | Role::Root,
+            Proof::Nothing,
+        ) => Note::new(
             FindingId::PamCodeSkipped,
             format!("no password and no code is asked: {by}"),
             "list pam_onetime.so before it; whom it exempts from codes belongs into \
              onetime.toml(5): exempt_groups, exempt_networks",
         ),
-        (Role::Condition | Role::Silent | Role::Deny | Role::Root, _) => Note::new(
+        (Role::Condition | Role::Silent | Role::Count | Role::Deny | Role::Root, _) => Note::new(
             FindingId::PamConditionInstead,
             what,
             "if that is not meant, take the line out; exempt_groups and exempt_networks of \
@@ -216,7 +219,7 @@ fn what_follows_is_not_skipped(case: &Case<'_>) -> Vec<Note> {
         Action::Jump(modules) => {
             let modules = usize::try_from(modules).unwrap_or(usize::MAX);
             let over = case.stack.iter().skip(index.saturating_add(1)).take(modules);
-            over.into_iter().any(|entry| role(entry) != Role::Deny)
+            over.into_iter().any(|entry| !matches!(role(entry), Role::Deny | Role::Count))
         }
         Action::Ignore | Action::Ok | Action::Bad | Action::Die | Action::Reset => false,
     };

@@ -78,7 +78,7 @@ pub(super) fn passage(stack: &[&StackLine], wanted: Wanted<'_>) -> Passage {
             }
             continue;
         };
-        for result in results(role(entry), wanted.at_most) {
+        for result in results(entry, wanted.at_most) {
             let actions = match role(entry) {
                 // PAM_AUTH_ERR, always.
                 Role::Deny | Role::Root => vec![entry.control.after(result)],
@@ -87,6 +87,7 @@ pub(super) fn passage(stack: &[&StackLine], wanted: Wanted<'_>) -> Passage {
                 | Role::Factor
                 | Role::Permit
                 | Role::Silent
+                | Role::Count
                 | Role::Condition
                 | Role::Unknown => entry.control.all_after(result),
             };
@@ -137,13 +138,19 @@ impl CodeFate {
 }
 
 /// What a module can return to somebody who shows no more than this.
-fn results(role: Role, at_most: Proof) -> Vec<ModuleResult> {
+fn results(entry: &StackLine, at_most: Proof) -> Vec<ModuleResult> {
+    let role = role(entry);
     let mut results = match role {
+        // Those of directories may be told to ignore users whom they do not know.
+        Role::Password if entry.name() == "pam_unix" => {
+            vec![ModuleResult::Success, ModuleResult::Failure]
+        }
         Role::Code | Role::Password | Role::Factor | Role::Condition | Role::Unknown => {
             vec![ModuleResult::Success, ModuleResult::Ignore, ModuleResult::Failure]
         }
         // Those who refuse to go on, such as pam_nologin.so, are among them.
         Role::Silent => vec![ModuleResult::Ignore, ModuleResult::Success, ModuleResult::Failure],
+        Role::Count => vec![ModuleResult::Ignore, ModuleResult::Failure],
         Role::Permit => vec![ModuleResult::Success],
         // Root needs no code where root is not asked for a password either.
         Role::Deny | Role::Root => vec![ModuleResult::Failure],
@@ -151,9 +158,13 @@ fn results(role: Role, at_most: Proof) -> Vec<ModuleResult> {
     let needs = match role {
         Role::Password | Role::Unknown => Proof::Password,
         Role::Factor => Proof::Factor,
-        Role::Code | Role::Permit | Role::Deny | Role::Silent | Role::Condition | Role::Root => {
-            Proof::Nothing
-        }
+        Role::Code
+        | Role::Permit
+        | Role::Deny
+        | Role::Silent
+        | Role::Count
+        | Role::Condition
+        | Role::Root => Proof::Nothing,
     };
     if needs > at_most {
         results.retain(|result| *result != ModuleResult::Success);
@@ -200,6 +211,26 @@ mod tests {
             ("auth required pam_fprintd.so\n", NotAsked, Factor, true),
             ("auth required pam_permit.so\n", NotAsked, Nothing, true),
             ("auth required pam_homemade.so\n", NotAsked, Password, true),
+            // What counts failures refuses nobody by that.
+            (
+                "auth [success=2 default=ignore] pam_unix.so\nauth required pam_faillock.so authfail\nauth required pam_permit.so\n",
+                NotAsked,
+                Nothing,
+                true,
+            ),
+            (
+                "auth [success=1 default=ignore] pam_unix.so\nauth [default=die] pam_faillock.so authfail\nauth required pam_permit.so\n",
+                NotAsked,
+                Nothing,
+                false,
+            ),
+            // As Arch and Gentoo have it.
+            (
+                "auth required pam_unix.so\nauth optional pam_permit.so\nauth required pam_env.so\n",
+                NotAsked,
+                Nothing,
+                false,
+            ),
             // A module that only prepares does not let in by being ignored.
             (
                 "auth required pam_faildelay.so\nauth required pam_deny.so\n",

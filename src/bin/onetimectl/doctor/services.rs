@@ -125,8 +125,10 @@ fn add_open(
 ) {
     let open = open_services::of(services, &report.password_services, machine.is_program);
     for name in &machine.of_sshd {
-        // libpam takes `other` for a service without a file.
-        let file = if services.contains_key(name.as_str()) { name.as_str() } else { "other" };
+        // libpam takes `other` for a service without a file, or without lines for auth.
+        let own = services.get(name.as_str());
+        let own = own.filter(|service| !service.stack(ModuleType::Auth).is_empty());
+        let file = own.map_or("other", |_| name.as_str());
         let stack = match open.get(file) {
             Some(open) => open.line().map_or(SshdStack::Closed, SshdStack::Open),
             None => SshdStack::Closed,
