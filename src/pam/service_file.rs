@@ -79,7 +79,16 @@ fn has_line(
             return included
                 .is_none_or(|text| has_line(&text, read, depth.saturating_add(1), wanted));
         }
-        wanted(kind.strip_prefix('-').unwrap_or(kind), rest)
+        if !wanted(kind.strip_prefix('-').unwrap_or(kind), rest) {
+            return false;
+        }
+        // `include` takes the lines of that kind in another file, of which there may be none.
+        let (control, rest) = first_word(rest);
+        if !control.eq_ignore_ascii_case("include") {
+            return true;
+        }
+        let included = read(first_word(rest).0);
+        included.is_none_or(|text| has_line(&text, read, depth.saturating_add(1), wanted))
     })
 }
 
@@ -172,6 +181,10 @@ mod tests {
             ("\n\n", false),
             ("# auth required pam_unix.so\n", false),
             ("account required pam_unix.so\n", false),
+            ("auth include s\n", true),
+            ("auth include common-account\n", false),
+            ("-AUTH Include common-account\n", false),
+            ("auth substack common-account\n", true),
             ("@include common-account\n", false),
             ("# \\\nauthor\n", false),
         ] {

@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{Stat, fdatasync, ftruncate, renameat};
 use rustix::io::retry_on_intr;
@@ -25,7 +24,7 @@ use super::lock::{Access, LockedFile, StateFile, lock_dir};
 use super::slots::{self, BOTH_BYTES, Beginning, FILE_BYTES, Slot};
 use super::succession::displaced_of;
 use super::uids::{Indexing, UIDS};
-use super::{Store, StoreError, TakeOver, memory, names};
+use super::{Store, StoreError, TakeOver, TakeOvers, memory, names};
 use crate::account::UserName;
 
 pub(super) const MARKER: &str = "store.toml";
@@ -47,7 +46,7 @@ pub struct Files {
     pub(super) indexing: Indexing,
     pub(super) owner: u32,
     /// Locks that were taken over, which somebody is to be told of.
-    take_overs: Arc<Mutex<Vec<TakeOver>>>,
+    take_overs: TakeOvers,
 }
 
 /// A locked state file. The lock ends when it is dropped.
@@ -87,7 +86,7 @@ impl Store<Files> {
         let users = top.dir(USERS, owner)?;
         let state = top.dir(STATE, owner)?;
         let indexing = Indexing::of_marker(&marker);
-        let take_overs = Arc::default();
+        let take_overs = TakeOvers::default();
         Ok(Self { backend: Files { top, users, state, indexing, owner, take_overs } })
     }
 
@@ -132,7 +131,7 @@ impl Store<Files> {
     /// The locks that are taken over from now on, by this store and for whoever keeps this.
     #[must_use]
     pub fn take_overs(&self) -> TakeOvers {
-        TakeOvers(Arc::clone(&self.backend.take_overs))
+        self.backend.take_overs.clone()
     }
 
     /// The directory of the store, as it was opened.
@@ -354,7 +353,7 @@ impl Files {
     }
 
     pub(super) fn note(&self, take_over: TakeOver) {
-        self.take_overs.lock().unwrap_or_else(PoisonError::into_inner).push(take_over);
+        self.take_overs.add(take_over);
     }
 
     pub(super) fn open_state(
@@ -473,18 +472,6 @@ impl Files {
 
     pub(super) fn state_path(&self, user: &UserName) -> PathBuf {
         self.location(user, Half::State)
-    }
-}
-
-/// Locks that were taken over, for whoever reports them.
-#[derive(Debug, Clone)]
-pub struct TakeOvers(Arc<Mutex<Vec<TakeOver>>>);
-
-impl TakeOvers {
-    /// Those since it was last asked.
-    #[must_use]
-    pub fn take(&self) -> Vec<TakeOver> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -35,13 +35,14 @@ pub use backend::RemoveOutcome;
 pub use checked::read_config;
 pub use error::{FileFault, LogError, Purpose, Removal, StoreError};
 pub use examine::{Problem, examine};
-pub use files::{Files, TakeOvers};
+pub use files::Files;
 pub use holder::{Holder, ProcessInfo};
 pub use issue::{IssueOutcome, RepairOutcome, Replace, Scope};
 pub use persons::RenameOutcome;
 pub use uids::Indexing;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
@@ -61,6 +62,22 @@ impl std::fmt::Display for TakeOver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let holder = &self.holder;
         write!(f, "the account's lock was taken over: {holder} had held it for 2 s")
+    }
+}
+
+/// Locks that were taken over, for whoever reports them.
+#[derive(Debug, Clone, Default)]
+pub struct TakeOvers(Arc<Mutex<Vec<TakeOver>>>);
+
+impl TakeOvers {
+    /// Those since it was last asked.
+    #[must_use]
+    pub fn take(&self) -> Vec<TakeOver> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, take_over: TakeOver) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(take_over);
     }
 }
 

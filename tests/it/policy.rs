@@ -151,12 +151,17 @@ fn a_password_service_without_a_file_of_its_own_is_refused_though_other_would_ac
         for password in [ALICE_PASSWORD, "wrong"] {
             assert_eq!(login(&world, "alice", &[password]), AUTH_ERR, "{service}");
         }
-        let line = logged(&world, "no file with auth lines in pam.d for the password service");
-        assert!(line.contains(service) && line.contains("correct password.service"), "{line}");
+        let why = "no file with auth lines in pam.d for the password service";
+        let ours = |text: &str| text.contains(why) && text.contains(service);
+        let line = world.wait_for_syslog(|line| ours(&line.text), PATIENCE).text;
+        assert!(line.contains("correct password.service"), "{line}");
     };
     refused("onetime-pasword");
     refused("emptied");
     refused("half");
+    // Lines that another file has are no lines where it has none.
+    world.pam_service("includes-half", "auth include half\n@include emptied\n");
+    refused("includes-half");
     // libpam reads the name in small letters, wherever it comes from.
     world.pam_service("test", "auth required pam_onetime.so service=OneTime-Password\n");
     assert_eq!(login(&world, "alice", &[ALICE_PASSWORD]), SUCCESS);

@@ -37,7 +37,8 @@ pub(super) fn judge_unknown(
         Ok(Some(now)) => {
             let fault = Fault::new(
                 FindingId::AccountRenamed,
-                "the user has another name now, and the login is refused",
+                "the user has another name now, and the login is refused (or, where the store has no \
+                 index yet, needs no code)",
                 "onetimectl rename OLD NEW; if that is somebody else who got the uid: \
                  onetimectl disable OLD",
             );
@@ -90,7 +91,8 @@ impl Uids {
             if names.iter().all(|name| name.as_str() != &*line.name) {
                 let fault = Fault::new(
                     FindingId::AccountSecondName,
-                    "the uid has a record under another name, and the login is refused",
+                    "the uid has a record under another name, and the login is refused (or, where the \
+                     store has no index yet, needs no code)",
                     "if the user was renamed: onetimectl rename OLD NEW; \
                      if that is somebody else: give them a uid of their own",
                 );
