@@ -53,6 +53,8 @@ pub(super) fn role(entry: &StackLine) -> Role {
         "pam_permit" => Role::Permit,
         "pam_deny" => Role::Deny,
         "pam_faillock" if entry.has_argument("authfail") => Role::Count,
+        // It looks at the real uid, which is the daemon's.
+        "pam_rootok" if entry.is_run_by_root => Role::Permit,
         "pam_rootok" => Role::Root,
         "pam_faildelay"
         | "pam_nologin"

@@ -197,6 +197,12 @@ fn judge_service(
     }
     let mut mode = None;
     for entry in service.entries.iter().filter(|entry| role(entry) == Role::Code) {
+        if !entry.module.ends_with(".so") {
+            let what =
+                format!("{} names {:?}, which is no file of a module", entry.place, entry.module);
+            let remedy = "write pam_onetime.so: libpam refuses every login in its place";
+            notes.insert(Note::new(FindingId::PamLineBroken, what, remedy));
+        }
         if entry.kind == ModuleType::Account {
             notes.extend(arguments(entry).err().map(|what| refused(entry, &what)));
             continue;
@@ -325,6 +331,39 @@ mod tests {
             (finding.id, finding.what)
         })
         .collect()
+    }
+
+    #[test]
+    fn what_lets_root_pass_lets_everybody_pass_in_the_service_of_a_daemon() {
+        let text = "auth sufficient pam_rootok.so\nauth required pam_onetime.so\n";
+        let files = |name: &str| (name != "onetime-password").then(|| text.to_owned());
+        for (name, is_open) in [
+            ("su", false),
+            ("su-l", false),
+            ("chsh", false),
+            ("sshd", true),
+            ("login", true),
+            ("remote", true),
+            ("gdm-password", true),
+            ("lightdm", true),
+        ] {
+            let report = judge(&[name.to_owned()], &machine(&files, Accounts::NoneActive));
+            let fails = report.findings.iter().any(|finding| finding.level == Level::Fail);
+            assert_eq!(fails, is_open, "{name}: {:?}", report.findings);
+        }
+    }
+
+    #[test]
+    fn a_line_whose_module_libpam_does_not_find_is_broken() {
+        use FindingId::PamLineBroken;
+        for text in [
+            "auth required pam_onetime\n",
+            "auth required pam_onetime.so\r\n",
+            "auth required pam_env.so\r\nauth required pam_onetime.so\n",
+        ] {
+            let found: Vec<_> = judged(text).into_iter().map(|(id, _)| id).collect();
+            assert!(found.contains(&PamLineBroken), "{text:?}: {found:?}");
+        }
     }
 
     #[test]

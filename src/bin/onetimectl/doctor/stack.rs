@@ -244,6 +244,8 @@ pub(crate) struct StackLine {
     pub(crate) begins_substack: bool,
     /// Whether it is known to be about nobody, and so to fail: a group without members.
     pub(crate) is_idle: bool,
+    /// Whether root's daemon runs it, whoever logs in.
+    pub(crate) is_run_by_root: bool,
 }
 
 impl StackLine {
@@ -292,6 +294,9 @@ impl Service {
         let text = files(name)?;
         let mut service = Self::default();
         service.add(&ServiceFile { name, text: &text, only: None, level: 0, depth: 0 }, files);
+        if is_of_daemon(name) {
+            service.entries.iter_mut().for_each(|entry| entry.is_run_by_root = true);
+        }
         Some(service)
     }
 
@@ -301,6 +306,11 @@ impl Service {
     }
 
     fn add(&mut self, source: &ServiceFile<'_>, files: &ReadFile<'_>) {
+        if source.text.contains("\r\n") {
+            let place = Location { file: source.name.to_owned(), line: 1 };
+            let what = "ends its lines with CR and LF, and libpam takes the CR for a letter";
+            self.problems.push((place, what.to_owned()));
+        }
         for (line, text) in lines(source.text) {
             let place = Location { file: source.name.to_owned(), line };
             if self.entries.len() >= MAX_ENTRIES {
@@ -401,6 +411,18 @@ impl Service {
     }
 }
 
+/// Services of daemons, which run as root whoever logs in.
+const DAEMONS: [&str; 16] = [
+    "cockpit", "dovecot", "ftp", "greetd", "imap", "login", "lxdm", "pop3", "proftpd", "remote",
+    "rlogin", "rsh", "sddm", "sshd", "vsftpd", "xdm",
+];
+/// What the names of others begin with.
+const DAEMON_FAMILIES: [&str; 5] = ["gdm", "lightdm", "kde", "xrdp", "cups"];
+
+fn is_of_daemon(service: &str) -> bool {
+    DAEMONS.contains(&service) || DAEMON_FAMILIES.iter().any(|family| service.starts_with(family))
+}
+
 /// A file on its way into a service.
 #[derive(Clone, Copy)]
 struct ServiceFile<'a> {
@@ -429,6 +451,7 @@ fn entry(
         level,
         begins_substack: false,
         is_idle: false,
+        is_run_by_root: false,
     }
 }
 
