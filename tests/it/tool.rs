@@ -757,10 +757,11 @@ fn of_300_enables_and_disables_at_once_a_sound_account_is_left_or_none() {
 #[test]
 fn a_disable_that_found_no_account_does_not_take_the_state_of_one_that_is_enabled_meanwhile() {
     let world = installed();
-    // Held for a while between its two removals: the record's, the state's.
+    // Held for a while between its two removals, the record's and the state's, and no longer
+    // than others wait for the account's lock.
     let mut disable = world.command("strace");
     disable.args(["-o", "/tmp/trace", "-e", "trace=unlinkat"]);
-    disable.args(["-e", "inject=unlinkat:delay_enter=3000000:when=2"]);
+    disable.args(["-e", "inject=unlinkat:delay_enter=1000000:when=2"]);
     disable.args(["onetimectl", "disable", "--yes", "alice"]);
     let mut disable = disable.stdout(Stdio::null()).spawn().expect("strace starts");
     let start = Instant::now();
