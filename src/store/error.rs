@@ -118,7 +118,10 @@ pub enum StoreError {
         error: Box<StoreError>,
     },
     /// An account was removed, but the index by uid still has its name.
-    #[error("the record is gone, but its name is still in the index by uid: {0}")]
+    #[error(
+        "the record is gone, but its name is still in the index by uid, until that \
+         is made again: {0}"
+    )]
     StillIndexed(Box<StoreError>),
     /// Others kept making and removing it.
     #[error("{0}: the account is being changed all the time")]
@@ -171,7 +174,7 @@ impl StoreError {
                 "if the user was renamed: onetimectl rename OLD NEW; \
                  if they are somebody else, and OLD is gone: onetimectl disable OLD"
             }
-            Self::Index { .. } | Self::StillIndexed(_) => "make it again: onetimectl init",
+            Self::Index { .. } => "make it again: onetimectl init",
             Self::AlreadyEnabled(_) => "if it is not needed, first: onetimectl disable",
             Self::RenameUnfinished { .. } => "finish it: onetimectl rename OLD NEW",
             Self::State { .. } => "rebuild it: onetimectl repair",
@@ -183,7 +186,9 @@ impl StoreError {
                 "use a token with another key; or, if no code of this one can be known to others: \
                  remove that file, add the key again, then: onetimectl resync"
             }
-            Self::NotRemembered { error, .. } => return error.remedy(),
+            Self::NotRemembered { error, .. } | Self::StillIndexed(error) => {
+                return error.remedy();
+            }
             Self::Busy(_) | Self::PassedOver(_) => "try again",
             Self::Held { .. } => "end that process: kill -KILL; then try again",
             Self::Name(_) => return None,
@@ -380,7 +385,7 @@ mod tests {
                 },
                 "backup",
             ),
-            (StoreError::StillIndexed(Box::new(StoreError::NoStore(path()))), "onetimectl init"),
+            (StoreError::StillIndexed(Box::new(StoreError::Format(path()))), "backup"),
             (StoreError::Busy(user()), "try again"),
             (StoreError::PassedOver(user()), "try again"),
             (

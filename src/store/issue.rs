@@ -144,9 +144,12 @@ impl<B: Backend> Store<B> {
             let state = remains.snapshots.and_then(|snapshots| {
                 slots::latest(&snapshots, record.generation).ok().map(|latest| latest.state)
             });
-            // A state that has gone over to another name is not lost.
-            if state.is_some() || self.must_not_be_renamed(&record).is_ok() {
-                note_first(self.remember_keys(&record, state.as_ref(), now));
+            let kept = if state.is_some() { Ok(()) } else { self.must_not_be_renamed(&record) };
+            match kept {
+                Ok(()) => note_first(self.remember_keys(&record, state.as_ref(), now)),
+                // A state that has gone over to another name is not lost.
+                Err(StoreError::RenameUnfinished { .. }) => {}
+                Err(error) => note_first(Err(error)),
             }
             uid_of(&record)
         });
