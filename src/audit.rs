@@ -1,7 +1,7 @@
 //! The audit line: one for each login, to syslog (facility authpriv), as
 //! `key=value` pairs. Never a password, a code or a secret.
 //!
-//! It opens its own socket and closes it ([`transport`]): no openlog(3), no global
+//! It opens its own socket and closes it (`audit/transport.rs`): no openlog(3), no global
 //! logger, no descriptor is left in the host process.
 
 mod transport;

@@ -408,6 +408,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "tool")]
     #[test]
     fn networks_of_everybody_are_those_that_are_larger_than_any_of_ones_own() {
         let wide = |list: &[&str]| {

@@ -178,7 +178,7 @@ impl<B: Backend> Store<B> {
 
     /// Changes what was issued without issuing a new account: the generation and with
     /// it the state stay. Keys that go are remembered, keys that come begin where they
-    /// were ([`super::retired`]).
+    /// were (`store/retired.rs`).
     ///
     /// # Errors
     /// [`StoreError`], also when there is no record; those of `change`.
