@@ -12,7 +12,7 @@ use rand::TryRng;
 use time::OffsetDateTime;
 
 use crate::bytes_as_text::{Readable, canonical, to_bytes};
-use crate::code::{RecoveryCode, Step, Token};
+use crate::code::{Period, RecoveryCode, Step, Token};
 
 /// How many tokens an account can have: the state has room for so many.
 pub const MAX_TOKENS: usize = 4;
@@ -26,6 +26,18 @@ impl Timestamp {
     #[must_use]
     pub const fn plus(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds))
+    }
+
+    /// The time step that it is in: T of RFC 6238 section 4.2, with T0 = 0.
+    #[must_use]
+    pub fn step(self, period: Period) -> Step {
+        Step(self.0.checked_div(u64::from(period.get())).unwrap_or(0))
+    }
+
+    /// When a time step begins.
+    #[must_use]
+    pub fn of_step(step: Step, period: Period) -> Self {
+        Self(step.0.saturating_mul(u64::from(period.get())))
     }
 
     /// Seconds from `earlier` to here; 0 if it is not earlier.

@@ -3,10 +3,9 @@
 //! that is stored outlasts what the configuration allows from now on, but for one thing: a
 //! code that was spent stays spent.
 
-use super::find::time_step;
 use super::limits;
-use crate::account::{Account, Phase, Record, Timestamp, TokenId};
-use crate::code::{MovingFactor, Step};
+use crate::account::{Account, Phase, Record, Timestamp};
+use crate::code::{MovingFactor, Step, Token};
 use crate::config::{CodePolicy, Config};
 
 /// Seconds by which a clock may be set back in everyday life.
@@ -36,8 +35,10 @@ pub enum TimeAhead {
 #[must_use]
 pub fn time_ahead(account: &Account, now: Timestamp, config: &Config) -> Option<TimeAhead> {
     let Account { record, state } = account;
-    let until =
-        record.tokens.iter().filter_map(|(id, _)| codes_ahead(account, *id, now, &config.code));
+    let until = record
+        .tokens
+        .iter()
+        .filter_map(|(id, token)| codes_ahead(token, state.token(*id).next, now, &config.code));
     if let Some(until) = until.max() {
         return Some(TimeAhead::Codes { until });
     }
@@ -49,36 +50,27 @@ pub fn time_ahead(account: &Account, now: Timestamp, config: &Config) -> Option<
         return Some(TimeAhead::Lock);
     }
     let latest = now.plus(TOLERANCE);
-    let latest_host = now.plus(config.login.remember.seconds().unwrap_or(0)).plus(TOLERANCE);
-    let is_remembered = config.login.remember.seconds().is_some();
-    let other = [Some(record.issued_at), state.activated_at, state.last_login]
-        .into_iter()
-        .flatten()
-        .chain([state.failures.since])
-        .any(|time| time > latest)
-        || (is_remembered && state.hosts.iter().any(|host| host.until > latest_host));
-    other.then_some(TimeAhead::Other)
+    // Where no host is remembered, none counts.
+    let hosts =
+        config.login.remember.seconds().is_some_and(|seconds| {
+            state.hosts.iter().any(|host| host.until > latest.plus(seconds))
+        });
+    let others = [state.activated_at, state.last_login].into_iter().flatten();
+    let mut others = others.chain([record.issued_at, state.failures.since]);
+    (hosts || others.any(|time| time > latest)).then_some(TimeAhead::Other)
 }
 
 /// When the codes of a token are accepted again whose last one was that of a later time
-/// than any that is accepted now.
+/// than any that is accepted now: the first that is not spent is `next`.
 pub(super) fn codes_ahead(
-    account: &Account,
-    id: TokenId,
+    token: &Token,
+    next: Step,
     now: Timestamp,
     policy: &CodePolicy,
 ) -> Option<Timestamp> {
-    let (_, token) = account.record.tokens.iter().find(|(other, _)| *other == id)?;
     let MovingFactor::Totp { period } = token.kind else { return None };
-    let next = account.state.token(id).next;
-    let latest =
-        time_step(now, period.get()).plus(policy.max_drift.get()).plus(policy.window.get()).plus(1);
-    (next > latest).then(|| begin_of(next, period.get()))
-}
-
-/// When time step `step` begins.
-pub(super) fn begin_of(step: Step, period: u16) -> Timestamp {
-    Timestamp(step.0.saturating_mul(u64::from(period)))
+    let latest = now.step(period).plus(policy.max_drift.get()).plus(policy.window.get()).plus(1);
+    (next > latest).then(|| Timestamp::of_step(next, period))
 }
 
 /// Whether a deadline counts from a time that has not come: how much of it has passed

@@ -5,12 +5,12 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::ahead::{begin_of, codes_ahead};
+use super::ahead::codes_ahead;
 use super::{Answer, Circumstances, Refusal};
 use crate::account::{
     Account, Generation, RememberedHost, SpentRecovery, State, Timestamp, TokenId, TokenState,
 };
-use crate::code::{Code, MovingFactor, RecoveryCode, Step, Token};
+use crate::code::{Code, MovingFactor, Period, RecoveryCode, Step, Token};
 use crate::config::{CodePolicy, LoginPolicy};
 
 /// What a code turned out to be.
@@ -43,7 +43,7 @@ pub(super) fn find(
     for (id, token) in &account.record.tokens {
         let found = match token.kind {
             MovingFactor::Totp { period } => {
-                find_totp(account, *id, token, code, (now, period.get()), policy)
+                find_totp(account, *id, token, code, (now, period), policy)
             }
             MovingFactor::Hotp => find_hotp(account, *id, token, code, policy),
         };
@@ -79,10 +79,10 @@ fn find_totp(
     id: TokenId,
     token: &Token,
     code: &Code,
-    (now, period): (Timestamp, u16),
+    (now, period): (Timestamp, Period),
     policy: &CodePolicy,
 ) -> CodeMatch {
-    let present = time_step(now, period);
+    let present = now.step(period);
     let TokenState { next, drift, .. } = account.state.token(id);
     let most = i32::try_from(policy.max_drift.get()).unwrap_or(i32::MAX);
     let drift = drift.clamp(most.saturating_neg(), most);
@@ -97,7 +97,7 @@ fn find_totp(
         }
         // An accepted step was within the window of its time.
         Some(_) if next > last.plus(1) => {
-            CodeMatch::Refused(Refusal::ClockWentBack { until: begin_of(next, period) })
+            CodeMatch::Refused(Refusal::ClockWentBack { until: Timestamp::of_step(next, period) })
         }
         Some(_) => CodeMatch::Refused(Refusal::SpentCode),
         None => CodeMatch::Refused(Refusal::WrongCode),
@@ -144,11 +144,6 @@ pub(super) fn without_resync(state: State) -> State {
     TokenId::all().fold(state, |state, id| {
         state.with_token(id, TokenState { resync: Step(0), ..state.token(id) })
     })
-}
-
-/// T of RFC 6238 section 4.2, with T0 = 0.
-pub(super) fn time_step(now: Timestamp, period: u16) -> Step {
-    Step(now.0.checked_div(u64::from(period)).unwrap_or(0))
 }
 
 /// Steps from `from` to `to`, negative if `to` is earlier.
@@ -276,7 +271,7 @@ pub fn resync(
         let TokenState { next, .. } = account.state.token(*id);
         let (present, first, last) = match token.kind {
             MovingFactor::Totp { period } => {
-                let present = time_step(now, period.get());
+                let present = now.step(period);
                 (Some(present), present.minus(RESYNC_REACH), present.plus(RESYNC_REACH))
             }
             MovingFactor::Hotp => (None, next, next.plus(RESYNC_REACH)),
@@ -287,7 +282,7 @@ pub fn resync(
         };
         let Some(step) = (first.0..=last.0).map(Step).find(in_a_row) else { continue };
         if step < next {
-            let ahead = codes_ahead(account, *id, now, policy);
+            let ahead = codes_ahead(token, next, now, policy);
             return Err(ahead.map_or(ResyncError::Spent, ResyncError::Ahead));
         }
         let drift = present.map_or(0, |present| distance(present, step.plus(1)));

@@ -68,9 +68,8 @@ impl Entry {
     fn of(token: &Token, next: Step) -> Self {
         let expires = match token.kind {
             MovingFactor::Totp { period } => {
-                let end = next.plus(FARTHEST).plus(1).0;
-                let end = end.saturating_mul(u64::from(period.get()));
-                Some(end.min(i64::MAX.unsigned_abs()))
+                let end = Timestamp::of_step(next.plus(FARTHEST).plus(1), period);
+                Some(end.0.min(i64::MAX.unsigned_abs()))
             }
             MovingFactor::Hotp => None,
         };
@@ -88,16 +87,11 @@ impl Entry {
     }
 }
 
-/// The present time step of a token with this period.
-fn present(now: Timestamp, period: u16) -> Step {
-    Step(now.0.checked_div(u64::from(period)).unwrap_or(0))
-}
-
 /// The first position that no accepted code can have had, `ahead` steps being the most
 /// that one was ahead; `None`: a hotp token's, which time does not say.
 pub(super) fn first_unspent(token: &Token, now: Timestamp, ahead: u64) -> Option<Step> {
     match token.kind {
-        MovingFactor::Totp { period } => Some(present(now, period.get()).plus(ahead).plus(1)),
+        MovingFactor::Totp { period } => Some(now.step(period).plus(ahead).plus(1)),
         MovingFactor::Hotp => None,
     }
 }
@@ -180,7 +174,7 @@ impl<B: Backend> Store<B> {
         };
         let over = match token.kind {
             // No window reaches back so far.
-            MovingFactor::Totp { period } => next.plus(FARTHEST) < present(now, period.get()),
+            MovingFactor::Totp { period } => next.plus(FARTHEST) < now.step(period),
             MovingFactor::Hotp => false,
         };
         if over || next == Step(0) {

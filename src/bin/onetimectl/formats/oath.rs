@@ -5,7 +5,7 @@
 use data_encoding::HEXLOWER_PERMISSIVE;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use pam_onetime::account::TokenState;
+use pam_onetime::account::{Timestamp, TokenState};
 use pam_onetime::code::{Algorithm, Code, Digits, MovingFactor, Period, Secret, Step, Token};
 
 use super::{
@@ -164,7 +164,7 @@ fn state(
                 .ok()
                 .and_then(|time| u64::try_from(time.as_second()).ok())
                 .ok_or("the time of the last login is not YYYY-MM-DDTHH:MM:SSL")?;
-            let login = Step(seconds.checked_div(u64::from(period.get())).unwrap_or(0));
+            let login = Timestamp(seconds).step(period);
             let near = (login.minus(AROUND).0..=login.plus(AROUND).0).map(Step);
             let used = Code::parse(code.as_bytes())
                 .and_then(|code| token.newest_match(&code, near))

@@ -168,7 +168,7 @@ impl<'a> Importer<'a> {
             ),
             MovingFactor::Hotp => {}
             MovingFactor::Totp { period } => {
-                let present = self.now.0.checked_div(u64::from(period.get())).unwrap_or(0);
+                let present = self.now.step(period).0;
                 // No clock is followed further.
                 let most = i64::try_from(MaxDrift::MOST).unwrap_or(i64::MAX);
                 let drift = i64::from(at.drift).clamp(most.saturating_neg(), most);
