@@ -12,7 +12,8 @@ use pam::module::PamHandle;
 
 use super::dialogue::{self, Dialogue};
 use super::door::{self, SUCCESS};
-use super::{service_file, sys};
+use super::service_file::ServiceFile;
+use super::sys;
 use crate::bytes_as_text::to_bytes;
 use crate::login::{AccountVerdict, PasswordProof, ServiceFault, ServiceReport};
 use crate::system::{Person, SystemError};
@@ -51,10 +52,10 @@ pub(super) fn verify(
 ) -> Verified {
     let flags = flags & (PAM_DISALLOW_NULL_AUTHTOK | PAM_SILENT);
     let unavailable = |code| Verified::Unavailable(ServiceFault::Result(code as i32));
-    if !service_file::is_there(service) {
+    let Some(file) = ServiceFile::find(service) else {
         let (service, result) = (service.to_owned(), PamResultCode::PAM_SERVICE_ERR as i32);
         return Verified::Unavailable(ServiceFault::NoFile { service, result });
-    }
+    };
     let mut transaction = match Transaction::start(service, user, password) {
         Ok(transaction) => transaction,
         Err(code) => return unavailable(code),
@@ -82,8 +83,7 @@ pub(super) fn verify(
     match transaction.other_user(user) {
         Some(fault) => Verified::Unavailable(fault),
         None => {
-            let (service, user) = (service.to_owned(), user.to_owned());
-            let proven = Proven { transaction, service, user, flags, verdict };
+            let proven = Proven { transaction, file, user: user.to_owned(), flags, verdict };
             Verified::Right(PasswordProof::by_transaction(), proven)
         }
     }
@@ -92,7 +92,7 @@ pub(super) fn verify(
 /// A transaction that has found the password right.
 pub(super) struct Proven {
     transaction: Transaction,
-    service: String,
+    file: ServiceFile,
     user: String,
     flags: PamFlag,
     /// What authentication said of the account.
@@ -103,7 +103,7 @@ impl Proven {
     /// Asks the service's account phase, if it has one, and takes what both phases say to
     /// the user.
     pub(super) fn report(mut self) -> Result<ServiceReport, ServiceFault> {
-        let status = if service_file::has_account_phase(&self.service) {
+        let status = if self.file.has_account_phase() {
             self.transaction.run(sys::pam_acct_mgmt, self.flags)
         } else {
             Ok(())

@@ -20,11 +20,31 @@ const IDLE: [&str; 2] = ["pam_deny.so", "pam_permit.so"];
 /// Those of them that every libpam looks in; the other is one that some are built with.
 const EVERYWHERE: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 
-/// Whether `service` has a file of its own with `auth` lines. One where this libpam might
-/// not look counts as none.
-pub(super) fn is_there(service: &str) -> bool {
-    let places = |name: &str| read_in(&EVERYWHERE, name);
-    has_auth(service, &places)
+/// The file of a service, as it was when libpam read it: once for both phases.
+pub(super) struct ServiceFile {
+    name: String,
+    text: String,
+}
+
+impl ServiceFile {
+    /// The file that `service` has of its own; `None` if it has none with `auth` lines. One
+    /// where this libpam might not look counts as none.
+    pub(super) fn find(service: &str) -> Option<Self> {
+        let name = file_name(service);
+        let text = read_in(&EVERYWHERE, &name)?;
+        let file = Self { name, text };
+        has_auth(service, &|name| file.read_in(&EVERYWHERE, name)).then_some(file)
+    }
+
+    /// Whether the account phase says anything of accounts. What cannot be found out is
+    /// "yes": then libpam asks, and what comes of it holds.
+    pub(super) fn has_account_phase(&self) -> bool {
+        is_asked(&self.name, &|name| self.read_in(&DIRECTORIES, name))
+    }
+
+    fn read_in(&self, directories: &[&str], name: &str) -> Option<String> {
+        if name == self.name { Some(self.text.clone()) } else { read_in(directories, name) }
+    }
 }
 
 fn has_auth(service: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
@@ -35,12 +55,6 @@ fn has_auth(service: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
 /// As libpam makes it of a service's name.
 fn file_name(service: &str) -> String {
     service.to_ascii_lowercase()
-}
-
-/// Whether the account phase of `service` says anything of accounts. What cannot be found
-/// out is "yes": then libpam asks, and what comes of it holds.
-pub(super) fn has_account_phase(service: &str) -> bool {
-    is_asked(&file_name(service), &|name| read_in(&DIRECTORIES, name))
 }
 
 /// The text of a service's file, where the first of the directories has one.
