@@ -56,6 +56,34 @@ impl Dir {
         open_dir(&self.fd, Path::new(name), self.path.join(name), owner)
     }
 
+    /// As [`Dir::dir`]; `None` if there is none.
+    pub(super) fn dir_if_there(&self, name: &str, owner: u32) -> Result<Option<Self>, StoreError> {
+        match self.dir(name, owner) {
+            Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            dir => dir.map(Some),
+        }
+    }
+
+    /// The names of what is in it that `of` knows, with what it says of them. Others may be
+    /// removed or renamed meanwhile.
+    pub(super) fn names<T>(
+        &self,
+        of: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<(String, T)>, StoreError> {
+        let entries = rustix::fs::Dir::read_from(&self.fd).map_err(io_error(&self.path, "list"))?;
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(io_error(&self.path, "list"))?;
+            let name = entry.file_name().to_str().unwrap_or_default();
+            if let Some(known) = of(name) {
+                found.push((name.to_owned(), known));
+            }
+        }
+        Ok(found)
+    }
+
     /// Opens the private regular file `name`; `None` if there is none.
     pub(super) fn file(
         &self,

@@ -79,25 +79,18 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
             (examiner.report)(Problem::Leftover(path));
         }
     });
-    examiner.list(&users, |examiner, path, name| {
-        if is_temporary(name) {
-            return (examiner.report)(Problem::Leftover(path));
-        }
-        examiner.look(&path, Purpose::PrivateFile);
-        if !name.as_encoded_bytes().ends_with(RECORD_ENDING.as_bytes()) {
-            (examiner.report)(Problem::ForeignName(path));
-        }
-    });
-    // It is there once there is something to remember.
-    examiner.list(&retired, |examiner, path, name| {
-        if is_temporary(name) {
-            return (examiner.report)(Problem::Leftover(path));
-        }
-        examiner.look(&path, Purpose::PrivateFile);
-        if !name.as_encoded_bytes().ends_with(RECORD_ENDING.as_bytes()) {
-            (examiner.report)(Problem::ForeignName(path));
-        }
-    });
+    // The latter is there once there is something to remember.
+    for dir in [&users, &retired] {
+        examiner.list(dir, |examiner, path, name| {
+            if is_temporary(name) {
+                return (examiner.report)(Problem::Leftover(path));
+            }
+            examiner.look(&path, Purpose::PrivateFile);
+            if !name.as_encoded_bytes().ends_with(RECORD_ENDING.as_bytes()) {
+                (examiner.report)(Problem::ForeignName(path));
+            }
+        });
+    }
     examiner.list(&state, |examiner, path, name| {
         examiner.look(&path, Purpose::PrivateFile);
         // Of a lock that is being taken over, or is with the next login; else left behind.

@@ -104,7 +104,11 @@ impl Store<Files> {
         }
         make_dir(rustix::fs::CWD, dir, dir)?;
         let top = open_top(dir, owner)?;
-        lock_dir(&top)?;
+        // One at a time, where directories can be locked (not on NFS).
+        match lock_dir(&top) {
+            Err(StoreError::Io { .. }) => {}
+            locked => locked?,
+        }
         for name in [USERS, STATE, UIDS] {
             make_dir(&top.fd, Path::new(name), &dir.join(name))?;
         }
@@ -437,7 +441,7 @@ impl Files {
 
     /// Removes files that are not in force of who was killed: they may hold secrets.
     fn sweep(&self) -> Result<(), StoreError> {
-        let users = names_in(&self.users, |name| {
+        let users = self.users.names(|name| {
             let record = name.strip_prefix(TEMPORARY)?;
             Some(record.strip_suffix(RECORD_ENDING).and_then(names::decode))
         });
@@ -446,7 +450,7 @@ impl Files {
             let _lock = user.map(|user| self.lock_state(&user, Access::Exclusive)).transpose()?;
             unlink(&self.users, &name)?;
         }
-        for (name, user) in names_in(&self.state, displaced_of)? {
+        for (name, user) in self.state.names(displaced_of)? {
             // Then the state in place stands in for none. Who is about to put this file in
             // its place will make another.
             let lock = self.lock_state(&user, Access::Exclusive)?;
@@ -473,20 +477,6 @@ impl Files {
     pub(super) fn state_path(&self, user: &UserName) -> PathBuf {
         self.location(user, Half::State)
     }
-}
-
-/// The files in a directory that `of` knows, with what it says of them.
-fn names_in<T>(dir: &Dir, of: impl Fn(&str) -> Option<T>) -> Result<Vec<(String, T)>, StoreError> {
-    let entries = rustix::fs::Dir::read_from(&dir.fd).map_err(io_error(&dir.path, "list"))?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(io_error(&dir.path, "list"))?;
-        let name = entry.file_name().to_str().unwrap_or_default();
-        if let Some(known) = of(name) {
-            found.push((name.to_owned(), known));
-        }
-    }
-    Ok(found)
 }
 
 fn is_not_text(error: &StoreError) -> bool {

@@ -276,17 +276,21 @@ pub(super) enum Waited {
     Held(StateFile),
 }
 
-/// One `init` at a time, where directories can be locked (not on NFS). The lock is the
-/// descriptor's, and ends with it.
+/// Locks a directory, for an order of the tool's. The lock is the descriptor's, and ends
+/// with it.
+///
+/// # Errors
+/// [`StoreError::Io`] where directories cannot be locked; [`StoreError::Held`].
 pub(super) fn lock_dir(dir: &Dir) -> Result<(), StoreError> {
     let mut wait = Wait::new();
     loop {
         match try_lock(&dir.fd, Access::Exclusive) {
-            Ok(Attempt::Locked) | Err(_) => return Ok(()),
+            Ok(Attempt::Locked) => return Ok(()),
+            Err(error) => return Err(io_error(&dir.path, "lock")(error)),
             Ok(Attempt::Held) if wait.pause() => {}
             Ok(Attempt::Held) => {
-                let stat = fstat(&dir.fd).map_err(io_error(&dir.path, "examine"))?;
-                let holder = Box::new(Holder::find(&stat, None));
+                let holder = fstat(&dir.fd).map(|stat| Holder::find(&stat, None));
+                let holder = Box::new(holder.unwrap_or(Holder::Unknown));
                 return Err(StoreError::Held { path: dir.path.clone(), holder, obstacle: None });
             }
         }

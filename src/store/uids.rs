@@ -41,13 +41,9 @@ impl Indexing {
 impl Files {
     /// The index's directory; `None` where a store has none yet.
     fn uids(&self) -> Result<Option<Dir>, StoreError> {
-        match (self.top.dir(UIDS, self.owner), self.indexing) {
-            (Err(StoreError::Io { error, .. }), Indexing::NotYet)
-                if error.kind() == ErrorKind::NotFound =>
-            {
-                Ok(None)
-            }
-            (dir, Indexing::Complete | Indexing::NotYet) => dir.map(Some),
+        match self.indexing {
+            Indexing::Complete => self.top.dir(UIDS, self.owner).map(Some),
+            Indexing::NotYet => self.top.dir_if_there(UIDS, self.owner),
         }
     }
 
@@ -115,13 +111,10 @@ impl Files {
     pub(super) fn entries(&self) -> Result<BTreeMap<u32, Vec<UserName>>, StoreError> {
         let mut entries = BTreeMap::new();
         let Some(dir) = self.uids()? else { return Ok(entries) };
-        let listed = rustix::fs::Dir::read_from(&dir.fd).map_err(io_error(&dir.path, "list"))?;
-        for entry in listed {
-            let entry = entry.map_err(io_error(&dir.path, "list"))?;
-            let name = entry.file_name().to_str().unwrap_or_default();
+        for (name, uid) in dir.names(|name| Some(uid_of(name)))? {
             if name.starts_with(TEMPORARY) {
-                unlink(&dir, name)?;
-            } else if let Some(uid) = uid_of(name) {
+                unlink(&dir, &name)?;
+            } else if let Some(uid) = uid {
                 match self.names_of(uid) {
                     Ok(names) => drop(entries.insert(uid, names)),
                     // It is made again.
