@@ -16,7 +16,12 @@
 
 #![expect(unsafe_code, reason = "a PAM module is called by C, and calls it")]
 
+#[path = "../tests/libpam/abi.rs"]
+mod abi;
+
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+
+use abi::{Conversation, Message};
 
 const SUCCESS: c_int = 0;
 const AUTH_ERR: c_int = 7;
@@ -188,25 +193,6 @@ fn say(handle: *mut c_void, messages: &[(c_int, &str)]) -> Result<Option<String>
     // SAFETY: as above.
     unsafe { libc::free(responses.cast()) };
     Ok(last)
-}
-
-#[repr(C)]
-struct Message {
-    style: c_int,
-    text: *const c_char,
-}
-
-#[repr(C)]
-struct Response {
-    text: *mut c_char,
-    code: c_int,
-}
-
-#[repr(C)]
-struct Conversation {
-    function:
-        unsafe extern "C" fn(c_int, *mut *const Message, *mut *mut Response, *mut c_void) -> c_int,
-    data: *mut c_void,
 }
 
 #[link(name = "pam")]

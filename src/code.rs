@@ -498,6 +498,15 @@ mod tests {
         }
     }
 
+    /// What the token of RFC 4226's examples shows.
+    fn shown(step: u64) -> String {
+        let hotp = totp_rs::Builder::new()
+            .with_secret(b"12345678901234567890".as_slice())
+            .with_step_duration(1)
+            .build_noncompliant();
+        hotp.generate(step).to_string()
+    }
+
     fn shows(token: &Token, code: &str, step: u64) -> bool {
         let code = Code::parse(code.as_bytes()).unwrap();
         token.newest_match(&code, [Step(step)].into_iter()) == Some(Step(step))
@@ -543,13 +552,6 @@ mod tests {
     fn a_code_that_two_steps_show_is_matched_at_the_newer_one() {
         // Found by search: this token shows 6-digit code C at two near steps.
         let token = token(b"12345678901234567890", Algorithm::Sha1, 6);
-        let shown = |step| {
-            let hotp = totp_rs::Builder::new()
-                .with_secret(b"12345678901234567890".as_slice())
-                .with_step_duration(1)
-                .build_noncompliant();
-            hotp.generate(step).to_string()
-        };
         let (mut seen, mut found) = (std::collections::HashMap::new(), None);
         for step in 0..20_000_u64 {
             if let Some(earlier) = seen.insert(shown(step), step) {
@@ -567,13 +569,6 @@ mod tests {
     #[test]
     fn the_first_step_and_the_last_but_one_have_a_code_and_the_end_has_none() {
         let token = token(b"12345678901234567890", Algorithm::Sha1, 6);
-        let shown = |step| {
-            let hotp = totp_rs::Builder::new()
-                .with_secret(b"12345678901234567890".as_slice())
-                .with_step_duration(1)
-                .build_noncompliant();
-            hotp.generate(step).to_string()
-        };
         assert!(shows(&token, &shown(0), 0));
         assert!(shows(&token, &shown(u64::MAX - 1), u64::MAX - 1));
         assert!(!shows(&token, &shown(u64::MAX), u64::MAX));

@@ -5,9 +5,12 @@
 #![expect(unsafe_code, reason = "libpam's application side has no safe face here")]
 #![expect(unreachable_pub, reason = "no other crate uses a program for tests")]
 
+mod abi;
 pub mod clock;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+
+use abi::{Conversation, Message, Response};
 
 pub const PAM_SUCCESS: c_int = 0;
 pub const PAM_USER: c_int = 2;
@@ -161,25 +164,6 @@ unsafe extern "C" fn converse<U: User>(
 }
 
 enum Pam {}
-
-#[repr(C)]
-struct Message {
-    style: c_int,
-    text: *const c_char,
-}
-
-#[repr(C)]
-struct Response {
-    text: *mut c_char,
-    code: c_int,
-}
-
-#[repr(C)]
-struct Conversation {
-    function:
-        unsafe extern "C" fn(c_int, *mut *const Message, *mut *mut Response, *mut c_void) -> c_int,
-    data: *mut c_void,
-}
 
 #[link(name = "pam")]
 unsafe extern "C" {

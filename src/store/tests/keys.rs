@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use super::super::backend::Backend;
 use super::super::*;
 use super::swaps::Swaps;
-use super::totp as record_of_totp;
+use super::{attempt_with, totp as record_of_totp};
 use crate::account::{
     Account, Generation, Record, State, Timestamp, TokenId, TokenState, UserName,
 };
 use crate::code::{Algorithm, Digits, MovingFactor, Period, Secret, Step, Token};
 use crate::config::Config;
-use crate::login::{self, Answer, Attempt, Circumstances, PasswordCheck, Verdict};
+use crate::login::{self, Answer, Verdict};
 
 /// The present step is 1000 then.
 const NOW: Timestamp = Timestamp(30_000);
@@ -297,14 +297,7 @@ fn shown(key: &[u8], step: u64) -> String {
 
 fn login<B: Backend>(store: &Store<B>, typed: &str, now: Timestamp) -> Result<Verdict, StoreError> {
     let answer = Answer::read(typed.as_bytes());
-    let circumstances = Circumstances {
-        password: &PasswordCheck::InStack,
-        rhost: None,
-        service: "sshd",
-        groups: &[],
-        now,
-    };
-    let attempt = Attempt { circumstances, answer: &answer, tries_left: 0 };
+    let attempt = attempt_with(&answer, now);
     let mut config = Config::default();
     config.limits.failures = 0;
     let judge = |account: Option<&Account>| login::judge(account, &attempt, &config);

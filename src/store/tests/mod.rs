@@ -209,13 +209,13 @@ fn everybody_who_has_a_record_is_listed_and_nobody_else() {
 }
 
 /// A login's attempt with this answer.
-fn attempt_with(answer: &login::Answer) -> login::Attempt<'_> {
+fn attempt_with(answer: &login::Answer, now: Timestamp) -> login::Attempt<'_> {
     let circumstances = login::Circumstances {
         password: &login::PasswordCheck::InStack,
         rhost: None,
         service: "sshd",
         groups: &[],
-        now: Timestamp(5),
+        now,
     };
     login::Attempt { circumstances, answer, tries_left: 0 }
 }
@@ -223,7 +223,7 @@ fn attempt_with(answer: &login::Answer) -> login::Attempt<'_> {
 /// Judges what `typed` is worth for alice's account, as a login would.
 fn login(store: &Store, uid: u32, typed: &[u8]) -> Result<Verdict, StoreError> {
     let answer = login::Answer::read(typed);
-    let attempt = attempt_with(&answer);
+    let attempt = attempt_with(&answer, Timestamp(5));
     store.update(&totp().user, uid, None, |account| {
         login::judge(account, &attempt, &Config::default())
     })
@@ -270,7 +270,11 @@ fn what_has_changed_since_it_was_loaded_is_judged_as_it_is_now() {
     let sees = |loaded: &AccountSnapshot, expected: &Account| {
         let judge = |account: Option<&Account>| {
             assert_eq!(account, Some(expected));
-            login::judge(None, &attempt_with(&login::Answer::Empty), &Config::default())
+            login::judge(
+                None,
+                &attempt_with(&login::Answer::Empty, Timestamp(5)),
+                &Config::default(),
+            )
         };
         store.update(user, 2001, Some(loaded), judge).unwrap();
     };

@@ -13,11 +13,12 @@ use super::super::backend::{
     SlotBytes, StoredAccount, Successor, Target,
 };
 use super::super::*;
+use super::attempt_with;
 use crate::account::tests::record;
 use crate::account::{Account, Generation, Phase, Record, State, Timestamp, UserName};
 use crate::code::{MovingFactor, Period};
 use crate::config::Config;
-use crate::login::{self, Answer, Attempt, Circumstances, Grant, PasswordCheck, Refusal, Verdict};
+use crate::login::{self, Answer, Grant, Refusal, Verdict};
 
 /// An account as a store of keys has it.
 #[derive(Clone, Default)]
@@ -206,14 +207,7 @@ fn alice() -> UserName {
 
 fn login<B: Backend>(store: &Store<B>, typed: &str, now: u64) -> Result<Verdict, StoreError> {
     let answer = Answer::read(typed.as_bytes());
-    let circumstances = Circumstances {
-        password: &PasswordCheck::InStack,
-        rhost: None,
-        service: "sshd",
-        groups: &[],
-        now: Timestamp(now),
-    };
-    let attempt = Attempt { circumstances, answer: &answer, tries_left: 0 };
+    let attempt = attempt_with(&answer, Timestamp(now));
     let judge = |account: Option<&Account>| login::judge(account, &attempt, &Config::default());
     store.update(&alice(), 2001, None, judge)
 }
