@@ -11,7 +11,7 @@ use pam_onetime::system::{Passwd, SystemError};
 use super::finding::FindingId;
 use super::store::{Fault, Faults};
 
-const NOT_LOOKED_UP: Fault = Fault::new(
+pub(super) const NOT_LOOKED_UP: Fault = Fault::new(
     FindingId::AccountUserNotLookedUp,
     "the user database does not answer",
     "check that it does: getent passwd",

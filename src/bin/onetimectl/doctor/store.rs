@@ -14,7 +14,7 @@ use rustix::fs::IFlags;
 
 use super::ahead;
 use super::finding::{Check, Finding, FindingId, Level, NameList};
-use super::persons::{ALIAS, Uids, judge_indexing, judge_unknown};
+use super::persons::{ALIAS, NOT_LOOKED_UP, Uids, judge_indexing, judge_unknown};
 
 /// BTRFS_SUPER_MAGIC
 const BTRFS: u64 = 0x9123_683e;
@@ -40,13 +40,9 @@ pub(crate) fn judge(dir: &Path, now: Option<Timestamp>, config: &Config) -> Vec<
                 match user {
                     Ok(user) => {
                         let person = Person::find(user.as_str());
-                        match judge_account(&store, &user, person, now, config) {
+                        match judge_account(&store, &user, person, now, config, &mut uids) {
                             None => sound = sound.saturating_add(1),
                             Some((fault, who)) => faults.add(fault, who),
-                        }
-                        // What cannot be read has been said.
-                        if let Ok(recorded) = store.recorded_uid(&user) {
-                            uids.note(&user, recorded);
                         }
                     }
                     Err(error) => faults.add(Fault::of_store(&error), error.to_string()),
@@ -192,33 +188,44 @@ fn remedy_of(error: &StoreError) -> &'static str {
     error.remedy().unwrap_or("look at the disk (dmesg); restore it from a backup")
 }
 
-/// What is wrong with an account, and what is said with its name; `person` is what the user database says.
+/// What is wrong with an account, and what is said with its name; `person` is what the
+/// user database says. Whose record it is goes into `uids`.
 fn judge_account(
     store: &Store,
     user: &UserName,
     person: Result<Option<Person>, SystemError>,
     now: Option<Timestamp>,
     config: &Config,
+    uids: &mut Uids,
 ) -> Option<(Fault, String)> {
     let with_name = |fault| (fault, user.as_str().to_owned());
+    let mut note_record = || {
+        // What cannot be read is said otherwise.
+        if let Ok(recorded) = store.recorded_uid(user) {
+            uids.note(user, recorded);
+        }
+    };
     let Ok(person) = person else {
-        return Some(with_name(Fault::new(
-            FindingId::AccountUserNotLookedUp,
-            "the user database does not answer",
-            "check that it does: getent passwd",
-        )));
+        note_record();
+        return Some(with_name(NOT_LOOKED_UP));
     };
     match store.inspect_as(user, person.as_ref().map(|person| person.uid)) {
-        Ok(Some(account)) => match person.map(|person| person.name) {
-            None => Some(judge_unknown(user, account.record.uid, name_of)),
-            Some(known) if known != *user => Some((ALIAS, format!("{user} is {known}"))),
-            Some(_) => judge_deadline(account.record.deadline, account.phase(), now)
-                .map(with_name)
-                .or_else(|| ahead::judge(&account, now?, config)),
-        },
+        Ok(Some(account)) => {
+            uids.note(user, account.record.uid);
+            match person.map(|person| person.name) {
+                None => Some(judge_unknown(user, account.record.uid, name_of)),
+                Some(known) if known != *user => Some((ALIAS, format!("{user} is {known}"))),
+                Some(_) => judge_deadline(account.record.deadline, account.phase(), now)
+                    .map(with_name)
+                    .or_else(|| ahead::judge(&account, now?, config)),
+            }
+        }
         // Disabled since it was listed.
         Ok(None) => None,
-        Err(error) => Some(with_name(Fault::of_account(&error))),
+        Err(error) => {
+            note_record();
+            Some(with_name(Fault::of_account(&error)))
+        }
     }
 }
 
@@ -404,7 +411,8 @@ mod tests {
             );
             store.issue(&Account::fresh(record.unwrap()), Replace::Yes).unwrap();
             let person = Ok(Some(Person::new(name(known), 7, 7)));
-            let found = judge_account(&store, &name("alice"), person, None, &config);
+            let uids = &mut Uids::default();
+            let found = judge_account(&store, &name("alice"), person, None, &config, uids);
             assert_eq!(found.map(|(fault, _)| fault.id), expected);
         }
     }
@@ -420,6 +428,7 @@ mod tests {
             Err(SystemError::Clock),
             None,
             &Config::default(),
+            &mut Uids::default(),
         );
         assert_eq!(fault.map(|(fault, _)| fault.id), Some(FindingId::AccountUserNotLookedUp));
     }
