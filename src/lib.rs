@@ -44,6 +44,7 @@
 //! code                 TOTP and HOTP
 //! fields               how serde reads a field
 //! bytes_as_text        names that are not UTF-8, as text without loss
+//! service_lines        files in pam.d, as lines and words
 //! ```
 
 // What runs inside a login neither panics nor prints, counts without overflow, and forgets
@@ -83,6 +84,7 @@ pub mod login;
 pub mod messages;
 #[expect(unsafe_code, reason = "the room for it")]
 pub(crate) mod pam;
+pub mod service_lines;
 pub mod store;
 pub mod system;
 

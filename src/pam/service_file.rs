@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::service_lines::{LineWord, lines, words};
+
 /// Where libpam looks for the file of a service.
 const DIRECTORIES: [&str; 3] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/etc/pam.d"];
 /// A file that is larger is not read to its end, and counts as one with all lines.
@@ -71,7 +73,8 @@ fn read(path: &PathBuf) -> Option<String> {
 }
 
 fn is_asked(file: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {
-    let wanted = |kind: &str, rest: &str| kind.eq_ignore_ascii_case("account") && !is_idle(rest);
+    let wanted =
+        |kind: &str, rest: &[LineWord]| kind.eq_ignore_ascii_case("account") && !is_idle(rest);
     read(file).is_none_or(|text| has_line(&text, read, 0, &wanted))
 }
 
@@ -81,64 +84,40 @@ fn has_line(
     text: &str,
     read: &dyn Fn(&str) -> Option<String>,
     depth: u32,
-    wanted: &dyn Fn(&str, &str) -> bool,
+    wanted: &dyn Fn(&str, &[LineWord]) -> bool,
 ) -> bool {
     if depth > MAX_DEPTH || u64::try_from(text.len()).is_ok_and(|length| length > MAX_BYTES) {
         return true;
     }
-    lines(text).iter().any(|line| {
-        let (kind, rest) = first_word(line);
-        if kind.eq_ignore_ascii_case("@include") {
-            let included = read(first_word(rest).0);
-            return included
-                .is_none_or(|text| has_line(&text, read, depth.saturating_add(1), wanted));
+    let included = |words: &[LineWord]| {
+        let included = read(words.first().map_or("", |word| &*word.text));
+        included.is_none_or(|text| has_line(&text, read, depth.saturating_add(1), wanted))
+    };
+    lines(text).iter().any(|(_, line)| {
+        let words = words(line);
+        let Some((kind, rest)) = words.split_first() else { return false };
+        if kind.text.eq_ignore_ascii_case("@include") {
+            return included(rest);
         }
-        if !wanted(kind.strip_prefix('-').unwrap_or(kind), rest) {
+        if !wanted(kind.text.strip_prefix('-').unwrap_or(&kind.text), rest) {
             return false;
         }
         // `include` takes the lines of that kind in another file, of which there may be none.
-        let (control, rest) = first_word(rest);
-        if !control.eq_ignore_ascii_case("include") {
-            return true;
+        match rest.split_first() {
+            Some((control, rest))
+                if !control.bracketed && control.text.eq_ignore_ascii_case("include") =>
+            {
+                included(rest)
+            }
+            Some(_) | None => true,
         }
-        let included = read(first_word(rest).0);
-        included.is_none_or(|text| has_line(&text, read, depth.saturating_add(1), wanted))
     })
 }
 
-/// The lines as libpam reads them: what follows a `#` is a comment, and a line that ends
-/// in a backslash, outside of one, goes on in the next.
-fn lines(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for line in text.lines() {
-        let (content, comment) = line.split_once('#').map_or((line, false), |(c, _)| (c, true));
-        let goes_on = content.trim_end().strip_suffix('\\').filter(|_| !comment);
-        if let Some(last) = lines.last_mut() {
-            last.push_str(goes_on.unwrap_or(content));
-            last.push(' ');
-        }
-        if goes_on.is_none() {
-            lines.push(String::new());
-        }
-    }
-    lines
-}
-
 /// Whether what follows `account` names a module that knows nothing of the account.
-fn is_idle(line: &str) -> bool {
-    let line = line.trim_start();
-    let after_control = match line.strip_prefix('[') {
-        Some(control) => control.split_once(']').map_or("", |(_, rest)| rest),
-        None => first_word(line).1,
-    };
-    let module = first_word(after_control).0;
+fn is_idle(words: &[LineWord]) -> bool {
+    let module = words.get(1).map_or("", |word| &*word.text);
     IDLE.contains(&module.rsplit('/').next().unwrap_or_default())
-}
-
-/// The first word, and what follows it.
-fn first_word(text: &str) -> (&str, &str) {
-    let text = text.trim_start();
-    text.split_once(char::is_whitespace).unwrap_or((text, ""))
 }
 
 #[cfg(test)]
@@ -235,6 +214,8 @@ mod tests {
             "-account [success=ok default=die] /lib/security/pam_deny.so # pam_sss.so\n",
             "# account required pam_sss.so\n",
             "account required \\\n pam_deny.so\n",
+            // A line that says nothing does not end one that goes on.
+            "account required \\\n\n# pam_sss.so\n pam_deny.so\n",
             "session required pam_sss.so\n",
         ] {
             assert!(!asked(text), "{text}");
