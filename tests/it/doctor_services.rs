@@ -28,8 +28,12 @@ fn a_twin_that_asks_for_no_code_has_a_line_of_its_own_and_as_shipped_it_asks() {
     activate(&world, "alice");
     let (failed, rows) = report(&world);
     assert!(!failed && of_id(&rows, "pam-without-code").is_empty(), "{rows:#?}");
-    for twin in ["sudo-i", "su-l", "remote"] {
-        world.pam_service(twin, "auth sufficient pam_rootok.so\n@include common-auth\n");
+    // In a daemon's, pam_rootok.so would let in whoever comes.
+    let (own, rootok) = ("@include common-auth\n", "auth sufficient pam_rootok.so\n");
+    for (twin, text) in
+        [("sudo-i", own.to_owned()), ("su-l", [rootok, own].concat()), ("remote", own.to_owned())]
+    {
+        world.pam_service(twin, &text);
         let what = format!("{twin}: a password alone lets in: common-auth:1 pam_unix.so");
         named(&world, "pam-without-code", &what, &format!("/etc/pam.d/{twin}"));
     }
