@@ -16,6 +16,7 @@ mod features;
 mod files;
 mod harness;
 mod house;
+mod manual;
 mod moving;
 mod people;
 mod policy;
