@@ -7,6 +7,13 @@ MANDIR  ?= $(PREFIX)/share/man
 # Where this system's libpam looks for modules: beside pam_unix.so.
 PAMDIR  ?= $(shell d=$$(ls -d /usr/lib/*/security /lib/*/security /usr/lib64/security /lib64/security /usr/lib/security /lib/security 2>/dev/null | while read -r d; do [ -e "$$d/pam_unix.so" ] && echo "$$d" && break; done); echo "$${d:-/usr/lib/security}")
 
+DOCDIR   = $(PREFIX)/share/doc/pam-onetime
+# fish looks below /usr/share and /etc, and not below /usr/local.
+FISHDIR ?= $(if $(filter /usr,$(PREFIX)),/usr/share/fish/vendor_completions.d,$(SYSCONFDIR)/fish/completions)
+# Where each shell looks for completions, and by which name.
+COMPLETIONS = $(PREFIX)/share/bash-completion/completions:onetimectl \
+	$(PREFIX)/share/zsh/site-functions:_onetimectl $(FISHDIR):onetimectl.fish
+
 CARGO   ?= cargo
 INSTALL ?= install
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
@@ -17,7 +24,7 @@ BUILD_PACKAGES    = rust gcc libc6-dev libpam0g-dev
 TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client \
                     sudo login util-linux bsdutils mount strace mandoc binutils \
                     libpam-google-authenticator libpam-oath pskctool e2fsprogs python3 \
-                    libnss-extrausers
+                    libnss-extrausers bash-completion zsh fish
 CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime
 
 # What cargo installs for the campaigns, and in which version it is known to work.
@@ -101,29 +108,28 @@ demo: test-deps ## play the whole story and print it, in a world of its own
 demo-interactive: test-deps ## play the story with your own phone
 	$(AS_ROOT) $(CARGO) test --locked --test story -- --interactive
 
-# An existing configuration is kept.
-install: ## install (DESTDIR, PREFIX, PAMDIR, SYSCONFDIR)
+# An existing configuration is kept. Modes are ours, whatever the umask; directories that
+# are there already keep theirs.
+install: ## install (DESTDIR, PREFIX, PAMDIR, SYSCONFDIR, FISHDIR)
 	@test -e $(TARGET)/module/libpam_onetime.so -a -e $(TARGET)/release/onetimectl || \
 		{ echo "nothing is built: run make first (as yourself), then make install (as root)" >&2; exit 1; }
-	$(INSTALL) -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(MANDIR)/man5 \
-		$(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(SYSCONFDIR)/onetime $(DESTDIR)$(SYSCONFDIR)/pam.d \
-		$(DESTDIR)$(PREFIX)/share/doc/pam-onetime/pam.d \
-		$(DESTDIR)$(PREFIX)/share/doc/pam-onetime/pam-configs \
-		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
-		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
-		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	umask 022; for dir in $(PAMDIR) $(PREFIX)/sbin $(MANDIR)/man5 $(MANDIR)/man8 \
+		$(SYSCONFDIR)/onetime $(SYSCONFDIR)/pam.d $(DOCDIR)/pam.d $(DOCDIR)/pam-configs \
+		$(COMPLETIONS); do \
+		test -d $(DESTDIR)$${dir%:*} || $(INSTALL) -d -m 755 $(DESTDIR)$${dir%:*} || exit 1; \
+	done
 	$(INSTALL) -m 644 $(TARGET)/module/libpam_onetime.so $(DESTDIR)$(PAMDIR)/pam_onetime.so
 	$(INSTALL) -m 755 $(TARGET)/release/onetimectl $(DESTDIR)$(PREFIX)/sbin/onetimectl
 	$(INSTALL) -m 644 docs/onetime.toml.5 $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 644 docs/pam_onetime.8 docs/onetimectl.8 $(DESTDIR)$(MANDIR)/man8/
 	$(INSTALL) -m 644 README.md CHANGELOG.md SECURITY.md docs/FILEFORMAT.md LICENSE LICENSE-MIT \
-		LICENSE-APACHE $(DESTDIR)$(PREFIX)/share/doc/pam-onetime/
-	$(INSTALL) -m 644 conf/pam.d/* $(DESTDIR)$(PREFIX)/share/doc/pam-onetime/pam.d/
-	$(INSTALL) -m 644 conf/pam-configs/* $(DESTDIR)$(PREFIX)/share/doc/pam-onetime/pam-configs/
-	for shell in bash:bash-completion/completions/onetimectl \
-		zsh:zsh/site-functions/_onetimectl fish:fish/vendor_completions.d/onetimectl.fish; do \
-		$(TARGET)/release/onetimectl completions $${shell%%:*} \
-			> $(DESTDIR)$(PREFIX)/share/$${shell#*:} || exit 1; \
+		LICENSE-APACHE $(DESTDIR)$(DOCDIR)/
+	$(INSTALL) -m 644 conf/pam.d/* $(DESTDIR)$(DOCDIR)/pam.d/
+	$(INSTALL) -m 644 conf/pam-configs/* $(DESTDIR)$(DOCDIR)/pam-configs/
+	umask 022; for place in $(COMPLETIONS); do \
+		file=$(DESTDIR)$${place%:*}/$${place#*:}; \
+		case $$file in *.fish) shell=fish ;; */_*) shell=zsh ;; *) shell=bash ;; esac; \
+		$(TARGET)/release/onetimectl completions $$shell > $$file && chmod 644 $$file || exit 1; \
 	done
 	test -e $(DESTDIR)$(SYSCONFDIR)/onetime/onetime.toml || \
 		$(INSTALL) -m 644 conf/onetime.toml $(DESTDIR)$(SYSCONFDIR)/onetime/onetime.toml
@@ -132,14 +138,13 @@ install: ## install (DESTDIR, PREFIX, PAMDIR, SYSCONFDIR)
 	@# In a package's staging directory there is no store: the package's script runs init.
 	if [ -z "$(DESTDIR)" ]; then $(PREFIX)/sbin/onetimectl init; fi
 
-uninstall: ## remove what install has put there; configuration and store stay
+uninstall: ## remove what install has put there, unless a PAM service uses it; configuration and store stay
+	@sh packaging/check-unused "$(DESTDIR)" "$(SYSCONFDIR)"
 	rm -f $(DESTDIR)$(PAMDIR)/pam_onetime.so $(DESTDIR)$(PREFIX)/sbin/onetimectl \
 		$(DESTDIR)$(MANDIR)/man5/onetime.toml.5 $(DESTDIR)$(MANDIR)/man8/pam_onetime.8 \
 		$(DESTDIR)$(MANDIR)/man8/onetimectl.8 \
-		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/onetimectl \
-		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_onetimectl \
-		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/onetimectl.fish
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/pam-onetime
+		$(foreach place,$(COMPLETIONS),$(DESTDIR)$(subst :,/,$(place)))
+	rm -rf $(DESTDIR)$(DOCDIR)
 
 clean: ## remove what was built
 	$(CARGO) clean

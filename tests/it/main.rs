@@ -16,6 +16,7 @@ mod features;
 mod files;
 mod harness;
 mod house;
+mod install;
 mod manual;
 mod moving;
 mod people;

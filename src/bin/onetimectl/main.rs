@@ -5,7 +5,7 @@
 //! Each room uses only rooms below it; `tests/it/house.rs` reads the arrows.
 //!
 //! ```text
-//! accounts  moving  doctor    verbs: accounts, imports and exports, the machine's set-up
+//! accounts  moving  doctor  completions   verbs: accounts, imports and exports, the machine's set-up, shells
 //! paper                       what is handed to people: QR codes, sheets, recovery codes
 //! context                     configuration, store
 //! say                         how results are printed
@@ -34,6 +34,7 @@
 
 mod accounts;
 mod cli;
+mod completions;
 mod context;
 mod doctor;
 mod error;
@@ -45,7 +46,7 @@ mod say;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 
 use accounts::{
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     if let Verb::Completions { shell } = cli.verb {
-        clap_complete::generate(shell, &mut Cli::command(), "onetimectl", &mut std::io::stdout());
+        completions::run(shell)?;
         return Ok(ExitCode::SUCCESS);
     }
     if !geteuid().is_root() {

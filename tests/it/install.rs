@@ -1,0 +1,265 @@
+//! What `make install` puts where, and what `make uninstall` takes away or leaves: the
+//! real Makefile, into a directory of the test's own; and what is completed, by the real
+//! shells.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::{Finished, World, assert_ends, finish, installed, module_path, tool_path};
+use tempfile::TempDir;
+
+/// What was built, as `make` looks for it.
+fn built() -> TempDir {
+    let target = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    for (file, from) in
+        [("module/libpam_onetime.so", module_path()), ("release/onetimectl", tool_path())]
+    {
+        let file = target.path().join(file);
+        fs::create_dir(file.parent().expect("it has one")).expect("a directory");
+        fs::copy(from, file).expect("a copy of what is built");
+    }
+    target
+}
+
+/// Runs `make` for a target, with this umask and these variables.
+fn make(umask: &str, target: &str, built: &TempDir, variables: &[String]) -> Finished {
+    let script = format!("umask {umask}; exec make --no-print-directory \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-euc", &script, "sh", "-C", env!("CARGO_MANIFEST_DIR"), target]);
+    command.arg(format!("TARGET={}", built.path().display())).args(variables);
+    finish(&mut command, b"")
+}
+
+fn staging(dest: &Path) -> Vec<String> {
+    let pam_dir = "PAMDIR=/usr/lib/security".to_owned();
+    vec![format!("DESTDIR={}", dest.display()), pam_dir]
+}
+
+/// Everything below a directory, each with its mode.
+fn tree(root: &Path) -> BTreeMap<PathBuf, u32> {
+    let (mut found, mut dirs) = (BTreeMap::new(), vec![root.to_owned()]);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry")) {
+            let metadata = entry.metadata().expect("it is there");
+            if metadata.is_dir() {
+                dirs.push(entry.path());
+            }
+            let below = entry.path().strip_prefix(root).expect("it is below").to_owned();
+            found.insert(below, metadata.mode());
+        }
+    }
+    found
+}
+
+// --- install ---
+
+#[test]
+fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
+    let built = built();
+    for prefix in ["/usr", "/usr/local", "/opt/onetime"] {
+        for umask in ["022", "077", "0777", "0"] {
+            let dest = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+            let mut variables = staging(dest.path());
+            variables.push(format!("PREFIX={prefix}"));
+            make(umask, "install", &built, &variables).ok();
+            let files = tree(dest.path());
+            for (file, mode) in &files {
+                let program = file.ends_with("sbin/onetimectl");
+                let expected = match mode & 0o170_000 {
+                    0o040_000 => 0o040_755,
+                    _ if program => 0o100_755,
+                    _ => 0o100_644,
+                };
+                assert_eq!(*mode, expected, "umask {umask}: {}", file.display());
+            }
+            let fish = match prefix {
+                "/usr" => "usr/share/fish/vendor_completions.d/onetimectl.fish",
+                _ => "etc/fish/completions/onetimectl.fish",
+            };
+            let below = prefix.trim_start_matches('/');
+            for file in [
+                "usr/lib/security/pam_onetime.so".to_owned(),
+                format!("{below}/sbin/onetimectl"),
+                format!("{below}/share/bash-completion/completions/onetimectl"),
+                format!("{below}/share/zsh/site-functions/_onetimectl"),
+                fish.to_owned(),
+                "etc/onetime/onetime.toml".to_owned(),
+                "etc/pam.d/onetime-password".to_owned(),
+            ] {
+                let there = dest.path().join(&file);
+                assert!(fs::metadata(&there).is_ok_and(|it| it.len() > 0), "{prefix}: {file}");
+            }
+        }
+    }
+}
+
+#[test]
+fn installing_again_keeps_configuration_and_modes_of_directories_and_replaces_what_is_closed() {
+    let built = built();
+    let dest = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let variables = staging(dest.path());
+    make("022", "install", &built, &variables).ok();
+    let own = dest.path().join("etc/onetime/onetime.toml");
+    fs::write(&own, "issuer = \"ours\"\n").expect("it is written");
+    // As Debian has directories below /usr/local; and a file of an earlier, closed umask.
+    let script = "chmod 2775 usr/local/share/man usr/local/sbin; \
+                  chmod 600 usr/local/share/zsh/site-functions/_onetimectl";
+    finish(Command::new("sh").current_dir(dest.path()).args(["-euc", script]), b"").ok();
+    make("077", "install", &built, &variables).ok();
+    assert_eq!(fs::read_to_string(&own).expect("it is there"), "issuer = \"ours\"\n");
+    let files = tree(dest.path());
+    assert_eq!(files[Path::new("usr/local/share/man")], 0o042_775);
+    assert_eq!(files[Path::new("usr/local/sbin")], 0o042_775);
+    let zsh = "usr/local/share/zsh/site-functions/_onetimectl";
+    assert_eq!(files[Path::new(zsh)], 0o100_644);
+}
+
+// --- uninstall ---
+
+#[test]
+fn nothing_is_uninstalled_while_a_service_lists_the_module_by_whatever_way() {
+    const OURS: &str = "auth required pam_onetime.so\n";
+    let built = built();
+    for (files, named) in [
+        (&[("etc/pam.d/sshd", "# us\n\nauth required pam_onetime.so\n")][..], "etc/pam.d/sshd:3: "),
+        (&[("etc/pam.d/sshd", "auth \\\n required \\\n pam_onetime.so\n")], "etc/pam.d/sshd:3: "),
+        (&[("etc/pam.d/su", "-account [default=bad] /lib/pam_onetime.so x\n")], "etc/pam.d/su:1: "),
+        (&[("usr/lib/pam.d/polkit-1", OURS)], "usr/lib/pam.d/polkit-1:1: "),
+        (&[("usr/etc/pam.d/login", OURS)], "usr/etc/pam.d/login:1: "),
+        (&[("etc/pam.conf", "sshd auth required pam_onetime.so\n")], "etc/pam.conf:1: "),
+        (&[("etc/pam.d/su", "@include /opt/ours # why\n"), ("opt/ours", OURS)], "opt/ours:1: "),
+        (
+            &[
+                ("etc/pam.d/su", "auth substack a.old\n"),
+                ("etc/pam.d/a.old", "auth include /opt/b\n"),
+                ("opt/b", OURS),
+            ],
+            "opt/b:1: ",
+        ),
+        (
+            &[("usr/share/pam-configs/onetime", "Auth:\n\trequired pam_onetime.so\n")],
+            "usr/share/pam-configs/onetime:2: ",
+        ),
+    ] {
+        let dest = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        make("022", "install", &built, &staging(dest.path())).ok();
+        put(dest.path(), files);
+        let before = tree(dest.path());
+        let run = make("022", "uninstall", &built, &staging(dest.path()));
+        assert_ends(&run, 2, "pam_onetime.so is in use here");
+        assert!(run.stderr.contains(&format!("{}/{named}", dest.path().display())), "{run:?}");
+        assert!(run.stderr.contains("\n  -> take these lines out first"), "{run:?}");
+        assert_eq!(tree(dest.path()), before, "{named}");
+    }
+}
+
+#[test]
+fn what_is_no_service_does_not_keep_from_uninstalling_and_configuration_stays() {
+    let built = built();
+    let dest = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let variables = staging(dest.path());
+    make("022", "install", &built, &variables).ok();
+    put(
+        dest.path(),
+        &[
+            ("etc/pam.d/sshd", "#auth required pam_onetime.so\n@include sshd\n@include nowhere\n"),
+            ("etc/pam.d/sshd.before", "auth required pam_onetime.so\n"),
+            ("etc/pam.d/su~", "auth required pam_onetime.so\n"),
+            ("etc/pam.d/su.dpkg-old", "auth required pam_onetime.so\n"),
+        ],
+    );
+    make("022", "uninstall", &built, &variables).ok();
+    let left: Vec<_> = tree(dest.path())
+        .into_iter()
+        .filter(|(_, mode)| mode & 0o170_000 == 0o100_000)
+        .map(|(file, _)| file.display().to_string())
+        .collect();
+    let ours = ["etc/onetime/onetime.toml", "etc/pam.d/onetime-password", "etc/pam.d/sshd"];
+    let theirs = ["etc/pam.d/sshd.before", "etc/pam.d/su.dpkg-old", "etc/pam.d/su~"];
+    assert_eq!(left, [&ours[..], &theirs].concat());
+}
+
+fn put(root: &Path, files: &[(&str, &str)]) {
+    for (file, text) in files {
+        let file = root.join(file);
+        fs::create_dir_all(file.parent().expect("it has one")).expect("a directory");
+        fs::write(file, text).expect("it is written");
+    }
+}
+
+// --- completions ---
+
+/// A world in which completions are where `make install` has put them.
+fn completing() -> World {
+    let world = installed();
+    let (built, dest) = (built(), world.path("/tmp/dest"));
+    make("077", "install", &built, &staging(&dest)).ok();
+    let script = "mount --bind /tmp/dest/usr/local/share /usr/local/share; \
+                  mkdir -p /etc/fish; cp -a /tmp/dest/etc/fish/. /etc/fish/";
+    world.run("sh", &["-euc", script]).ok();
+    world
+}
+
+/// What is typed, and by which word each shell completes it: users (root, daemon, nobody,
+/// sshd, alice, bob and carol) or groups of the world, or what clap knows.
+const COMPLETED: [(&str, &str); 12] = [
+    ("onetimectl enable al", "alice"),
+    ("onetimectl enable alice bo", "bob"),
+    ("onetimectl --json disable --yes ca", "carol"),
+    ("onetimectl enable --group su", "sudo"),
+    ("onetimectl status --group shad", "shadow"),
+    ("onetimectl verify al", "alice"),
+    ("onetimectl token add --stdin al", "alice"),
+    ("onetimectl token remove bo", "bob"),
+    ("onetimectl import --user ca", "carol"),
+    ("onetimectl export al", "alice"),
+    ("onetimectl enable --new-s", "--new-secret"),
+    ("onetimectl han", "handout"),
+];
+
+#[test]
+fn fish_completes_verbs_options_users_and_groups_from_where_debians_looks() {
+    let world = completing();
+    for (typed, word) in COMPLETED {
+        let candidates = world.run("fish", &["-c", &format!("complete -C '{typed}'")]).ok();
+        let words: Vec<_> = candidates.lines().filter_map(|it| it.split('\t').next()).collect();
+        assert_eq!(words, [word], "{typed}");
+    }
+    // Neither files nor groups where users are wanted.
+    let users = world.run("fish", &["-c", "complete -C 'onetimectl enable '"]).ok();
+    assert!(users.contains("bob") && !users.contains("sudo") && !users.contains("etc"), "{users}");
+}
+
+/// Types each of the lines in an interactive shell, with a TAB, and sees what is there then.
+#[track_caller]
+fn assert_completes(world: &World, shell: &str, arguments: &[&str], setup: &str) {
+    let mut pty = world.pty(shell, arguments);
+    pty.send_line(&format!("PS1='rea''dy> '; {setup}; echo set''-up"));
+    pty.expect("set-up");
+    for (typed, word) in COMPLETED {
+        pty.expect("ready> ");
+        pty.send(format!("{typed}\t").as_bytes());
+        let cut = typed.rsplit(' ').next().unwrap_or_default();
+        let whole = format!("{}{word} ", typed.strip_suffix(cut).unwrap_or_default());
+        pty.expect(whole.as_str());
+        // Away with the line.
+        pty.send(b"\x15\n");
+    }
+}
+
+#[test]
+fn bash_completes_verbs_options_users_and_groups() {
+    let setup =
+        "bind 'set enable-bracketed-paste off'; . /usr/share/bash-completion/bash_completion";
+    assert_completes(&completing(), "bash", &["--norc", "-i"], setup);
+}
+
+#[test]
+fn zsh_completes_verbs_options_users_and_groups() {
+    let setup =
+        "unset zle_bracketed_paste; unsetopt prompt_sp; autoload -U compinit; compinit -u -D";
+    assert_completes(&completing(), "zsh", &["-f", "-i"], setup);
+}
