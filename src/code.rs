@@ -362,19 +362,31 @@ impl Token {
     /// say which one it was.
     #[must_use]
     pub fn newest_match(&self, code: &Code, steps: impl Iterator<Item = Step>) -> Option<Step> {
-        // A step of one second makes totp-rs take the position as it is.
-        let hotp = totp_rs::Builder::new()
-            .with_algorithm(self.algorithm.digest())
-            .with_digits(self.digits.get())
-            .with_secret(self.secret.0.as_slice())
-            .with_step_duration(1)
-            .with_skew(0)
-            .build_noncompliant();
+        let hotp = self.hotp();
         let steps = steps.filter(|step| *step != Step::END);
         steps.fold(None, |newest, step| match hotp.check(&code.0, step.0).map(Step) {
             Some(matched) => newest.max(Some(matched)),
             None => newest,
         })
+    }
+
+    /// The code that the token shows at `step`: what a file for another system
+    /// has of a code that is spent.
+    #[cfg(feature = "tool")]
+    #[must_use]
+    pub fn code_at(&self, step: Step) -> Zeroizing<String> {
+        Zeroizing::new(self.hotp().generate(step.0).to_string())
+    }
+
+    /// A step of one second makes totp-rs take the position as it is.
+    fn hotp(&self) -> totp_rs::Totp {
+        totp_rs::Builder::new()
+            .with_algorithm(self.algorithm.digest())
+            .with_digits(self.digits.get())
+            .with_secret(self.secret.0.as_slice())
+            .with_step_duration(1)
+            .with_skew(0)
+            .build_noncompliant()
     }
 }
 

@@ -17,6 +17,7 @@ mod files;
 mod harness;
 mod house;
 mod install;
+mod leaving;
 mod manual;
 mod moving;
 mod people;

@@ -136,15 +136,8 @@ pub(crate) enum Verb {
     },
     /// Take over the tokens that users have already
     Import(ImportOptions),
-    /// Print the tokens with their secrets, for another system
-    Export {
-        /// Users whose tokens to print [default: all]
-        #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
-        users: Vec<String>,
-        /// Format of the output
-        #[arg(long, value_name = "FORMAT", default_value = "otpauth")]
-        format: ExportFormat,
-    },
+    /// Write the tokens with their secrets, for another system
+    Export(ExportOptions),
     /// End a lock after too many wrong codes
     #[command(group = somebody())]
     Unlock {
@@ -261,6 +254,23 @@ pub(crate) enum ExportFormat {
     Otpauth,
     /// RFC 6030
     Pskc,
+    /// The users file of pam_oath, users.oath
+    Oath,
+    /// A user's .google_authenticator, of pam_google_authenticator
+    Google,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    /// Users whose tokens to write [default: all]
+    #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
+    pub(crate) users: Vec<String>,
+    /// Format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "otpauth")]
+    pub(crate) format: ExportFormat,
+    /// Write to this new file; google: a file for each user into this directory
+    #[arg(long, short, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -101,7 +101,7 @@ fn run_verb(cli: &Cli, context: &Context) -> anyhow::Result<ExitCode> {
         Verb::Token { verb } => token::run(context, verb),
         Verb::Handout(options) => handout::run(context, options),
         Verb::Import(options) => import::run(context, options),
-        Verb::Export { users, format } => export::run(context, users, *format),
+        Verb::Export(options) => export::run(context, options),
         Verb::Unlock { whom } => unlock::run(context, whom),
         Verb::Doctor | Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
     }

@@ -17,6 +17,16 @@ const PREFIX: &str = ".onetimectl-";
 /// Root alone may read a secret.
 const MODE: u32 = 0o600;
 
+/// Whose a file becomes, and who may read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The user who runs the tool, root; mode 0600.
+    Us,
+    /// The user with this uid, who may only read it: mode 0400. That is how programs
+    /// want a file with a secret of the user's own.
+    User(u32),
+}
+
 /// A file that was made a moment ago. Dropped, it is removed again: so it ends
 /// where the secret in it was not issued after all.
 #[must_use = "the file is removed when this is dropped"]
@@ -37,7 +47,15 @@ impl NewFile {
     /// is that something has this name already, be it a symbolic link that
     /// leads nowhere: nothing is replaced and no link is followed.
     pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<Self> {
-        let guard = write(path, bytes);
+        Self::write_for(path, bytes, Owner::Us)
+    }
+
+    /// As [`NewFile::write`], for an owner.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn write_for(path: &Path, bytes: &[u8], owner: Owner) -> anyhow::Result<Self> {
+        let guard = write(path, bytes, owner);
         let guard = guard.with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self { path: path.to_owned(), guard })
     }
@@ -49,14 +67,21 @@ impl NewFile {
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> io::Result<TempPath> {
+fn write(path: &Path, bytes: &[u8], owner: Owner) -> io::Result<TempPath> {
     let path = std::path::absolute(path)?;
     let parent = path.parent().ok_or(io::ErrorKind::IsADirectory)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(parent, flags, Mode::empty())?;
     let mut file = Builder::new().prefix(PREFIX).tempfile_in(parent)?;
     // The umask may have taken away the owner's own rights.
-    file.as_file().set_permissions(Permissions::from_mode(MODE))?;
+    let mode = match owner {
+        Owner::Us => MODE,
+        Owner::User(uid) => {
+            std::os::unix::fs::fchown(file.as_file(), Some(uid), None)?;
+            0o400
+        }
+    };
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     let _file = file.persist_noclobber(&path).map_err(|failed| failed.error)?;
