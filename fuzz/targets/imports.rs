@@ -28,7 +28,7 @@ fuzz_target!(|text: &str| {
     }
 });
 
-fn refused(FormatError { line, what }: &FormatError, text: &str) {
+fn refused(FormatError { line, what, .. }: &FormatError, text: &str) {
     assert!((1..=text.lines().count() + 1).contains(line), "line {line}");
     assert!(what.len() < 160 && !what.contains(|c: char| c.is_control()), "{what}");
     for word in what.split(|c: char| !c.is_ascii_alphanumeric()) {
@@ -36,7 +36,7 @@ fn refused(FormatError { line, what }: &FormatError, text: &str) {
     }
 }
 
-fn accepted(ForeignEntry { user, token }: ForeignEntry, text: &str) {
+fn accepted(ForeignEntry { user, token, .. }: ForeignEntry, text: &str) {
     let ForeignToken { token, state, issuer, not_carried_over, warnings } = match token {
         Ok(token) => token,
         Err(error) => return refused(&error, text),

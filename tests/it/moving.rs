@@ -394,6 +394,75 @@ fn a_file_that_pskctool_has_signed_is_imported_and_the_signature_is_mentioned() 
     assert!(admitted(&world, "bob", &current_code(BASE32, 0)));
 }
 
+// --- maps ---
+
+#[test]
+fn a_map_says_whose_the_keys_of_a_vendors_file_are_and_all_that_does_not_fit_is_listed() {
+    let world = hasty();
+    let key = |serial: &str| {
+        package("x", "totp", "")
+            .replace("987", serial)
+            .replace("<UserId>UID=x,DC=example-bank,DC=net</UserId>", "")
+    };
+    let seeds: String = ["S1", "S2", "S3", "S4", "S5"].map(key).concat();
+    let map = "# who has which\nserial;user\n\"S1\";alice\nS2;bob\nS3;nobody9\nS4;\nS9;carol\n";
+    world.write("/root/map.csv", map.as_bytes(), 0o644);
+    let empty = store(&world);
+    for dry in [&["--dry-run"][..], &[]] {
+        let arguments = [&["--map", "/root/map.csv"], dry].concat();
+        world.write("/root/tokens", container(&seeds).as_bytes(), 0o600);
+        let run =
+            world.onetimectl(&[&["--json", "import", "/root/tokens"], &arguments[..]].concat());
+        assert_eq!(run.status.code(), Some(3), "{}", run.text());
+        let rows: Vec<Value> = run.json();
+        let row = |user: &str| rows.iter().find(|row| row["user"] == user).expect(user);
+        for user in ["alice", "bob"] {
+            assert!(row(user)["error"].is_null() && row(user)["tokens"] == 1, "{rows:?}");
+        }
+        for (user, what) in [
+            ("nobody9", "no such user"),
+            ("S5", "no line of the map"),
+            ("S9", "line 7: is in the map, but in none of the files"),
+        ] {
+            assert!(
+                row(user)["error"].as_str().is_some_and(|text| text.contains(what)),
+                "{rows:?}"
+            );
+        }
+        assert_eq!(rows.len(), 5, "S4 is left out on purpose: {rows:?}");
+        assert_eq!(store(&world) == empty, dry.len() == 1);
+    }
+    let time = TotpOptions { digits: 8, ..TotpOptions::default() };
+    assert!(admitted(&world, "bob", &code(BASE32, time)));
+}
+
+#[test]
+fn a_map_works_with_every_format_and_replaces_what_the_file_says() {
+    let world = hasty();
+    let google = format!("{BASE32}\n\" TOTP_AUTH\n");
+    world.write("/root/google/x17", google.as_bytes(), 0o600);
+    world.write("/root/oath", format!("HOTP/T30 bob - {HEX}\n").as_bytes(), 0o600);
+    let uri = format!("otpauth://totp/Corp%3Acarol%40example.org?secret={BASE32}\n");
+    world.write("/root/uri", uri.as_bytes(), 0o600);
+    for (file, name, user) in [
+        ("/root/google/x17", "x17", "alice"),
+        ("/root/oath", "bob", "alice"),
+        ("/root/uri", "Corp:carol@example.org", "bob"),
+        ("/root/uri", "carol@example.org", "carol"),
+    ] {
+        world.write("/root/map", format!("{name},{user}\n").as_bytes(), 0o600);
+        let run = import(&world, &["--dry-run", "--map", "/root/map", file]).ok();
+        let row = run.lines().find(|line| line.contains("would be imported"));
+        assert!(row.is_some_and(|row| row.starts_with(user)), "{name}: {run}");
+    }
+    let run = import(&world, &["--map", "/root/map", "--user", "bob", "/root/uri"]);
+    assert_eq!(run.status.code(), Some(2), "{}", run.text());
+    world.write("/root/map", b"a,alice\na,bob\n", 0o600);
+    let run = import(&world, &["--map", "/root/map", "/root/uri"]);
+    assert!(run.stderr.contains("line 2: `a` is in line 1 too"), "{}", run.text());
+    assert_eq!(run.status.code(), Some(1));
+}
+
 // --- otpauth ---
 
 #[test]

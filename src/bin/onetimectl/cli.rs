@@ -284,6 +284,9 @@ pub(crate) struct ImportOptions {
     /// User whose tokens they are (oath: take the lines of this user)
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Username, value_parser = user_name())]
     pub(crate) user: Option<String>,
+    /// CSV file of what the files call a token (label, serial number), and its user
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "user")]
+    pub(crate) map: Option<PathBuf>,
     /// Do everything but write
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -1,6 +1,7 @@
 //! What an admin can do about an error: the remedies that the library's errors
 //! bring with them, and errors of the tool's own that have one.
 
+use crate::formats::FormatError;
 use pam_onetime::store::StoreError;
 use pam_onetime::system::SystemError;
 
@@ -27,8 +28,9 @@ impl ToolError {
 pub(crate) fn remedy(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|cause| {
         let of_tool = cause.downcast_ref().map(|error: &ToolError| error.remedy);
+        let of_file = || cause.downcast_ref().and_then(|error: &FormatError| error.remedy);
         let of_store = || cause.downcast_ref().and_then(StoreError::remedy);
         let of_system = || cause.downcast_ref().and_then(SystemError::remedy);
-        of_tool.or_else(of_store).or_else(of_system)
+        of_tool.or_else(of_file).or_else(of_store).or_else(of_system)
     })
 }

@@ -35,7 +35,7 @@ impl Format for Google {
     }
 
     fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
-        Ok(vec![ForeignEntry { user: None, token: Ok(parse(text)?) }])
+        Ok(vec![ForeignEntry::new(None, Ok(parse(text)?))])
     }
 
     #[cfg(test)]

@@ -74,7 +74,22 @@ pub(crate) enum Users {
 pub(crate) struct ForeignEntry {
     /// Whose it is, as far as the file says.
     pub(crate) user: Option<String>,
+    /// What else the file calls it, such as a serial number or the whole label: a map
+    /// may go by these. None is a secret.
+    pub(crate) labels: Vec<String>,
     pub(crate) token: Result<ForeignToken, FormatError>,
+}
+
+impl ForeignEntry {
+    /// A token that the file calls by its user's name alone.
+    fn new(user: Option<String>, token: Result<ForeignToken, FormatError>) -> Self {
+        Self { user, labels: Vec::new(), token }
+    }
+
+    /// Every name by which a map may know it.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.labels.iter().chain(&self.user).map(String::as_str)
+    }
 }
 
 /// A token from elsewhere.
@@ -101,11 +116,13 @@ pub(crate) struct FormatError {
     /// From 1 on.
     pub(crate) line: usize,
     pub(crate) what: String,
+    /// What the admin can do about it.
+    pub(crate) remedy: Option<&'static str>,
 }
 
 impl FormatError {
     pub(crate) fn new(line: usize, what: impl fmt::Display) -> Self {
-        Self { line, what: what.to_string() }
+        Self { line, what: what.to_string(), remedy: None }
     }
 }
 
@@ -179,7 +196,7 @@ mod tests {
             }
             let all = format.parse(format.sample(), &TimeZone::UTC).unwrap();
             assert_eq!(all.len(), 1, "{format:?}");
-            for ForeignEntry { user, token } in all {
+            for ForeignEntry { user, token, .. } in all {
                 let named = match format.users() {
                     Users::One { .. } => None,
                     Users::ManyByName | Users::ManyByLabel => Some("alice"),

@@ -70,10 +70,8 @@ fn parse(text: &str, zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> 
             continue;
         };
         let user = fields.next().ok_or_else(|| FormatError::new(number, "it names no user"))?;
-        all.push(ForeignEntry {
-            user: Some(user.to_owned()),
-            token: token(kind, &mut fields, zone).map_err(|error| FormatError::new(number, error)),
-        });
+        let token = token(kind, &mut fields, zone).map_err(|error| FormatError::new(number, error));
+        all.push(ForeignEntry::new(Some(user.to_owned()), token));
     }
     Ok(all)
 }

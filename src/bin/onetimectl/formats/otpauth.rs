@@ -86,6 +86,7 @@ fn uri(line: &str, number: usize) -> Result<ForeignEntry, FormatError> {
     };
     Ok(ForeignEntry {
         user: (!account.is_empty()).then(|| account.to_owned()),
+        labels: issuer.iter().map(|_| label.trim().to_owned()).collect(),
         token: token(kind, issuer, query).map_err(|error| FormatError::new(number, error)),
     })
 }

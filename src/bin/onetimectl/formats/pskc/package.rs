@@ -20,6 +20,8 @@ pub(super) struct Package {
     line: usize,
     user: Option<String>,
     device_user: Option<String>,
+    serial: Option<String>,
+    key_id: Option<String>,
     issuer: Option<String>,
     algorithm: Option<String>,
     suite: Option<String>,
@@ -60,10 +62,11 @@ impl Package {
             ["Key"] => {
                 self.has_key = true;
                 self.algorithm = attribute(start, "Algorithm")?;
+                self.key_id = attribute(start, "Id")?;
             }
             // RFC 6030 section 5: such a key must not be used.
             ["Key", "Policy", ""] => self.fail("its policy has a part that is not known here"),
-            ["DeviceInfo", ""] => {
+            ["DeviceInfo", "" | "SerialNo"] => {
                 self.leave("what the file says of the device, such as its serial number");
             }
             ["Key" | "DeviceInfo", "Extensions"] | ["Extensions"] => self.leave("extensions"),
@@ -100,6 +103,7 @@ impl Package {
         let field = match place {
             ["Key", "UserId"] => &mut self.user,
             ["DeviceInfo", "UserId"] => &mut self.device_user,
+            ["DeviceInfo", "SerialNo"] => &mut self.serial,
             ["Key", "Issuer"] => &mut self.issuer,
             ["Key", "AlgorithmParameters", "Suite"] => &mut self.suite,
             ["Key", "Data", "Counter", "PlainValue"] => &mut self.counter,
@@ -145,13 +149,14 @@ impl Package {
     pub(super) fn into_entry(self) -> ForeignEntry {
         let line = self.line;
         let user = self.user.as_deref().or(self.device_user.as_deref()).map(user_of);
+        let labels = [&self.serial, &self.key_id].into_iter().flatten().cloned().collect();
         let token = self.token().map_err(|error| FormatError::new(line, error));
         match user {
             Some(Err(error)) => {
-                ForeignEntry { user: None, token: Err(FormatError::new(line, error)) }
+                ForeignEntry { user: None, labels, token: Err(FormatError::new(line, error)) }
             }
-            Some(Ok(user)) => ForeignEntry { user: Some(user), token },
-            None => ForeignEntry { user: None, token },
+            Some(Ok(user)) => ForeignEntry { user: Some(user), labels, token },
+            None => ForeignEntry { user: None, labels, token },
         }
     }
 

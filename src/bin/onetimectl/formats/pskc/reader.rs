@@ -208,10 +208,11 @@ fn name(space: &ResolveResult<'_>, event: &Event<'_>) -> &'static str {
 
 /// The names that matter.
 fn known(name: &str) -> &'static str {
-    const NAMES: [&str; 28] = [
+    const NAMES: [&str; 29] = [
         "KeyContainer",
         "KeyPackage",
         "DeviceInfo",
+        "SerialNo",
         "Key",
         "Issuer",
         "UserId",

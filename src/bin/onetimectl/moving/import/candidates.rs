@@ -8,8 +8,10 @@ use anyhow::{Context as _, bail, ensure};
 use jiff::tz::TimeZone;
 use pam_onetime::account::MAX_TOKENS;
 
+use super::map::{Owner, UserMap};
 use super::source::Source;
 use crate::cli::ImportOptions;
+use crate::error::ToolError;
 use crate::formats::{self, ForeignEntry, ForeignToken, Users};
 
 /// What the files say of one user.
@@ -20,17 +22,45 @@ pub(super) struct Candidate {
     pub(super) problem: Option<anyhow::Error>,
 }
 
+/// What files or map call a thing that is nobody's, and why it is.
+pub(super) type Ownerless = Vec<(String, anyhow::Error)>;
+
 /// All that the files say, by user, in the order in which they come up.
 #[derive(Default)]
 pub(super) struct Candidates {
     users: Vec<(String, Candidate)>,
     /// Of each user in `users`.
     places: HashMap<String, usize>,
+    /// Of `--map`: it alone says whose a token is.
+    map: Option<UserMap>,
+    /// What is nobody's, by what the files or the map call it.
+    ownerless: Ownerless,
 }
 
+/// A map is there, and does not say whose this token is.
+const UNMAPPED: ToolError = ToolError::new(
+    "no line of the map says whose it is",
+    "add a line to the map: what the file calls it, and the user; no user leaves it out",
+);
+/// A line of the map is about no token.
+const UNUSED: ToolError = ToolError::new(
+    "is in the map, but in none of the files",
+    "compare the name with those that --dry-run lists",
+);
+
 impl Candidates {
-    pub(super) fn into_users(self) -> Vec<(String, Candidate)> {
-        self.users
+    /// None yet, to be found by the map if there is one.
+    pub(super) fn by(map: Option<UserMap>) -> Self {
+        Self { map, ..Self::default() }
+    }
+
+    /// What the files say of each user; and what is nobody's, and why.
+    pub(super) fn finish(mut self) -> (Vec<(String, Candidate)>, Ownerless) {
+        for (line, name) in self.map.iter().flat_map(UserMap::unused) {
+            let error = anyhow::Error::from(UNUSED).context(format!("line {line}"));
+            self.ownerless.push((name.to_owned(), error));
+        }
+        (self.users, self.ownerless)
     }
 
     /// Reads a file.
@@ -44,10 +74,11 @@ impl Candidates {
         if let Some(format) = named
             && let Users::One { .. } = format.users()
         {
-            let user = owner(path, options)?;
             // A file of the user's own: what is wrong with it is the user's alone.
-            let token = Source::open(path, named).and_then(|source| source.own(format, &user));
-            self.add(user, token);
+            if let Some(user) = self.owner_of_file(path, options)? {
+                let token = Source::open(path, named).and_then(|source| source.own(format, &user));
+                self.add(user, token);
+            }
             return Ok(());
         }
         let source = Source::open(path, named)?;
@@ -58,9 +89,10 @@ impl Candidates {
         let entries = || Ok::<_, anyhow::Error>(format.parse(source.text()?, &TimeZone::system())?);
         match (format.users(), &options.user) {
             (Users::One { .. }, _) => {
-                let user = owner(path, options)?;
-                let token = source.own(format, &user);
-                self.add(user, token);
+                if let Some(user) = self.owner_of_file(path, options)? {
+                    let token = source.own(format, &user);
+                    self.add(user, token);
+                }
                 Ok(())
             }
             (Users::ManyByName | Users::ManyByLabel, None) => self.add_all(entries()?),
@@ -73,8 +105,46 @@ impl Candidates {
         }
     }
 
+    /// Whose a file is that names nobody; `None` where the map leaves it out or lacks it.
+    fn owner_of_file(
+        &mut self,
+        path: &Path,
+        options: &ImportOptions,
+    ) -> anyhow::Result<Option<String>> {
+        let Some(map) = &mut self.map else {
+            return owner(path, options).map(Some);
+        };
+        let file = path.display().to_string();
+        let guess = owner_by_path(path);
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let names = [Some(&file), guess.as_ref(), name.as_ref()];
+        let owner = map.owner_of(names.into_iter().flatten().map(String::as_str));
+        Ok(self.mapped(file, owner))
+    }
+
+    /// The user that the map has; `None`, and a note of what is nobody's, where it has none.
+    fn mapped(&mut self, name: String, owner: anyhow::Result<Option<Owner>>) -> Option<String> {
+        let error = match owner {
+            Ok(Some(Owner::User(user))) => return Some(user),
+            Ok(Some(Owner::Nobody)) => return None,
+            Ok(None) => UNMAPPED.into(),
+            Err(error) => error,
+        };
+        self.ownerless.push((name, error));
+        None
+    }
+
     fn add_all(&mut self, entries: Vec<ForeignEntry>) -> anyhow::Result<()> {
-        for ForeignEntry { user, token } in entries {
+        for entry in entries {
+            if let Some(map) = &mut self.map {
+                let owner = map.owner(&entry);
+                let called = entry.names().next().unwrap_or("a token without a name").to_owned();
+                if let Some(user) = self.mapped(called, owner) {
+                    self.add(user, entry.token.map_err(anyhow::Error::from));
+                }
+                continue;
+            }
+            let ForeignEntry { user, token, .. } = entry;
             let user = match (user, token.as_ref().err()) {
                 (Some(user), _) => user,
                 (None, Some(error)) => bail!("{error}"),

@@ -5,6 +5,7 @@
 
 mod candidates;
 mod importer;
+mod map;
 mod report;
 mod source;
 
@@ -22,28 +23,36 @@ use crate::say::report::Row;
 use crate::say::{self, Form};
 use candidates::Candidates;
 use importer::Importer;
+use map::UserMap;
 
 pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<ExitCode> {
-    let mut candidates = Candidates::default();
+    let map = options.map.as_deref().map(UserMap::open).transpose()?;
+    let mut candidates = Candidates::by(map);
     for path in &options.files {
         candidates
             .read(path, options)
             .with_context(|| format!("{}: nothing was imported", path.display()))?;
     }
-    let candidates = candidates.into_users();
-    ensure!(!candidates.is_empty(), "there are no users to import in these files");
+    let (candidates, ownerless) = candidates.finish();
+    ensure!(
+        !candidates.is_empty() || !ownerless.is_empty(),
+        "there are no users to import in these files"
+    );
     let names = candidates.iter().map(|(user, _)| user.clone()).collect();
     let people = People::of(names, Origin::Elsewhere)?;
     let importer = Importer::new(context, options, people)?;
     let progress = Progress::of(candidates.len());
     let mut seen = BTreeSet::new();
+    let ownerless = ownerless.into_iter().map(|(name, error)| (name, Err(error)));
     let rows: Vec<_> = candidates
         .into_iter()
         .map(|(user, candidate)| {
             let result = importer.import(&user, candidate, &mut seen);
             progress.step();
-            Row { user: printable(user), result }
+            (user, result)
         })
+        .chain(ownerless)
+        .map(|(user, result)| Row { user: printable(user), result })
         .collect();
     drop(progress);
     if context.form == Form::Text {

@@ -122,7 +122,11 @@ fn too_large(bound: u64) -> anyhow::Error {
 }
 
 /// Reads to the end, and leaves no copies behind on the way.
-fn read(mut from: impl Read, expected: u64, bound: u64) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+pub(super) fn read(
+    mut from: impl Read,
+    expected: u64,
+    bound: u64,
+) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     ensure!(expected <= bound, too_large(bound));
     let mut bytes = Zeroizing::new(vec![0; usize::try_from(expected)?.saturating_add(1)]);
     let mut length = 0_usize;
