@@ -10,7 +10,7 @@ use crate::common::{
     installed, rasterise, scan, sealed, secret, wait_within,
 };
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// An installed world with a group `staff` that has alice and bob as members, and
 /// whose primary members are carol and a service.
@@ -191,6 +191,89 @@ fn list_shows_those_in_any_of_the_states_asked_for_as_text_and_as_json() {
     world.onetimectl(&["unlock", "carol"]).ok();
     assert_eq!(world.onetimectl(&["list", "--locked"]).ok(), "Nobody is in such a state.\n");
     assert_eq!(world.onetimectl(&["--json", "list", "--locked"]).ok(), "[]\n");
+}
+
+/// Whom `list` shows.
+#[track_caller]
+fn listed(world: &World, args: &[&str]) -> Vec<String> {
+    let run = world.onetimectl(&[&["list"], args].concat());
+    told(&run)[1..].iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn list_names_who_has_no_code_of_all_ordinary_users_or_of_a_group_and_counts_them() {
+    let world = installed();
+    enable(&world, "alice");
+    let without = |args: &[&str]| listed(&world, args);
+    assert_eq!(without(&["--disabled"]), ["bob", "carol"]);
+    assert_eq!(without(&["--disabled", "--pending"]), ["alice", "bob", "carol"]);
+    world.run("sh", &["-euc", "sed -i s/^adm:x:4:/adm:x:4:alice,bob/ /etc/group"]).ok();
+    assert_eq!(without(&["--disabled", "--group", "adm"]), ["bob"]);
+    assert_eq!(without(&["--group", "adm"]), ["alice"]);
+    let run = world.onetimectl(&["list", "--disabled", "--active", "--pending", "--summary"]);
+    let last = "\n\n3 users: 2 disabled, 1 pending, 0 active; 0 locked\n";
+    assert!(run.stdout.ends_with(last), "{}", run.text());
+    let rows = world.onetimectl(&["--json", "list", "--disabled"]).json::<Vec<Value>>();
+    let facts: Vec<_> = rows.iter().map(|row| (row["user"].as_str(), &row["otp"])).collect();
+    assert_eq!(facts, [(Some("bob"), &json!(false)), (Some("carol"), &json!(false))]);
+    assert_ends(&world.onetimectl(&["list", "--group", "tty"]), 1, "has no members");
+    // Where somebody reads it, they are counted.
+    let mut pty = world.pty("onetimectl", &["list"]);
+    pty.expect("1 user: 0 disabled, 1 pending, 0 active; 0 locked");
+    assert!(pty.wait().success());
+}
+
+#[test]
+fn list_shows_those_alone_whose_last_event_is_longer_ago() {
+    let world = of_all_kinds();
+    // alice was issued long ago; nothing else is old.
+    let record = world.read_text("/var/lib/onetime/users/alice.toml");
+    let before = record.lines().find(|line| line.starts_with("issued_at")).expect("a time");
+    let record = record.replace(before, "issued_at = 1700000000");
+    world.write("/var/lib/onetime/users/alice.toml", sealed(&record).as_bytes(), 0o600);
+    let old = |age: &str| listed(&world, &["--older-than", age]);
+    assert_eq!(old("1h"), ["alice"]);
+    assert_eq!(told(&world.onetimectl(&["list", "--older-than", "3650d"])), ["Nobody"]);
+    assert_eq!(told(&world.onetimectl(&["list", "--active", "--older-than", "1h"])), ["Nobody"]);
+    assert_ends(&world.onetimectl(&["list", "--older-than", "soon"]), 2, "soon");
+}
+
+#[test]
+fn columns_are_those_that_were_chosen_in_that_order_and_csv_is_read_by_another_reader() {
+    let world = of_all_kinds();
+    let passwd = world.read_text("/etc/passwd");
+    let odd = "=1+2:x:2100:100::/:/bin/sh\na\"b,c:x:2101:100::/:/bin/sh\n";
+    world.write("/etc/passwd", format!("{passwd}{odd}").as_bytes(), 0o644);
+    world.onetimectl(&["enable", "=1+2", "a\"b,c"]).ok();
+    let table =
+        world.onetimectl(&["list", "--columns", "state,user,locked-until", "--active"]).ok();
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["STATE", "USER", "LOCKED", "UNTIL"]
+    );
+    assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["active", "bob", "-"]);
+    assert_ends(&world.onetimectl(&["list", "--columns", "user,secret"]), 2, "secret");
+    assert_ends(&world.onetimectl(&["--json", "list", "--csv"]), 2, "cannot be used with");
+
+    let csv = world.onetimectl(&["list", "--csv", "--disabled", "--pending", "--active"]).ok();
+    assert!(csv.ends_with("\r\n") && csv.matches("\r\n").count() == csv.lines().count(), "{csv}");
+    let script =
+        "import csv, json, sys; print(json.dumps(list(csv.DictReader(sys.stdin, strict=True))))";
+    let rows =
+        finish(world.command("python3").args(["-c", script]), csv.as_bytes()).json::<Vec<Value>>();
+    let words = |key: &str| rows.iter().map(|row| row[key].clone()).collect::<Vec<_>>();
+    assert_eq!(words("user"), ["'=1+2", "a\"b,c", "alice", "bob", "carol"]);
+    assert_eq!(words("state"), ["pending", "pending", "pending", "active", "active"]);
+    let [.., alice, bob, carol] = &rows[..] else { panic!("{csv}") };
+    let time = regex::Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$").expect("a pattern");
+    let is_time = |value: &Value| time.is_match(value.as_str().unwrap_or_default());
+    assert!(is_time(&alice["issued"]) && alice["since"] == "" && alice["last_code_login"] == "");
+    assert!(is_time(&bob["since"]) && bob["locked_until"] == "" && is_time(&carol["locked_until"]));
+    // No row is a table too.
+    let none =
+        world.onetimectl(&["list", "--csv", "--columns", "user,failures", "--older-than", "9d"]);
+    assert_eq!(none.ok(), "user,failures\r\n");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod account;
 mod bulk;
 mod clock;
 mod combined;
+mod config;
 mod directory;
 mod doctor;
 mod doctor_services;

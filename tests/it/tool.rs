@@ -12,7 +12,7 @@ use crate::common::{
 use regex::Regex;
 use serde_json::{Value, json};
 
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "init",
     "enable",
     "disable",
@@ -31,6 +31,7 @@ const VERBS: [&str; 19] = [
     "import",
     "export",
     "unlock",
+    "config",
     "completions",
 ];
 
@@ -433,7 +434,7 @@ fn status_and_list_are_tables_that_show_pending_active_locked_and_disabled_users
     let world = of_all_kinds();
     let time = r"\d{4}-\d\d-\d\d \d\d:\d\d";
     let mut rows = vec![
-        "USER +OTP +ACTIVATED +SINCE +LAST LOGIN +DRIFT +RECOVERY +FAILURES".to_owned(),
+        "USER +OTP +ACTIVATED +SINCE +LAST CODE LOGIN +DRIFT +RECOVERY +FAILURES".to_owned(),
         "alice +yes +no +- +- +- +- +0".to_owned(),
         format!("bob +yes +yes +{time} +{time} +-1? +- +0"),
         format!("carol +yes +yes +{time} +{time} +-1? +- +locked until {time}"),
@@ -713,6 +714,7 @@ fn whoever_is_not_root_gets_help_version_and_completions_and_for_the_rest_is_sen
         let user: &[&str] = match verb {
             "init" | "list" | "doctor" => &[],
             "token" => &["list", "alice"],
+            "config" => &["show"],
             "rename" => &["alice", "alicia"],
             "handout" => &["alice", "-o", "/tmp/alice.html"],
             _ => &["alice"],

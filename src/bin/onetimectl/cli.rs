@@ -66,7 +66,7 @@ pub(crate) enum Verb {
         whom: SelectionOptions,
     },
     /// Show everybody who is enabled, or who is in one of these states
-    List(Filters),
+    List(ListOptions),
     /// Check a code; a right one activates a pending account
     Verify {
         /// User
@@ -146,10 +146,27 @@ pub(crate) enum Verb {
     },
     /// Look at the machine: what is wrong, and how to fix it
     Doctor,
+    /// Show the policy in force for each service, or check a configuration
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
     /// Print completions for a shell
     Completions {
         /// Shell
         shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Show each value in force, and whether it is the default, of a file or an argument
+    Show,
+    /// Report everything that is wrong with a configuration, also before it is in its place
+    Check {
+        /// The configuration [default: that of --config]
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
     },
 }
 
@@ -320,7 +337,29 @@ fn somebody() -> ArgGroup {
     ArgGroup::new("somebody").args(["users", "groups", "all"]).multiple(true).required(true)
 }
 
-/// Which accounts to list; without any, all.
+/// Which accounts to list, and how.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ListOptions {
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// Only members of this group of the system
+    #[arg(long = "group", value_name = "GROUP")]
+    pub(crate) groups: Vec<String>,
+    /// Only those without a code for longer: the last login with one, else the activation, else the issue
+    #[arg(long, value_name = "TIME")]
+    pub(crate) older_than: Option<Span>,
+    /// Columns to show, in this order
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub(crate) columns: Vec<Column>,
+    /// End with how many there are in each state, also where output is no terminal
+    #[arg(long, conflicts_with = "csv")]
+    pub(crate) summary: bool,
+    /// Print CSV (RFC 4180), with every column unless some are chosen
+    #[arg(long)]
+    pub(crate) csv: bool,
+}
+
+/// Which accounts to list; without any, all who are enabled.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Filters {
     /// Those that have not been activated
@@ -332,6 +371,40 @@ pub(crate) struct Filters {
     /// Those that are locked after too many wrong codes
     #[arg(long)]
     pub(crate) locked: bool,
+    /// Users who are not enabled: the ordinary ones of /etc/passwd, or those of the groups
+    #[arg(long)]
+    pub(crate) disabled: bool,
+}
+
+/// What is to be said of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Column {
+    /// The name
+    User,
+    /// disabled, pending or active
+    State,
+    /// Whether there is a record
+    Otp,
+    /// Whether a code has succeeded
+    Activated,
+    /// When the secret was issued
+    Issued,
+    /// Until when it must be activated
+    Deadline,
+    /// When it was activated
+    Since,
+    /// When a login with a code last succeeded
+    LastCodeLogin,
+    /// How many tokens there are
+    Tokens,
+    /// By how many codes a totp token is ahead
+    Drift,
+    /// How many recovery codes are left
+    Recovery,
+    /// Counted wrong codes, or until when the account is locked
+    Failures,
+    /// Until when it is locked
+    LockedUntil,
 }
 
 #[derive(Debug, Args)]

@@ -52,7 +52,7 @@ use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 use accounts::{
     disable, enable, init, rebind, rename, repair, resync, status, token, unlock, verify,
 };
-use cli::{Cli, Verb};
+use cli::{Cli, ConfigVerb, Verb};
 use context::Context;
 use moving::{export, import};
 use paper::{handout, qr, recovery};
@@ -70,6 +70,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         completions::run(shell)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Verb::Config { verb: verb @ ConfigVerb::Check { .. } } = &cli.verb {
+        return doctor::config::run(cli, verb);
+    }
     if !geteuid().is_root() {
         return Ok(say::not_permitted());
     }
@@ -77,6 +80,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     if let Verb::Doctor = cli.verb {
         return doctor::run(cli);
+    }
+    if let Verb::Config { verb } = &cli.verb {
+        return doctor::config::run(cli, verb);
     }
     let context = Context::read(cli)?;
     let ended = run_verb(cli, &context);
@@ -90,7 +96,7 @@ fn run_verb(cli: &Cli, context: &Context) -> anyhow::Result<ExitCode> {
         Verb::Enable(options) => enable::run(context, options),
         Verb::Disable { whom, yes } => disable::run(context, whom, *yes),
         Verb::Status { whom } => status::run(context, whom),
-        Verb::List(filters) => status::list(context, *filters),
+        Verb::List(options) => status::list(context, options),
         Verb::Verify { user, code } => verify::run(context, user, code.as_deref()),
         Verb::Qr { user, file } => qr::run(context, user, file.as_deref()),
         Verb::Repair { whom, restored } => repair::run(context, whom, *restored),
@@ -103,6 +109,6 @@ fn run_verb(cli: &Cli, context: &Context) -> anyhow::Result<ExitCode> {
         Verb::Import(options) => import::run(context, options),
         Verb::Export(options) => export::run(context, options),
         Verb::Unlock { whom } => unlock::run(context, whom),
-        Verb::Doctor | Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
+        Verb::Doctor | Verb::Config { .. } | Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }

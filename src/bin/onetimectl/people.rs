@@ -144,6 +144,14 @@ impl People {
         Self::of(everybody(Everybody::Enabled(store))?, Origin::Elsewhere)
     }
 
+    /// The ordinary users of /etc/passwd, sorted; perhaps nobody.
+    ///
+    /// # Errors
+    /// /etc/passwd or login.defs cannot be read.
+    pub(crate) fn ordinary() -> anyhow::Result<Self> {
+        Self::of(everybody(Everybody::Ordinary)?, Origin::Elsewhere)
+    }
+
     /// A selection of one user, named on the command line.
     pub(crate) fn one(name: &str) -> Self {
         Self { names: vec![name.to_owned()], origin: Origin::Named, local: HashMap::new() }

@@ -8,6 +8,7 @@ pub(crate) mod rename;
 pub(crate) mod repair;
 pub(crate) mod resync;
 pub(crate) mod status;
+mod table;
 pub(crate) mod token;
 pub(crate) mod unlock;
 pub(crate) mod verify;

@@ -1,47 +1,50 @@
-//! `onetimectl status` and `list`: a table of accounts.
+//! `onetimectl status` and `list`: what there is to say of accounts, and which of them are
+//! shown.
 
-use std::borrow::Cow;
-use std::io::{self, BufWriter, Write};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{BufWriter, IsTerminal};
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, available_parallelism};
 
 use anyhow::anyhow;
-use jiff::tz::TimeZone;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use pam_onetime::account::{Account, Phase, Timestamp};
-use pam_onetime::bytes_as_text::Readable;
-use pam_onetime::config::Limits;
+use pam_onetime::config::{Limits, Span};
 use pam_onetime::login::in_force;
 use pam_onetime::store::Store;
 use pam_onetime::system::now;
 use serde::Serialize;
 
-use crate::cli::{Filters, SelectionOptions};
+use crate::accounts::table::StatusTable;
+use crate::cli::{Cli, Filters, ListOptions, SelectionOptions};
 use crate::context::Context;
-use crate::people::{Everybody, People, User, select};
+use crate::people::{Everybody, Origin, People, User, select};
 use crate::say::progress::{Progress, ProgressOutput};
 use crate::say::report::{self, Row};
 use crate::say::{self, Form};
 
 #[derive(Serialize)]
-struct StatusRow {
-    otp: bool,
-    activated: bool,
+pub(crate) struct StatusRow {
+    pub(crate) otp: bool,
+    pub(crate) activated: bool,
     /// Unix times.
-    issued: Option<u64>,
-    since: Option<u64>,
-    last_login: Option<u64>,
+    pub(crate) issued: Option<u64>,
+    pub(crate) since: Option<u64>,
+    pub(crate) last_login: Option<u64>,
     /// Until when it must be activated.
-    deadline: Option<u64>,
-    tokens: usize,
+    pub(crate) deadline: Option<u64>,
+    pub(crate) tokens: usize,
     /// Steps that a totp token's clock is ahead, that of the token furthest off.
-    drift: i32,
+    pub(crate) drift: i32,
     /// `None`: none were issued.
-    recovery_codes_left: Option<usize>,
-    failures: u32,
+    pub(crate) recovery_codes_left: Option<usize>,
+    pub(crate) failures: u32,
     /// Only while locked.
-    locked_until: Option<u64>,
+    pub(crate) locked_until: Option<u64>,
 }
 
 impl StatusRow {
@@ -71,85 +74,165 @@ impl StatusRow {
     }
 
     /// Whether one of the filters matches this account, or no filter is given.
-    fn passes(&self, filters: Filters) -> bool {
-        let Filters { pending, active, locked } = filters;
-        (pending && self.otp && !self.activated)
+    fn passes(&self, options: &ListOptions, now: Timestamp) -> bool {
+        let Filters { pending, active, locked, disabled } = options.filters;
+        let is_wanted = (pending && self.otp && !self.activated)
             || (active && self.activated)
             || (locked && self.locked_until.is_some())
-            || !(pending || active || locked)
+            || (disabled && !self.otp)
+            || !(pending || active || locked || disabled);
+        let is_old = |age| self.last_event().is_some_and(|at| now.since(Timestamp(at)) > age);
+        is_wanted && options.older_than.and_then(Span::seconds).is_none_or(is_old)
     }
 
-    fn cells<'a>(&self, user: &'a str, zone: &TimeZone) -> [Cow<'a, str>; 8] {
-        let word = |yes| Cow::Borrowed(if yes { "yes" } else { "no" });
-        let none = Cow::Borrowed("-");
-        let time = |time: Option<u64>| match time {
-            Some(time) => Cow::Owned(date(time, zone)),
-            None => Cow::Borrowed("-"),
-        };
-        [
-            Cow::Borrowed(user),
-            word(self.otp),
-            if self.otp { word(self.activated) } else { none.clone() },
-            time(self.since),
-            time(self.last_login),
-            if self.drift == 0 { none.clone() } else { Cow::Owned(format!("{:+}", self.drift)) },
-            self.recovery_codes_left.map_or(none, |left| Cow::Owned(left.to_string())),
-            Cow::Owned(match self.locked_until {
-                Some(until) => format!("locked until {}", date(until, zone)),
-                None => self.failures.to_string(),
-            }),
-        ]
+    /// When something last came of the account's codes, or of the secret; `None` if there
+    /// is none.
+    fn last_event(&self) -> Option<u64> {
+        self.last_login.or(self.since).or(self.issued)
+    }
+
+    /// The word of the phase.
+    pub(crate) const fn state(&self) -> &'static str {
+        match (self.otp, self.activated) {
+            (false, _) => "disabled",
+            (true, false) => "pending",
+            (true, true) => "active",
+        }
     }
 }
 
 /// Without users: everybody who is enabled.
 pub(crate) fn run(context: &Context, whom: &SelectionOptions) -> anyhow::Result<ExitCode> {
+    let options = ListOptions::default();
     if whom.users.is_empty() && whom.groups.is_empty() && !whom.all {
-        return list(context, Filters::default());
+        return list(context, &options);
     }
     let store = context.store()?;
     let people = select(whom, Everybody::Enabled(&store))?;
-    show(context, &store, &people, Filters::default())
+    show(context, &store, &people, &options).map(|(code, _)| code)
 }
 
-/// Everybody who is enabled, or whom a filter lets through.
-pub(crate) fn list(context: &Context, filters: Filters) -> anyhow::Result<ExitCode> {
+/// Everybody who is enabled, or whom a filter lets through; and how many they are.
+pub(crate) fn list(context: &Context, options: &ListOptions) -> anyhow::Result<ExitCode> {
+    if options.csv && context.form == Form::Json {
+        // An option of every verb conflicts with none of one verb's by itself.
+        let what = "the argument '--csv' cannot be used with '--json'";
+        Cli::command().error(ErrorKind::ArgumentConflict, what).exit();
+    }
     let store = context.store()?;
-    let people = People::enabled(&store)?;
-    if people.names().is_empty() && context.form == Form::Text {
+    let people = candidates(&store, options)?;
+    let is_table = context.form == Form::Text && !options.csv;
+    let is_for_all = !options.filters.disabled && options.groups.is_empty();
+    if people.names().is_empty() && is_table && is_for_all {
         say::line("Nobody is enabled.");
         return Ok(ExitCode::SUCCESS);
     }
-    show(context, &store, &people, filters)
+    let (code, summary) = show(context, &store, &people, options)?;
+    if is_table {
+        match summary.users {
+            0 if code == ExitCode::SUCCESS => say::line("Nobody is in such a state."),
+            0 => {}
+            // Programs read rows.
+            _ if !options.summary && !std::io::stdout().is_terminal() => {}
+            _ => say::line(&format!("\n{summary}")),
+        }
+    }
+    Ok(code)
+}
+
+/// Those who may be shown: who have a record and, if they are asked for, who do not.
+fn candidates(store: &Store, options: &ListOptions) -> anyhow::Result<People> {
+    let groups = SelectionOptions { users: Vec::new(), groups: options.groups.clone(), all: false };
+    let members = match groups.groups.is_empty() {
+        true => None,
+        false => Some(select(&groups, Everybody::Enabled(store))?),
+    };
+    if !options.filters.disabled && members.is_none() {
+        return People::enabled(store);
+    }
+    let mut names: BTreeSet<String> = People::enabled(store)?.names().iter().cloned().collect();
+    if let Some(members) = members {
+        let members: BTreeSet<_> = members.names().iter().cloned().collect();
+        names.retain(|name| members.contains(name));
+        if options.filters.disabled {
+            names.extend(members);
+        }
+    } else {
+        names.extend(People::ordinary()?.names().iter().cloned());
+    }
+    People::of(names.into_iter().collect(), Origin::Elsewhere)
+}
+
+/// How many accounts were shown, by their states.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Summary {
+    pub(crate) users: usize,
+    pub(crate) disabled: usize,
+    pub(crate) pending: usize,
+    pub(crate) active: usize,
+    pub(crate) locked: usize,
+}
+
+impl Summary {
+    pub(crate) fn count(&mut self, row: &StatusRow) {
+        let one = |counted: bool| usize::from(counted);
+        self.users = self.users.saturating_add(1);
+        self.disabled = self.disabled.saturating_add(one(!row.otp));
+        self.pending = self.pending.saturating_add(one(row.otp && !row.activated));
+        self.active = self.active.saturating_add(one(row.activated));
+        self.locked = self.locked.saturating_add(one(row.locked_until.is_some()));
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { users, disabled, pending, active, locked } = self;
+        let word = if *users == 1 { "user" } else { "users" };
+        write!(
+            f,
+            "{users} {word}: {disabled} disabled, {pending} pending, {active} active; {locked} locked"
+        )
+    }
 }
 
 fn show(
     context: &Context,
     store: &Store,
     people: &People,
-    filters: Filters,
-) -> anyhow::Result<ExitCode> {
+    options: &ListOptions,
+) -> anyhow::Result<(ExitCode, Summary)> {
     let now = now()?;
     let progress = Progress::of(people.names().len());
-    let mut table = StatusTable::of(people.names());
+    let mut summary = Summary::default();
+    let mut table = StatusTable::of(people.names(), options);
     // Thousands of rows, and nothing is changed: printed in larger pieces.
     let out = ProgressOutput { progress: &progress, out: std::io::stdout().lock() };
     let out = BufWriter::with_capacity(64 * 1024, out);
-    let row = |name: &String| Row::of(people, name, |user| look(context, store, user, now));
-    let code = side_by_side(people.names(), row, |rows| {
+    let code = each_account(context, store, people, now, |rows| {
         let rows = rows.filter(|row| {
             progress.step();
             // What cannot be read is in no state: it is always reported.
-            row.result.as_ref().map_or(true, |status| status.passes(filters))
+            row.result.as_ref().map_or(true, |status| status.passes(options, now))
         });
+        let rows = rows.inspect(|row| row.result.iter().for_each(|status| summary.count(status)));
         report::print(context.form, out, &progress, rows, |out, user, status| {
             table.row(out, user, status)
         })
     })?;
-    if context.form == Form::Text && code == ExitCode::SUCCESS && table.header.is_some() {
-        say::line("Nobody is in such a state.");
-    }
-    Ok(code)
+    say::write(&String::from_utf8(table.rest()?)?)?;
+    Ok((code, summary))
+}
+
+/// Hands `take` the row of each account, in their order.
+pub(crate) fn each_account<A>(
+    context: &Context,
+    store: &Store,
+    people: &People,
+    now: Timestamp,
+    take: impl FnOnce(&mut dyn Iterator<Item = Row<StatusRow>>) -> A,
+) -> A {
+    let row = |name: &String| Row::of(people, name, |user| look(context, store, user, now));
+    side_by_side(people.names(), row, take)
 }
 
 /// How many accounts are read before their rows are printed.
@@ -199,58 +282,7 @@ fn look(
     Ok(StatusRow::of(account.as_ref(), now, &context.config.limits))
 }
 
-/// Columns that are as wide from the first row on as the widest needs: later
-/// rows are not known yet.
-struct StatusTable {
-    widths: [usize; 8],
-    zone: TimeZone,
-    header: Option<[&'static str; 8]>,
-}
-
-impl StatusTable {
-    fn of(users: &[String]) -> Self {
-        let header =
-            ["USER", "OTP", "ACTIVATED", "SINCE", "LAST LOGIN", "DRIFT", "RECOVERY", "FAILURES"];
-        let mut widths = header.map(str::len);
-        let [user, _, _, since, last_login, ..] = &mut widths;
-        let longest = users.iter().map(|user| Readable(user).to_string().chars().count()).max();
-        *user = longest.unwrap_or(0).max(*user);
-        *since = DATE_WIDTH;
-        *last_login = DATE_WIDTH;
-        Self { widths, zone: TimeZone::system(), header: Some(header) }
-    }
-
-    fn row(&mut self, out: &mut impl Write, user: &str, status: &StatusRow) -> io::Result<()> {
-        if let Some(header) = self.header.take() {
-            self.line(out, &header.map(Cow::Borrowed))?;
-        }
-        self.line(out, &status.cells(user, &self.zone))
-    }
-
-    fn line(&self, out: &mut impl Write, cells: &[Cow<'_, str>; 8]) -> io::Result<()> {
-        let mut line = String::with_capacity(128);
-        for (cell, width) in cells.iter().zip(self.widths) {
-            let blanks = width.saturating_sub(cell.chars().count()).saturating_add(2);
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', blanks));
-        }
-        writeln!(out, "{}", line.trim_end())
-    }
-}
-
 fn furthest_off(account: &Account) -> i32 {
     let drifts = account.record.tokens.iter().map(|(id, _)| account.state.token(*id).drift);
     drifts.max_by_key(|drift| drift.unsigned_abs()).unwrap_or(0)
-}
-
-/// Of what [`date`] writes.
-const DATE_WIDTH: usize = 16;
-
-/// Local time, to the minute.
-fn date(seconds: u64, zone: &TimeZone) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
-    time.map_or_else(
-        || "never".to_owned(),
-        |time| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
-    )
 }

@@ -6,6 +6,8 @@
 
 mod account_line;
 mod ahead;
+pub(crate) mod config;
+mod config_keys;
 mod finding;
 mod libpam;
 mod looking;
