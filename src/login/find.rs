@@ -193,14 +193,22 @@ pub(super) fn accept_recovery(
     Ok((State { last_login: Some(now), recovery, ..state }, left))
 }
 
-/// What the state keeps of a host and a service: nobody can read from it
-/// where a user comes from.
-pub(super) fn host_key(generation: Generation, rhost: &str, service: &str) -> [u8; 16] {
+/// What the state keeps of a host and a service: nobody can read from it where a user
+/// comes from. `seconds` is how long hosts are remembered: what was remembered for another
+/// time is not known again, whether that time was longer or shorter.
+pub(super) fn host_key(
+    generation: Generation,
+    rhost: &str,
+    service: &str,
+    seconds: u64,
+) -> [u8; 16] {
     let hash: [u8; 32] = Sha256::new()
         .chain_update(generation.0)
         .chain_update(rhost.as_bytes())
         .chain_update([0])
         .chain_update(service.as_bytes())
+        .chain_update([0])
+        .chain_update(seconds.to_le_bytes())
         .finalize()
         .into();
     let [key, _]: [[u8; 16]; 2] = zerocopy::transmute!(hash);
@@ -218,7 +226,7 @@ pub(super) fn remember(
     let (Some(rhost), Some(seconds)) = (rhost, login.remember.seconds()) else {
         return state;
     };
-    let key = host_key(state.generation, rhost, service);
+    let key = host_key(state.generation, rhost, service, seconds);
     let until = now.plus(seconds);
     // One that a wrong clock has left for later than that is remembered no longer. One of
     // another service, which may remember for longer, looks the same: a free place is first.

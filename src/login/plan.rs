@@ -308,7 +308,7 @@ fn remembered(
     let (Some(rhost), Some(seconds)) = (rhost, config.login.remember.seconds()) else {
         return None;
     };
-    let key = host_key(state.generation, rhost, service);
+    let key = host_key(state.generation, rhost, service, seconds);
     // No longer than the configuration says now, whatever it said then.
     let latest = now.plus(seconds);
     let valid = |until: Timestamp| *now < until && until <= latest;

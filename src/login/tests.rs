@@ -724,7 +724,10 @@ fn a_host_is_remembered_for_its_service_and_its_time_and_only_after_a_code() {
     assert!(asked(&account, None, "sshd", 3_100, &config), "no host");
     assert!(asked(&account, home, "sshd", 3_100, &Config::default()), "switched off meanwhile");
     let shorter = configured(|config| config.login.remember = "10s".parse().unwrap());
-    assert!(asked(&account, home, "sshd", 3_100, &shorter), "shortened meanwhile");
+    // Also in what would have been the last seconds of the longer time.
+    for now in [3_100, 3_000 + 3_595] {
+        assert!(asked(&account, home, "sshd", now, &shorter), "shortened meanwhile: {now}");
+    }
     account.state.activated_at = None;
     assert!(asked(&account, home, "sshd", 3_100, &config), "never for a pending account");
 }
@@ -740,7 +743,7 @@ fn the_host_that_would_be_forgotten_first_makes_room() {
         state = remember(state, &circumstances, &config.login);
     }
     let keys: Vec<_> = state.hosts.iter().map(|host| host.key).collect();
-    let known = |host: &String| keys.contains(&host_key(state.generation, host, "sshd"));
+    let known = |host: &String| keys.contains(&host_key(state.generation, host, "sshd", 3_600));
     assert_eq!(hosts.iter().filter(|host| known(host)).count(), 8);
     assert!(!known(&hosts[0]) && known(&hosts[8]));
 }

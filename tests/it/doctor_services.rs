@@ -357,3 +357,45 @@ fn an_sshd_that_does_not_answer_is_not_waited_for() {
     world.write("/etc/ssh/sshd_config", config.as_bytes(), 0o644);
     named(&world, "sshd-not-asked", "no answer within 5 seconds", "sshd -T");
 }
+
+#[test]
+fn a_line_that_libpam_cannot_follow_is_named_and_libpam_refuses() {
+    let world = set_up();
+    activate(&world, "alice");
+    for (text, id, what) in [
+        ("auht required pam_onetime.so\n", "pam-line-broken", "test: test:1 begins with none of"),
+        ("auth mandatory pam_unix.so\n", "pam-service-broken", "test: test:1"),
+        ("auth required /opt/pam_onetime.so\n", "pam-module-missing", "test: test:1"),
+        (
+            "auth required pam_gone.so\nauth sufficient pam_unix.so\n",
+            "pam-service-broken",
+            "test:1",
+        ),
+    ] {
+        world.pam_service("test", &format!("{text}account required pam_permit.so\n"));
+        named(&world, id, what, "correct");
+        let run = world.pamtester("test", "alice", &[ALICE_PASSWORD, "000000"]);
+        assert!(!run.success, "{text}{}", run.output);
+    }
+}
+
+#[test]
+fn a_module_by_its_path_is_looked_at_as_libpam_loads_it() {
+    let world = set_up();
+    world.write("/opt/security/pam_onetime.so", b"#!/bin/sh\n", 0o666);
+    world.pam_service("test", "auth required /opt/security/pam_onetime.so\n");
+    named(&world, "module-exposed", "/opt/security/pam_onetime.so", "chmod go-w");
+    named(&world, "module-not-loadable", "/opt/security/pam_onetime.so", "make install");
+}
+
+#[test]
+fn a_login_service_that_verifies_passwords_is_a_failure_and_hides_no_hole() {
+    let world = with_common_auth();
+    activate(&world, "alice");
+    let config = b"[password]\nservice = \"su-l\"\n";
+    world.write("/etc/onetime/onetime.toml", config, 0o644);
+    world.pam_service("su-l", "@include common-auth\n");
+    named(&world, "password-service-shared", "su-l verifies passwords", "password.service");
+    named(&world, "pam-without-code", "su-l: a password alone lets in", "/etc/pam.d/su-l");
+    assert!(report(&world).0);
+}

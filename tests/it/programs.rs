@@ -209,6 +209,28 @@ fn by_ssh_a_wrong_password_and_a_wrong_code_look_the_same() {
 }
 
 #[test]
+fn by_ssh_a_locked_user_reads_why_unless_the_client_is_told_to_be_quiet() {
+    let world = hasty();
+    activate(&world, "alice");
+    let sshd = Sshd::start(&world, "");
+    for _ in 0..3 {
+        world.onetimectl(&["verify", "alice", "000000"]);
+    }
+    let quiet = [&[][..], &["-o", "LogLevel=ERROR"], &["-q"]];
+    for (options, is_read) in quiet.into_iter().zip([true, false, false]) {
+        let ssh = sshd.ssh("alice", &[options, &[WELCOME]].concat());
+        let scene = Scene::play(ssh, &[(PASSWORD, ALICE_PASSWORD), (CODE, "000000")]);
+        assert!(!scene.admitted);
+        assert_eq!(
+            scene.text.contains("Too many wrong codes"),
+            is_read,
+            "{options:?}: {}",
+            scene.text
+        );
+    }
+}
+
+#[test]
 fn by_ssh_from_a_terminal_without_utf_8_the_qr_code_can_be_drawn_in_ascii() {
     let world = installed();
     let shipped = conf("pam.d/sshd");

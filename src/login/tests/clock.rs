@@ -69,7 +69,7 @@ fn a_service_that_remembers_for_a_short_time_takes_a_free_place_and_no_other_ser
 fn a_host_that_a_clock_ahead_has_remembered_neither_counts_nor_keeps_its_place() {
     let config = configured(|config| config.login.remember = "1d".parse().unwrap());
     let mut account = active(MovingFactor::Hotp, 2);
-    let key = host_key(account.state.generation, "192.0.2.7", "sshd");
+    let key = host_key(account.state.generation, "192.0.2.7", "sshd", 86_400);
     account.state.hosts = [RememberedHost { key, until: Timestamp(NOW + AHEAD) }; 8];
     let password = right();
     let circumstances = circumstances(&password, NOW);

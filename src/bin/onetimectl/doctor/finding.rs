@@ -110,7 +110,9 @@ finding_ids! {
     PamUnused = "pam-unused", PamD, Warn;
     PamUnusedByAccounts = "pam-unused-by-accounts", PamD, Fail;
     PamWithoutCode = "pam-without-code", PamD, Warn;
+    PamServiceBroken = "pam-service-broken", PamD, Warn;
     PamLineBroken = "pam-line-broken", PamD, Fail;
+    PamModuleMissing = "pam-module-missing", PamD, Fail;
     PamTypeWrong = "pam-type-wrong", PamD, Fail;
     PamArgumentsRefused = "pam-arguments-refused", PamD, Fail;
     PamCodeSkipped = "pam-code-skipped", PamD, Fail;
@@ -131,6 +133,7 @@ finding_ids! {
 
     PasswordServiceSound = "password-service-sound", PasswordService, Ok;
     PasswordServiceMissing = "password-service-missing", PasswordService, Fail;
+    PasswordServiceShared = "password-service-shared", PasswordService, Fail;
     PasswordServiceLineBroken = "password-service-line-broken", PasswordService, Fail;
     PasswordServiceRecursion = "password-service-recursion", PasswordService, Fail;
     PasswordServiceAcceptsAny = "password-service-accepts-any", PasswordService, Fail;

@@ -90,6 +90,14 @@ pub(super) fn has_members(group: &str) -> bool {
     members.map_or(true, |members| members.is_some_and(|members| !members.is_empty()))
 }
 
+/// Whether libpam finds the file of a module, as far as is known: where there is no
+/// directory of modules, or a path has a variable in it, that it does is assumed.
+pub(super) fn has_module(module: &str) -> bool {
+    static DIRS: OnceLock<BTreeSet<PathBuf>> = OnceLock::new();
+    let dirs = DIRS.get_or_init(module_dirs);
+    dirs.is_empty() || module.contains("$ISA") || dirs.iter().any(|dir| dir.join(module).is_file())
+}
+
 pub(super) fn is_program(name: &str) -> bool {
     PROGRAM_DIRS.iter().any(|dir| Path::new(dir).join(name).is_file())
 }

@@ -9,6 +9,7 @@ mod ahead;
 pub(crate) mod config;
 mod config_keys;
 mod finding;
+mod known_services;
 mod libpam;
 mod looking;
 mod machine;
@@ -29,6 +30,7 @@ mod table;
 mod units;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -48,8 +50,8 @@ use sshd_config::SshdConfig;
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let now = system::now().ok();
     let own = config_of(&cli.config);
-    let mut findings = logins(own.as_ref().ok());
-    findings.extend(modules());
+    let (mut findings, module_files) = logins(own.as_ref().ok());
+    findings.extend(modules(module_files));
     let usable = own.as_ref().ok().map(|config| (cli.config.as_path(), config));
     let policies = policy::judge(usable, &service_names(), &service_text, &config_of, &|group| {
         system::find_group(group).err()
@@ -90,8 +92,9 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The services of libpam, and sshd and the units whose programs use them.
-fn logins(config: Option<&Config>) -> Vec<Finding> {
+/// The services of libpam, and sshd and the units whose programs use them; and the files that
+/// services name as the module by an absolute path.
+fn logins(config: Option<&Config>) -> (Vec<Finding>, BTreeSet<String>) {
     // Of a configuration that cannot be used, the usual store is looked at.
     let store =
         config.map_or_else(|| Config::default().store.dir, |config| config.store.dir.clone());
@@ -119,6 +122,7 @@ fn logins(config: Option<&Config>) -> Vec<Finding> {
             configs: &config_of,
             path: &looking::service_path,
             is_program: &looking::is_program,
+            has_module: &looking::has_module,
             has_members: &looking::has_members,
             accounts,
             of_sshd: in_force.services(),
@@ -129,11 +133,12 @@ fn logins(config: Option<&Config>) -> Vec<Finding> {
     let mut findings = report.findings;
     findings.extend(account_line::judge(&report.users, &service_text, &config_of));
     for service in &report.password_services {
+        findings.extend(report.shared.get(service).map(|name| password_service::shared(name)));
         findings.extend(password_service::judge(service, &service_text));
     }
     findings.extend(sshd::judge(&in_force, &report.sshd, accounts));
     findings.extend(units::judge(&units, &report.users, &in_force.services(), &store));
-    findings
+    (findings, report.module_files)
 }
 
 /// The services that libpam knows.
@@ -141,38 +146,42 @@ fn service_names() -> Vec<String> {
     looking::service_names().into_iter().filter(|name| services::is_service(name)).collect()
 }
 
-/// The module, in each directory that libpam may look in.
-fn modules() -> Vec<Finding> {
+/// The module, in each directory that libpam may look in, and these other files of it.
+fn modules(others: BTreeSet<String>) -> Vec<Finding> {
     let dirs = looking::module_dirs();
     let mut found = Vec::new();
     if dirs.is_empty() {
         found.push(module::no_libpam());
     }
-    let own = header(Path::new("/proc/self/exe"));
+    let mut files = BTreeSet::new();
     for dir in dirs {
         let path = dir.join("pam_onetime.so");
-        let name = path.display().to_string();
-        let (Ok(file), Ok(above)) = (fs::metadata(&path), fs::metadata(&dir)) else {
-            found.push(module::missing(&dir.display().to_string()));
-            continue;
-        };
-        let judged = [
-            module::ModulePath { path: &name, uid: file.uid(), mode: file.mode() }.judge(),
-            module::ModulePath {
-                path: &dir.display().to_string(),
-                uid: above.uid(),
-                mode: above.mode(),
-            }
-            .judge(),
-            module::judge_header(&name, &header(&path), &own),
-        ];
-        let before = found.len();
-        found.extend(judged.into_iter().flatten());
-        if found.len() == before {
-            found.push(module::sound(&name));
+        match judge_module(&path, &dir) {
+            Some(judged) => found.extend(judged),
+            None => found.push(module::missing(&dir.display().to_string())),
+        }
+        files.insert(path);
+    }
+    for path in others.into_iter().map(PathBuf::from) {
+        let path = path.canonicalize().unwrap_or(path);
+        if let Some(dir) = path.parent().filter(|_| !files.contains(&path)) {
+            found.extend(judge_module(&path, dir).into_iter().flatten());
         }
     }
     found
+}
+
+/// What is to be said of a file of the module; `None` if it is not there.
+fn judge_module(path: &Path, dir: &Path) -> Option<Vec<Finding>> {
+    let (file, above) = (fs::metadata(path).ok()?, fs::metadata(dir).ok()?);
+    let (name, dir) = (path.display().to_string(), dir.display().to_string());
+    let judged = [
+        module::ModulePath { path: &name, uid: file.uid(), mode: file.mode() }.judge(),
+        module::ModulePath { path: &dir, uid: above.uid(), mode: above.mode() }.judge(),
+        module::judge_header(&name, &header(path), &header(Path::new("/proc/self/exe"))),
+    ];
+    let found: Vec<_> = judged.into_iter().flatten().collect();
+    Some(if found.is_empty() { vec![module::sound(&name)] } else { found })
 }
 
 fn selinux(store: Option<&Path>) -> Vec<Finding> {

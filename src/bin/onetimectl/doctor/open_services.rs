@@ -76,15 +76,16 @@ const NEVER_ASKED: [&str; 20] = [
 /// who is configured.
 const NEVER_ASKED_ENDINGS: [&str; 2] = ["-greeter", "-autologin"];
 
-/// How files begin that are there to be included.
-const PARTS: [&str; 8] = [
+/// How files begin that distributions have to be included, even where nothing does.
+const PARTS: [&str; 9] = [
     "base-",
     "common-",
     "fingerprint-auth",
     "password-auth",
     "postlogin",
     "smartcard-auth",
-    "system-",
+    "system-auth",
+    "system-services",
     "xdg-auth",
 ];
 
@@ -97,12 +98,16 @@ fn is_never_asked(name: &str) -> bool {
 pub(super) fn of<'a>(
     services: &BTreeMap<&'a str, Service>,
     password_services: &BTreeSet<String>,
-    is_program: &dyn Fn(&str) -> bool,
+    is_used: &dyn Fn(&str) -> bool,
 ) -> BTreeMap<&'a str, Open> {
-    let included: BTreeSet<_> = services.values().flat_map(|service| &service.includes).collect();
+    let includes = services.iter().flat_map(|(name, service)| {
+        let others = service.includes.iter().map(|file| file_name(file));
+        others.filter(|file| *file != *name)
+    });
+    let included: BTreeSet<_> = includes.collect();
     let is_part = |name: &str| {
-        let named = PARTS.iter().any(|start| name.starts_with(start)) && name != "system-login";
-        named || (included.contains(&name.to_owned()) && !is_program(name))
+        let is_named = PARTS.iter().any(|start| name.starts_with(start));
+        (is_named || included.contains(name)) && !is_used(name)
     };
     let has_auth = |service: &Service| !service.stack(ModuleType::Auth).is_empty();
     let mut open = BTreeMap::new();
@@ -122,6 +127,14 @@ pub(super) fn of<'a>(
         }
     }
     open
+}
+
+/// The service that an include is of, also by the path of its file.
+fn file_name(include: &str) -> &str {
+    match include.rsplit_once('/') {
+        Some((dir, name)) if dir.ends_with("/pam.d") => name,
+        Some(_) | None => include,
+    }
 }
 
 /// Whom a stack lets in; nobody but root: none.
@@ -232,7 +245,7 @@ mod tests {
         auth requisite pam_deny.so\nauth required pam_permit.so\n";
 
     fn report(services: &[(&str, &str)], accounts: Accounts, of_sshd: &[&str]) -> Report {
-        let files = |name: &str| match name {
+        let files = |name: &str| match name.strip_prefix("/etc/pam.d/").unwrap_or(name) {
             "common-auth" => Some(COMMON.to_owned()),
             name => services.iter().find(|(n, _)| *n == name).map(|(_, text)| (*text).to_owned()),
         };
@@ -246,6 +259,7 @@ mod tests {
                 name => format!("/etc/pam.d/{name}"),
             },
             is_program: &|name| name == "su",
+            has_module: &|_| true,
             has_members: &|_| true,
             accounts,
             has_sshd: true,
@@ -342,6 +356,26 @@ mod tests {
         };
         assert!(other.starts_with("other (every service without a file, and passwd): a password"));
         assert!(vnc.starts_with("vnc: a password alone lets in: my-auth:1 "), "{vnc}");
+    }
+
+    #[test]
+    fn what_a_program_uses_is_a_service_also_where_others_include_it() {
+        let own = "auth required pam_unix.so\n";
+        let services = [
+            OURS,
+            ("gdm-password", own),
+            ("gdm-smartcard", "auth include gdm-password\n"),
+            ("system-config", own),
+            ("by-path", own),
+            ("vnc", "@include /etc/pam.d/by-path\n"),
+            ("itself", "auth required pam_unix.so\nauth include itself\n"),
+        ];
+        let found = said(&services, Accounts::Active).into_iter();
+        let open = found.filter(|(id, _)| *id == FindingId::PamWithoutCode);
+        let open: Vec<_> =
+            open.map(|(_, what)| what.split(':').next().map(str::to_owned)).collect();
+        let expected = ["gdm-password", "gdm-smartcard", "system-config", "vnc"];
+        assert_eq!(open, expected.map(|name| Some(name.to_owned())));
     }
 
     #[test]

@@ -34,6 +34,17 @@ pub(crate) fn judge(name: &str, files: &ReadFile<'_>) -> Vec<Finding> {
     findings
 }
 
+/// The service verifies passwords, and is logged in to as well.
+pub(crate) fn shared(name: &str) -> Finding {
+    let what = format!(
+        "{name} verifies passwords for pam_onetime.so, and is logged in to: without \
+         pam_onetime.so in it a password alone lets in there, and with it every login is refused"
+    );
+    let remedy = "set password.service of onetime.toml(5) to a service of its own, such as \
+                  onetime-password (conf/pam.d/onetime-password), and service= in pam.d likewise";
+    Finding::new(FindingId::PasswordServiceShared, what, remedy)
+}
+
 /// A right password must be accepted, and no other.
 fn judge_stack(file: &str, stack: &[&StackLine]) -> Option<Finding> {
     let code = ModuleResult::Failure;

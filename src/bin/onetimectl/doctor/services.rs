@@ -7,13 +7,15 @@ use std::ffi::CString;
 use std::path::Path;
 
 use pam_onetime::config::Config;
+use pam_onetime::service_lines::lines;
 use pam_onetime::{Arguments, PasswordMode};
 
 use super::finding::{Finding, FindingId, NameList};
+use super::known_services::is_logged_in_to;
 use super::open_services::{self, Open};
 use super::roles::{Role, role};
 use super::rules::{self, Mode, Note};
-use super::stack::{ModuleType, ReadFile, Service, StackLine};
+use super::stack::{Action, ModuleResult, ModuleType, ReadFile, Service, StackLine};
 
 /// Reads a configuration that a line names.
 pub(crate) type ReadConfig<'a> = dyn Fn(&Path) -> Result<Config, String> + 'a;
@@ -35,6 +37,8 @@ pub(crate) struct ServicesMachine<'a> {
     pub(crate) path: &'a dyn Fn(&str) -> String,
     /// Whether a group has members, as far as is known.
     pub(crate) has_members: &'a dyn Fn(&str) -> bool,
+    /// Whether the file of a module is there, as far as is known.
+    pub(crate) has_module: &'a dyn Fn(&str) -> bool,
     /// Whether a program has this name.
     pub(crate) is_program: &'a dyn Fn(&str) -> bool,
     pub(crate) accounts: Accounts,
@@ -44,6 +48,13 @@ pub(crate) struct ServicesMachine<'a> {
     pub(crate) has_sshd: bool,
     /// The service that verifies passwords by the configuration.
     pub(crate) password_service: Option<String>,
+}
+
+impl ServicesMachine<'_> {
+    /// Whether a program asks for a password by this service.
+    fn is_used(&self, service: &str) -> bool {
+        is_logged_in_to(service) || self.of_sshd.contains(service) || (self.is_program)(service)
+    }
 }
 
 /// How a service of sshd's lets in.
@@ -64,6 +75,10 @@ pub(crate) struct Report {
     pub(crate) findings: Vec<Finding>,
     /// Services that verify passwords for the lines seen.
     pub(crate) password_services: BTreeSet<String>,
+    /// Those of them that are logged in to as well.
+    pub(crate) shared: BTreeSet<String>,
+    /// The files that lines name as the module by an absolute path, and that are there.
+    pub(crate) module_files: BTreeSet<String>,
     /// The services that use the module.
     pub(crate) users: BTreeSet<String>,
     /// Each service of sshd's.
@@ -75,6 +90,8 @@ pub(crate) fn judge(names: &[String], machine: &ServicesMachine<'_>) -> Report {
     let mut report = Report {
         findings: Vec::new(),
         password_services: machine.password_service.iter().cloned().collect(),
+        shared: BTreeSet::new(),
+        module_files: BTreeSet::new(),
         users: BTreeSet::new(),
         sshd: BTreeMap::new(),
     };
@@ -86,8 +103,7 @@ pub(crate) fn judge(names: &[String], machine: &ServicesMachine<'_>) -> Report {
         if !service.entries.iter().any(|entry| role(entry) == Role::Code) {
             continue;
         }
-        let (mode, found) =
-            judge_service(name, service, machine.configs, &mut report.password_services);
+        let (mode, found) = judge_service(name, service, machine, &mut report);
         if lists_us(service) {
             report.users.insert((*name).to_owned());
             if let Some(mode) = mode.filter(|_| found.is_empty()) {
@@ -107,9 +123,10 @@ pub(crate) fn judge(names: &[String], machine: &ServicesMachine<'_>) -> Report {
             .into_iter()
             .map(|(way, names)| Finding::sound(FindingId::PamSound, format!("{names}: {way}"))),
     );
-    report.findings.extend(notes.into_iter().map(|(Note { id, what, remedy }, names)| {
-        Finding::new(id, format!("{names}: {what}"), remedy)
-    }));
+    report.findings.extend(findings_of(notes));
+    report.findings.extend(judge_others(&services, &report.password_services, machine));
+    let shared = report.password_services.iter().filter(|name| machine.is_used(name));
+    report.shared = shared.cloned().collect();
     add_open(&mut report, &services, machine);
     if report.users.is_empty() {
         report.findings.push(unused(machine.accounts));
@@ -123,7 +140,9 @@ fn add_open(
     services: &BTreeMap<&str, Service>,
     machine: &ServicesMachine<'_>,
 ) {
-    let open = open_services::of(services, &report.password_services, machine.is_program);
+    let only_passwords = report.password_services.difference(&report.shared).cloned().collect();
+    let is_used = |name: &str| machine.is_used(name);
+    let open = open_services::of(services, &only_passwords, &is_used);
     for name in &machine.of_sshd {
         // libpam takes `other` for a service without a file, or without lines for auth.
         let own = services.get(name.as_str());
@@ -187,14 +206,15 @@ const fn way_of(password: PasswordMode) -> &'static str {
 fn judge_service(
     name: &str,
     service: &Service,
-    configs: &ReadConfig<'_>,
-    password_services: &mut BTreeSet<String>,
+    machine: &ServicesMachine<'_>,
+    report: &mut Report,
 ) -> (Option<Mode>, BTreeSet<Note>) {
-    let mut notes = BTreeSet::new();
-    for (place, what) in &service.problems {
-        let remedy = "correct the line: libpam refuses every login in its place";
-        notes.insert(Note::new(FindingId::PamLineBroken, format!("{place} {what}"), remedy));
-    }
+    let configs = machine.configs;
+    let mut notes: BTreeSet<_> = broken_lines(FindingId::PamLineBroken, service).collect();
+    notes.extend(missing_modules(FindingId::PamModuleMissing, service, machine));
+    let ours = service.entries.iter().filter(|entry| role(entry) == Role::Code);
+    let there = ours.filter(|entry| is_path(&entry.module) && (machine.has_module)(&entry.module));
+    report.module_files.extend(there.map(|entry| entry.module.clone()));
     let mut mode = None;
     for entry in service.entries.iter().filter(|entry| role(entry) == Role::Code) {
         if !entry.module.ends_with(".so") {
@@ -209,7 +229,7 @@ fn judge_service(
         }
         match judge_line(entry, configs) {
             Ok((line, password_service)) => {
-                password_services.extend(password_service);
+                report.password_services.extend(password_service);
                 mode = mode.or(Some(line));
             }
             Err(note) => {
@@ -221,6 +241,74 @@ fn judge_service(
         notes.extend(rules::judge(name, &service.stack(ModuleType::Auth), mode));
     }
     (mode, notes)
+}
+
+/// The lines that libpam does not understand.
+fn broken_lines(id: FindingId, service: &Service) -> impl Iterator<Item = Note> {
+    let remedy = "correct the line: libpam refuses every login in its place";
+    let note = move |(place, what)| Note::new(id, format!("{place} {what}"), remedy);
+    service.problems.iter().map(|(place, what)| (place, what)).map(note)
+}
+
+fn is_path(module: &str) -> bool {
+    module.starts_with('/')
+}
+
+/// The lines whose module is not there. Left out are those that then change nothing, and the
+/// module itself by its usual name, of which the judgement of the module says more.
+fn missing_modules(
+    id: FindingId,
+    service: &Service,
+    machine: &ServicesMachine<'_>,
+) -> impl Iterator<Item = Note> {
+    let remedy = "correct the path, or install what it names: libpam has no other module for it";
+    let matters = |entry: &&StackLine| match role(entry) {
+        Role::Code => is_path(&entry.module),
+        _ if entry.may_be_missing => false,
+        _ => matches!(entry.control.after(ModuleResult::Failure), Action::Bad | Action::Die),
+    };
+    let named = service.entries.iter().filter(|entry| entry.module.ends_with(".so"));
+    let missing = named.filter(matters).filter(|entry| !(machine.has_module)(&entry.module));
+    missing.map(move |entry| {
+        let result = if entry.may_be_missing { "is passed over" } else { "fails" };
+        let what = format!(
+            "{} names {}, which is not there: the line {result}",
+            entry.place, entry.module
+        );
+        Note::new(id, what, remedy)
+    })
+}
+
+/// What libpam cannot do of the services without the module: a slip in the line that was to
+/// list it would look like a service that was never set up.
+fn judge_others(
+    services: &BTreeMap<&str, Service>,
+    password_services: &BTreeSet<String>,
+    machine: &ServicesMachine<'_>,
+) -> Vec<Finding> {
+    let mut notes = BTreeMap::<Note, NameList>::new();
+    for (name, service) in services {
+        let is_said = service.entries.iter().any(|entry| role(entry) == Role::Code)
+            || password_services.contains(*name);
+        if is_said {
+            continue;
+        }
+        let text = (machine.files)(name).unwrap_or_default();
+        let is_meant = lines(&text).iter().any(|(_, line)| line.contains("pam_onetime"));
+        let id = if is_meant { FindingId::PamLineBroken } else { FindingId::PamServiceBroken };
+        let missing = missing_modules(FindingId::PamServiceBroken, service, machine);
+        for note in broken_lines(id, service).chain(missing) {
+            notes.entry(note).or_default().add(*name);
+        }
+    }
+    findings_of(notes).collect()
+}
+
+/// One finding for each note, with the services that share it.
+fn findings_of(notes: BTreeMap<Note, NameList>) -> impl Iterator<Item = Finding> {
+    notes.into_iter().map(|(Note { id, what, remedy }, names)| {
+        Finding::new(id, format!("{names}: {what}"), remedy)
+    })
 }
 
 /// The mode of a line, and the service that verifies passwords for it.
@@ -309,6 +397,7 @@ mod tests {
             configs: &configs,
             path: &|name| format!("/etc/pam.d/{name}"),
             is_program: &|_| false,
+            has_module: &|_| true,
             has_members: &|group| group != "nopasswdlogin",
             accounts,
             of_sshd: BTreeSet::new(),
@@ -533,6 +622,88 @@ mod tests {
             let found = judged(text);
             let named = |(i, w): &(FindingId, String)| *i == id && w.contains(line);
             assert!(found.iter().any(named), "{text}\n{id:?} {line}\n{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_whose_module_is_not_there_is_named_where_it_changes_a_login() {
+        use FindingId::*;
+        let ours = "auth required pam_onetime.so\n";
+        for (text, id, what) in [
+            ("auth required /opt/pam_onetime.so\n", Some(PamModuleMissing), "the line fails"),
+            ("-auth required /opt/pam_onetime.so\n", Some(PamModuleMissing), "is passed over"),
+            (
+                "auth required pam_gone.so\nauth required pam_onetime.so\n",
+                Some(PamModuleMissing),
+                "s:1",
+            ),
+            ("auth required pam_onetim.so\n", Some(PamServiceBroken), "pam_onetim.so"),
+            ("-auth required pam_gone.so\nauth required pam_onetime.so\n", None, ""),
+            ("auth sufficient pam_gone.so\nauth required pam_onetime.so\n", None, ""),
+            (ours, None, ""),
+        ] {
+            let files = |name: &str| (name == "s").then(|| text.to_owned());
+            let there = |module: &str| {
+                !["/opt/pam_onetime.so", "pam_gone.so", "pam_onetim.so"].contains(&module)
+            };
+            let machine =
+                ServicesMachine { has_module: &there, ..machine(&files, Accounts::NoneActive) };
+            let found = judge(&["s".to_owned()], &machine).findings;
+            let found =
+                found.into_iter().filter(|f| [PamModuleMissing, PamServiceBroken].contains(&f.id));
+            let found: Vec<_> = found.map(|finding| (Some(finding.id), finding.what)).collect();
+            match found.as_slice() {
+                [] => assert_eq!(id, None, "{text}"),
+                [(named, said)] => assert!(*named == id && said.contains(what), "{text}: {said}"),
+                more => panic!("{text}: {more:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_service_of_which_libpam_understands_nothing_is_not_passed_over() {
+        use FindingId::*;
+        for (text, id) in [
+            ("auht required pam_onetime.so\n", PamLineBroken),
+            ("auht required pam_unix.so\n", PamServiceBroken),
+            ("# pam_onetime.so\nauth mandatory pam_unix.so\n", PamServiceBroken),
+            ("auth include nowhere\n", PamServiceBroken),
+        ] {
+            let found = judged(text);
+            let named =
+                |(found, what): &(FindingId, String)| *found == id && what.contains("s: s:");
+            assert!(found.iter().any(named), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_service_that_verifies_passwords_is_not_hidden_by_that() {
+        let login = "auth required pam_unix.so\n";
+        let files = |name: &str| match name {
+            "s" => Some("auth required pam_onetime.so\n".to_owned()),
+            "login" | "sshd" | "my-passwords" => Some(login.to_owned()),
+            _ => None,
+        };
+        for (service, is_shared) in [("login", true), ("sshd", true), ("my-passwords", false)] {
+            let machine = ServicesMachine {
+                password_service: Some(service.to_owned()),
+                configs: &|_| {
+                    let text = format!("password.service = {service:?}");
+                    Config::parse(&text).map_err(|error| error.to_string())
+                },
+                of_sshd: BTreeSet::from(["sshd".to_owned()]),
+                ..machine(&files, Accounts::Active)
+            };
+            let names = ["s", "login", "sshd", "my-passwords"].map(str::to_owned);
+            let report = judge(&names, &machine);
+            assert_eq!(report.shared.contains(service), is_shared, "{service}");
+            assert!(matches!(report.sshd["sshd"], SshdStack::Open(_)), "{service}");
+            let open = |name: &str| {
+                let begins = format!("{name}: a password alone");
+                report.findings.iter().any(|finding| finding.what.starts_with(&begins))
+            };
+            assert!(open("login"), "{service}: {:?}", report.findings);
+            assert_eq!(open("my-passwords"), is_shared, "{service}");
         }
     }
 

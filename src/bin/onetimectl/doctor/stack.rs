@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use pam_onetime::service_lines::{LineWord, lines, words};
 
+use super::known_services::is_of_daemon;
+
 /// Reads the text of a file in pam.d, by its name there or its absolute path.
 pub(crate) type ReadFile<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
@@ -241,6 +243,8 @@ pub(crate) struct StackLine {
     pub(crate) module: String,
     pub(crate) arguments: Vec<String>,
     pub(crate) place: Location,
+    /// Whether libpam passes over it where its module is not there (`-auth`).
+    pub(crate) may_be_missing: bool,
     /// How many substacks it is in.
     pub(crate) level: u32,
     pub(crate) begins_substack: bool,
@@ -295,7 +299,10 @@ impl Service {
     pub(crate) fn read(name: &str, files: &ReadFile<'_>) -> Option<Self> {
         let text = files(name)?;
         let mut service = Self::default();
-        service.add(&ServiceFile { name, text: &text, only: None, level: 0, depth: 0 }, files);
+        service.add(
+            &ServiceFile { name, text: &text, only: None, is_optional: false, level: 0, depth: 0 },
+            files,
+        );
         if is_of_daemon(name) {
             service.entries.iter_mut().for_each(|entry| entry.is_run_by_root = true);
         }
@@ -334,7 +341,8 @@ impl Service {
                 continue;
             };
             if source.only.is_none_or(|only| only == kind) {
-                self.add_line(kind, rest, place, source, files);
+                let is_optional = first.text.starts_with('-');
+                self.add_line(kind, rest, place, &ServiceFile { is_optional, ..*source }, files);
             }
         }
     }
@@ -368,6 +376,7 @@ impl Service {
         }
         match Control::read(control) {
             Some(control) => self.entries.push(StackLine {
+                may_be_missing: source.is_optional,
                 arguments: arguments.iter().map(|word| word.text.clone()).collect(),
                 ..entry(kind, control, &module.text, place, source.level)
             }),
@@ -413,24 +422,14 @@ impl Service {
     }
 }
 
-/// Services of daemons, which run as root whoever logs in.
-const DAEMONS: [&str; 16] = [
-    "cockpit", "dovecot", "ftp", "greetd", "imap", "login", "lxdm", "pop3", "proftpd", "remote",
-    "rlogin", "rsh", "sddm", "sshd", "vsftpd", "xdm",
-];
-/// What the names of others begin with.
-const DAEMON_FAMILIES: [&str; 5] = ["gdm", "lightdm", "kde", "xrdp", "cups"];
-
-fn is_of_daemon(service: &str) -> bool {
-    DAEMONS.contains(&service) || DAEMON_FAMILIES.iter().any(|family| service.starts_with(family))
-}
-
 /// A file on its way into a service.
 #[derive(Clone, Copy)]
 struct ServiceFile<'a> {
     name: &'a str,
     text: &'a str,
     only: Option<ModuleType>,
+    /// Whether the line that is read begins with `-`.
+    is_optional: bool,
     level: u32,
     depth: u32,
 }
@@ -450,6 +449,7 @@ fn entry(
         module,
         arguments,
         place,
+        may_be_missing: false,
         level,
         begins_substack: false,
         is_idle: false,
