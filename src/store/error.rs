@@ -243,6 +243,9 @@ fn remedy_of_system(error: &io::Error) -> Option<&'static str> {
             )
         }
         Some(Errno::IO) => Some("look at the disk: dmesg"),
+        Some(Errno::ISDIR) => {
+            Some("find out who put that directory there, and move it away: onetimectl makes none")
+        }
         Some(Errno::FBIG) => Some("let the process write larger files: ulimit -f"),
         Some(Errno::MFILE) => Some("let the process open more files: ulimit -n"),
         Some(_) | None => None,

@@ -382,10 +382,10 @@ fn a_line_that_libpam_cannot_follow_is_named_and_libpam_refuses() {
 #[test]
 fn a_module_by_its_path_is_looked_at_as_libpam_loads_it() {
     let world = set_up();
-    world.write("/opt/security/pam_onetime.so", b"#!/bin/sh\n", 0o666);
-    world.pam_service("test", "auth required /opt/security/pam_onetime.so\n");
-    named(&world, "module-exposed", "/opt/security/pam_onetime.so", "chmod go-w");
-    named(&world, "module-not-loadable", "/opt/security/pam_onetime.so", "make install");
+    world.write("/root/security/pam_onetime.so", b"#!/bin/sh\n", 0o666);
+    world.pam_service("test", "auth required /root/security/pam_onetime.so\n");
+    named(&world, "module-exposed", "/root/security/pam_onetime.so", "chmod go-w");
+    named(&world, "module-not-loadable", "/root/security/pam_onetime.so", "make install");
 }
 
 #[test]

@@ -157,6 +157,29 @@ fn init_makes_the_directories_above_the_store_too_whatever_the_umask() {
 }
 
 #[test]
+fn init_says_what_to_do_about_a_directory_that_is_called_like_a_leftover_and_loses_nothing() {
+    let world = installed();
+    enable(&world, "alice");
+    for dir in ["users", "uids"] {
+        let stray = format!("/var/lib/onetime/{dir}/.new-x");
+        let kept = format!("{stray}/kept");
+        world.write(&kept, b"kept", 0o600);
+        let run = world.onetimectl(&["init"]);
+        assert_eq!(run.status.code(), Some(1), "{}", run.text());
+        assert!(run.text().contains(&stray), "{}", run.text());
+        assert!(
+            run.text().contains("\n  -> find out who put that directory there"),
+            "{}",
+            run.text()
+        );
+        assert!(world.exists(&kept) && world.exists("/var/lib/onetime/users/alice.toml"));
+        world.run("mv", &[&stray, "/root/"]).ok();
+        world.run("rm", &["-r", "/root/.new-x"]).ok();
+        world.onetimectl(&["init"]).ok();
+    }
+}
+
+#[test]
 fn init_removes_what_a_killed_enable_left_but_waits_for_one_that_is_at_work() {
     let world = installed();
     for user in ["alice", "bob"] {

@@ -262,10 +262,12 @@ fn missing_modules(
     machine: &ServicesMachine<'_>,
 ) -> impl Iterator<Item = Note> {
     let remedy = "correct the path, or install what it names: libpam has no other module for it";
-    let matters = |entry: &&StackLine| match role(entry) {
-        Role::Code => is_path(&entry.module),
-        _ if entry.may_be_missing => false,
-        _ => matches!(entry.control.after(ModuleResult::Failure), Action::Bad | Action::Die),
+    let refuses = |entry: &StackLine| {
+        let after = entry.control.after(ModuleResult::Failure);
+        !entry.may_be_missing && matches!(after, Action::Bad | Action::Die)
+    };
+    let matters = move |entry: &&StackLine| {
+        if role(entry) == Role::Code { is_path(&entry.module) } else { refuses(entry) }
     };
     let named = service.entries.iter().filter(|entry| entry.module.ends_with(".so"));
     let missing = named.filter(matters).filter(|entry| !(machine.has_module)(&entry.module));
