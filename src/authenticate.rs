@@ -17,7 +17,7 @@ use crate::account::{Account, Recovery, Timestamp};
 use crate::audit::{Outcome, Subject};
 use crate::config::arguments::Arguments;
 use crate::config::{Config, GroupNames};
-use crate::enrollment::{self, Enrollment};
+use crate::enrollment::{self, Canvas, Enrollment};
 use crate::login::ports::{
     Accounts, Addition, ConversationError, Door, Echo, MAX_ANSWER, RawAnswer, Tone,
 };
@@ -404,7 +404,9 @@ impl<D: Door, H: Host> Login<'_, D, H> {
     fn show_invitation(&mut self, question: &Question<'_>) {
         let Some(invitation) = &question.show else { return };
         for enrollment in Enrollment::of(invitation) {
-            self.show(&messages::invitation(&enrollment, self.config), Tone::Info);
+            let canvas = Canvas::login(self.config.enrollment.qr);
+            let language = self.config.login.language;
+            self.show(&messages::invitation(&enrollment, language, canvas), Tone::Info);
         }
     }
 

@@ -24,6 +24,77 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// read well and let a usual code fit a terminal of 24 lines.
 const TERMINAL_BORDER: usize = 2;
 
+/// How a QR code is drawn with text, and on how large a screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Canvas {
+    ink: Ink,
+    columns: usize,
+    /// `None`: any number, the screen scrolls.
+    rows: Option<usize>,
+}
+
+/// What the characters of a drawing stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ink {
+    /// They are light, on a dark screen: light modules are drawn.
+    Light,
+    /// They are dark, on a light screen: dark modules are drawn.
+    Dark,
+    /// We set both colours, so that the screen's do not matter.
+    Coloured,
+}
+
+/// White on black, by the numbers that no theme of a terminal changes.
+const WHITE_ON_BLACK: &str = "\x1b[38;5;231;48;5;16m";
+const USUAL_COLOURS: &str = "\x1b[0m";
+
+impl Canvas {
+    /// How a login draws: nobody knows how large the user's screen is, but hardly one
+    /// has less than 80 columns. `None` where no QR code is wanted.
+    #[must_use]
+    pub const fn login(style: Qr) -> Option<Self> {
+        let ink = match style {
+            Qr::Utf8 => Ink::Light,
+            Qr::Utf8Light => Ink::Dark,
+            Qr::Ascii | Qr::None => return None,
+        };
+        Some(Self { ink, columns: 80, rows: None })
+    }
+
+    /// A terminal of our own, of which the size is known and the colours are set.
+    /// `None` where no QR code is wanted.
+    #[must_use]
+    pub const fn terminal(style: Qr, columns: usize, rows: usize) -> Option<Self> {
+        match Self::login(style) {
+            Some(_) => Some(Self { ink: Ink::Coloured, columns, rows: Some(rows) }),
+            None => None,
+        }
+    }
+
+    fn holds(self, columns: usize) -> bool {
+        let rows = columns.div_ceil(2);
+        columns <= self.columns && self.rows.is_none_or(|most| rows <= most)
+    }
+}
+
+/// A QR code as text.
+#[derive(Debug)]
+pub enum QrText {
+    /// Lines, without a newline at the end.
+    Drawn(Zeroizing<String>),
+    /// It is larger than the screen.
+    TooLarge,
+}
+
+/// How often a URI names the issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IssuerNaming {
+    /// In the label and as a parameter, as the format recommends.
+    Twice,
+    /// In the label alone, which apps read too: shorter.
+    Once,
+}
+
 /// Modules of light border of a picture, as the standard asks (ISO/IEC 18004).
 const PICTURE_BORDER: usize = 4;
 
@@ -96,28 +167,45 @@ impl<'a> Enrollment<'a> {
         })
     }
 
+    /// What the app shows as the account: the user's name, with a number behind that of
+    /// a further token. Apps take a second key of one label in the place of the first.
+    #[must_use]
+    pub fn account(&self) -> String {
+        match self.id {
+            TokenId::First => self.user.to_string(),
+            further @ (TokenId::Second | TokenId::Third | TokenId::Fourth) => {
+                format!("{} ({})", self.user, further.get())
+            }
+        }
+    }
+
     /// The key URI that authenticator apps read. Parameters at their defaults
     /// are left out: the shorter it is, the smaller is its QR code.
     #[must_use]
     pub fn uri(&self) -> Zeroizing<String> {
-        self.uri_from(Step(0))
+        self.uri_of(&self.account(), Step(0), IssuerNaming::Twice)
     }
 
-    /// As [`Enrollment::uri`], for a counter token that goes on at `counter`.
+    /// As [`Enrollment::uri`], for another system: its label is the user's name
+    /// alone, and a counter token goes on at `counter`.
     #[must_use]
     pub fn uri_from(&self, counter: Step) -> Zeroizing<String> {
+        self.uri_of(&self.user.to_string(), counter, IssuerNaming::Twice)
+    }
+
+    fn uri_of(&self, account: &str, counter: Step, naming: IssuerNaming) -> Zeroizing<String> {
         let token = self.token;
         let issuer = utf8_percent_encode(self.issuer, RESERVED);
-        let user = utf8_percent_encode(&self.user.to_string(), RESERVED).to_string();
+        let user = utf8_percent_encode(account, RESERVED).to_string();
         let secret = token.secret.to_base32();
         // Reserved at once: a string that grows leaves copies behind.
         let mut uri = Zeroizing::new(String::with_capacity(2048));
-        let written = write!(
-            uri,
-            "otpauth://{}/{issuer}:{user}?secret={}&issuer={issuer}",
-            token.kind.name(),
-            *secret
-        );
+        let written =
+            write!(uri, "otpauth://{}/{issuer}:{user}?secret={}", token.kind.name(), *secret);
+        let written = written.and_then(|()| match naming {
+            IssuerNaming::Twice => write!(uri, "&issuer={issuer}"),
+            IssuerNaming::Once => Ok(()),
+        });
         let written = written.and_then(|()| match token.algorithm {
             Algorithm::Sha1 => Ok(()),
             algorithm @ (Algorithm::Sha256 | Algorithm::Sha512) => {
@@ -169,15 +257,18 @@ impl<'a> Enrollment<'a> {
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
-    /// The QR code drawn with text, without a newline at the end; `None` for
-    /// [`Qr::None`] and for a URI that no QR code can hold.
+    /// The QR code drawn with text. One that would be too large is made of a shorter
+    /// URI first.
     #[must_use]
-    pub fn qr_text(&self, style: Qr) -> Option<Zeroizing<String>> {
-        match style {
-            Qr::Utf8 => Some(self.modules(TERMINAL_BORDER)?.half_blocks()),
-            Qr::Ascii => Some(self.modules(TERMINAL_BORDER)?.ascii()),
-            Qr::None => None,
+    pub fn qr_text(&self, canvas: Canvas) -> QrText {
+        for naming in [IssuerNaming::Twice, IssuerNaming::Once] {
+            let uri = self.uri_of(&self.account(), Step(0), naming);
+            let modules = Modules::of(&uri, TERMINAL_BORDER);
+            if let Some(modules) = modules.filter(|modules| canvas.holds(modules.side())) {
+                return QrText::Drawn(modules.half_blocks(canvas.ink));
+            }
         }
+        QrText::TooLarge
     }
 
     /// The QR code as a picture to scale; `None` for a URI that no QR code can
@@ -203,10 +294,7 @@ impl<'a> Enrollment<'a> {
     }
 
     fn modules(&self, border: usize) -> Option<Modules> {
-        let qr = QrCode::with_error_correction_level(self.uri().as_bytes(), EcLevel::L).ok()?;
-        let width = qr.width();
-        let dark = qr.into_colors().into_iter().map(|color| color == Color::Dark).collect();
-        Some(Modules { width, border, dark: Zeroizing::new(dark) })
+        Modules::of(&self.uri(), border)
     }
 }
 
@@ -218,6 +306,14 @@ struct Modules {
 }
 
 impl Modules {
+    /// `None`: no QR code can hold it.
+    fn of(uri: &str, border: usize) -> Option<Self> {
+        let qr = QrCode::with_error_correction_level(uri.as_bytes(), EcLevel::L).ok()?;
+        let width = qr.width();
+        let dark = qr.into_colors().into_iter().map(|color| color == Color::Dark).collect();
+        Some(Self { width, border, dark: Zeroizing::new(dark) })
+    }
+
     /// Modules a side, with the border.
     const fn side(&self) -> usize {
         self.width.saturating_add(self.border.saturating_mul(2))
@@ -235,40 +331,32 @@ impl Modules {
         }
     }
 
-    /// Two modules a cell. Light is drawn: most terminals are dark.
-    fn half_blocks(&self) -> Zeroizing<String> {
+    /// Two modules a cell.
+    fn half_blocks(&self, ink: Ink) -> Zeroizing<String> {
         let side = self.side();
-        let mut text =
-            Zeroizing::new(String::with_capacity(side.saturating_mul(side).saturating_mul(3)));
+        let room = side.saturating_mul(side).saturating_mul(3);
+        let mut text = Zeroizing::new(String::with_capacity(room.saturating_add(2048)));
+        let inked = |x, y| match ink {
+            Ink::Light | Ink::Coloured => y < side && self.is_light(x, y),
+            Ink::Dark => y < side && !self.is_light(x, y),
+        };
         for y in (0..side).step_by(2) {
             if y > 0 {
                 text.push('\n');
             }
-            for x in 0..side {
-                let below = y.saturating_add(1);
-                text.push(match (self.is_light(x, y), below < side && self.is_light(x, below)) {
-                    (true, true) => '█',
-                    (true, false) => '▀',
-                    (false, true) => '▄',
-                    (false, false) => ' ',
-                });
-            }
-        }
-        text
-    }
-
-    /// Two characters a module, with one module of border: 78 columns for a
-    /// usual code.
-    fn ascii(&self) -> Zeroizing<String> {
-        let side = self.side();
-        let mut text =
-            Zeroizing::new(String::with_capacity(side.saturating_mul(side).saturating_mul(2)));
-        for y in 1..side.saturating_sub(1) {
-            if y > 1 {
-                text.push('\n');
-            }
-            for x in 1..side.saturating_sub(1) {
-                text.push_str(if self.is_light(x, y) { "##" } else { "  " });
+            let row = (0..side).map(|x| match (inked(x, y), inked(x, y.saturating_add(1))) {
+                (true, true) => '█',
+                (true, false) => '▀',
+                (false, true) => '▄',
+                (false, false) => ' ',
+            });
+            match ink {
+                Ink::Light | Ink::Dark => text.extend(row),
+                Ink::Coloured => {
+                    text.push_str(WHITE_ON_BLACK);
+                    text.extend(row);
+                    text.push_str(USUAL_COLOURS);
+                }
             }
         }
         text
@@ -376,11 +464,80 @@ mod tests {
 
     #[test]
     fn the_qr_code_of_a_usual_account_fits_a_terminal_of_80_by_24() {
-        let text = with(totp(), |_| {}, |e| e.qr_text(Qr::Utf8)).unwrap();
+        let text = with(totp(), |_| {}, |e| drawn(e, Canvas::login(Qr::Utf8))).unwrap();
         assert_eq!(text.lines().count(), 21);
         assert!(text.lines().all(|line| line.chars().count() == 41));
-        let text = with(totp(), |_| {}, |e| e.qr_text(Qr::Ascii)).unwrap();
-        assert!(text.lines().all(|line| line.len() == 78));
+        for style in [Qr::Ascii, Qr::None] {
+            assert_eq!(Canvas::login(style), None);
+            assert_eq!(Canvas::terminal(style, 80, 24), None);
+        }
+    }
+
+    fn drawn(enrollment: &Enrollment<'_>, canvas: Option<Canvas>) -> Option<String> {
+        match enrollment.qr_text(canvas.unwrap()) {
+            QrText::Drawn(text) => Some(text.to_string()),
+            QrText::TooLarge => None,
+        }
+    }
+
+    #[test]
+    fn for_a_light_screen_the_drawing_is_the_negative_and_on_our_own_the_colours_are_set() {
+        let text = |canvas| with(totp(), |_| {}, |e| drawn(e, canvas)).unwrap();
+        let dark = text(Canvas::login(Qr::Utf8));
+        let light = text(Canvas::login(Qr::Utf8Light));
+        let negative = |letter| match letter {
+            '█' => ' ',
+            '▀' => '▄',
+            '▄' => '▀',
+            ' ' => '█',
+            other => other,
+        };
+        // Not of the last line: its lower half is beyond the border.
+        let lines = |text: &str| text.lines().take(20).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines(&dark.chars().map(negative).collect::<String>()), lines(&light));
+        let coloured = text(Canvas::terminal(Qr::Utf8Light, 80, 24));
+        let line = |line: &str| format!("\x1b[38;5;231;48;5;16m{line}\x1b[0m");
+        assert_eq!(coloured, dark.lines().map(line).collect::<Vec<_>>().join("\n"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_made_shorter_and_else_not_drawn() {
+        let text = |issuer: usize, user: usize, canvas| {
+            let mut record = record(totp());
+            record.issuer = "i".repeat(issuer);
+            record.user = UserName::new("u".repeat(user)).unwrap();
+            let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
+            drawn(&Enrollment::of(&invitation).next().unwrap(), canvas)
+        };
+        let size = |text: Option<String>| {
+            let text = text?;
+            let text = text.replace("\x1b[38;5;231;48;5;16m", "").replace("\x1b[0m", "");
+            Some((text.lines().next()?.chars().count(), text.lines().count()))
+        };
+        // The longest issuer and the longest name that useradd makes.
+        assert_eq!(size(text(64, 32, Canvas::login(Qr::Utf8))), Some((57, 29)));
+        assert_eq!(size(text(64, 255, Canvas::login(Qr::Utf8))), Some((77, 39)));
+        assert_eq!(size(text(64, 32, Canvas::terminal(Qr::Utf8, 80, 24))), None);
+        assert_eq!(size(text(40, 20, Canvas::terminal(Qr::Utf8, 80, 24))), Some((45, 23)));
+        assert_eq!(size(text(4, 5, Canvas::terminal(Qr::Utf8, 40, 24))), Some((37, 19)));
+        assert_eq!(size(text(4, 5, Canvas::terminal(Qr::Utf8, 36, 24))), None);
+        for (issuer, user) in (1..=64).map(|n| (n, n * 3)) {
+            let (columns, _) = size(text(issuer, user, Canvas::login(Qr::Utf8))).unwrap();
+            assert!(columns <= 80, "{issuer} {user}");
+        }
+    }
+
+    #[test]
+    fn a_further_token_has_a_label_of_its_own_and_none_for_another_system() {
+        let mut record = record(totp());
+        let (_, token) = record.tokens.first().unwrap().clone();
+        record.tokens.push((TokenId::Second, token));
+        let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
+        let all: Vec<_> = Enrollment::of(&invitation).collect();
+        assert!(all[0].uri().contains(":alice?"), "{}", *all[0].uri());
+        assert!(all[1].uri().contains(":alice%20%282%29?"), "{}", *all[1].uri());
+        assert!(all[1].uri_from(Step(0)).contains(":alice?"));
+        assert_eq!(all[1].account(), "alice (2)");
     }
 
     #[test]

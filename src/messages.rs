@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::account::Timestamp;
 use crate::code::RecoveryCode;
 use crate::config::{Config, Language};
-use crate::enrollment::Enrollment;
+use crate::enrollment::{Canvas, Enrollment, QrText};
 use crate::login::Prompt;
 
 const CODE: &str = "One-time code: ";
@@ -22,6 +22,8 @@ const COMBINED: &str = "Password and one-time code in one line, nothing between 
 const AGAIN: &str = "That was not the right code. ";
 const ADD: &str = "Add {issuer}, account {user}, to your authenticator app:";
 const KEY: &str = "Key: {key}";
+const KEY_TOO: &str = "Key: {key} (type it if the app cannot read it)";
+const TOO_LARGE: &str = "The QR code does not fit this screen: type the key into the app.";
 const PARAMETERS: &str = "Settings: {parameters}";
 const DEADLINE: &str = "Set it up before {date}; after that you cannot log in.";
 const ACTIVATED: &str =
@@ -46,7 +48,7 @@ const FROM_THEN_ON: &str = "From then on every login needs a code; let nobody el
 
 /// All texts, for the test that each is translated.
 #[cfg(test)]
-const ALL: [&str; 19] = [
+const ALL: [&str; 21] = [
     CODE,
     SET_UP,
     SET_UP_REQUIRED,
@@ -54,6 +56,8 @@ const ALL: [&str; 19] = [
     AGAIN,
     ADD,
     KEY,
+    KEY_TOO,
+    TOO_LARGE,
     PARAMETERS,
     DEADLINE,
     ACTIVATED,
@@ -135,25 +139,37 @@ pub fn recovery_codes(codes: &[RecoveryCode], language: Language) -> Zeroizing<S
     text
 }
 
-/// How to set up the app, with the QR code and the key.
+/// How to set up the app, with the QR code, drawn on `canvas`, and the key.
 ///
 /// It begins with a newline: ssh puts `(user@host) ` before the first line,
 /// which would shift the QR code's first row.
 #[must_use]
-pub fn invitation(enrollment: &Enrollment<'_>, config: &Config) -> Zeroizing<String> {
-    let language = config.login.language;
+pub fn invitation(
+    enrollment: &Enrollment<'_>,
+    language: Language,
+    canvas: Option<Canvas>,
+) -> Zeroizing<String> {
     let add = say(language, ADD)
         .replace("{issuer}", enrollment.issuer)
-        .replace("{user}", &enrollment.user.to_string());
+        .replace("{user}", &enrollment.account());
     // Reserved at once: a string that grows leaves copies of the key behind.
     let mut text = Zeroizing::new(String::with_capacity(32 * 1024));
     text.push('\n');
     text.push_str(&add);
     text.push('\n');
-    if let Some(drawn) = enrollment.qr_text(config.enrollment.qr) {
-        text.push_str(&drawn);
-        text.push('\n');
-    }
+    let key_line = match canvas.map(|canvas| enrollment.qr_text(canvas)) {
+        Some(QrText::Drawn(drawn)) => {
+            text.push_str(&drawn);
+            text.push('\n');
+            KEY_TOO
+        }
+        Some(QrText::TooLarge) => {
+            text.push_str(say(language, TOO_LARGE));
+            text.push('\n');
+            KEY
+        }
+        None => KEY,
+    };
     if let Some(deadline) = enrollment.deadline {
         text.push_str(&say(language, DEADLINE).replace("{date}", &date(deadline)));
         text.push('\n');
@@ -162,13 +178,13 @@ pub fn invitation(enrollment: &Enrollment<'_>, config: &Config) -> Zeroizing<Str
         text.push_str(&say(language, PARAMETERS).replace("{parameters}", &parameters));
         text.push('\n');
     }
-    text.push_str(&key(enrollment, language));
+    text.push_str(&key(enrollment, language, key_line));
     text
 }
 
-fn key(enrollment: &Enrollment<'_>, language: Language) -> Zeroizing<String> {
+fn key(enrollment: &Enrollment<'_>, language: Language, line: &'static str) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(1024));
-    if let Some((before, after)) = say(language, KEY).split_once("{key}") {
+    if let Some((before, after)) = say(language, line).split_once("{key}") {
         text.push_str(before);
         text.push_str(&enrollment.key());
         text.push_str(after);
@@ -197,14 +213,14 @@ impl Sheet {
     #[must_use]
     pub fn of(enrollment: &Enrollment<'_>, language: Language) -> Self {
         let issuer = say(language, ISSUER).replace("{issuer}", enrollment.issuer);
-        let account = say(language, ACCOUNT).replace("{user}", &enrollment.user.to_string());
+        let account = say(language, ACCOUNT).replace("{user}", &enrollment.account());
         let parameters = enrollment.parameters();
         let parameters = parameters
             .map(|parameters| say(language, PARAMETERS).replace("{parameters}", &parameters));
         let deadline = enrollment.deadline;
         let deadline = deadline.map(|time| say(language, DEADLINE).replace("{date}", &date(time)));
         let mut facts = vec![Zeroizing::new(issuer), Zeroizing::new(account)];
-        facts.push(key(enrollment, language));
+        facts.push(key(enrollment, language, KEY));
         facts.extend(parameters.into_iter().chain(deadline).map(Zeroizing::new));
         Self {
             title: say(language, SHEET).replace("{issuer}", enrollment.issuer),
@@ -251,7 +267,7 @@ mod tests {
                 let ends: &[char] = if text.ends_with(' ') {
                     &[' ', '：', '。']
                 } else {
-                    &['.', ':', '}', '：', '。']
+                    &['.', ':', '}', ')', '：', '。', '）']
                 };
                 assert!(translated.ends_with(ends), "{translated:?}");
             }

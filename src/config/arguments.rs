@@ -339,7 +339,10 @@ mod tests {
             (c"window=11", "invalid value: integer `11`, expected a whole number from 0 to 10"),
             (c"window=-1", r#"invalid type: string "-1", expected a whole number from 0 to 10"#),
             (c"echo=1", r#"invalid type: string "1", expected a boolean"#),
-            (c"qr=png", "unknown variant `png`, expected one of `utf8`, `ascii`, `none`"),
+            (
+                c"qr=png",
+                "unknown variant `png`, expected one of `utf8`, `utf8-light`, `ascii`, `none`",
+            ),
             (c"require_groups=a,,b", "must be names, none of them empty"),
         ] {
             let error = parse(&[argument]).unwrap_err().to_string();
@@ -360,7 +363,7 @@ mod tests {
             "max_drift" => "4",
             "resync" => "100",
             "at_login" => "required",
-            "qr" => "ascii",
+            "qr" => "utf8-light",
             "show_without_password" | "echo" | "uniform" => "true",
             "recovery_codes" => "8",
             "missing" => "deny",

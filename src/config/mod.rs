@@ -296,6 +296,48 @@ fn explain(text: &str, mut error: toml::de::Error) -> ConfigError {
     ConfigError::File { line: newlines.saturating_add(1), what }
 }
 
+/// Whether this is what a machine is called before it has a name of its own. An app cannot
+/// distinguish two machines of one issuer: the second key takes the place of the first.
+#[cfg(any(test, feature = "tool"))]
+#[must_use]
+pub fn is_common_issuer(text: &str) -> bool {
+    const COMMON: [&str; 22] = [
+        "localhost",
+        "debian",
+        "ubuntu",
+        "fedora",
+        "centos",
+        "rocky",
+        "almalinux",
+        "alpine",
+        "archlinux",
+        "arch",
+        "kali",
+        "opensuse",
+        "raspberrypi",
+        "nixos",
+        "linux",
+        "vm",
+        "server",
+        "host",
+        "default",
+        "unknown",
+        "(none)",
+        "ubuntu-server",
+    ];
+    let text = text.trim().to_lowercase();
+    let first = text.split('.').next().unwrap_or_default();
+    let has_domain_of_its_own = match text.split_once('.') {
+        Some((_, domain)) => {
+            !matches!(domain, "localdomain" | "local" | "lan" | "home" | "internal")
+        }
+        None => false,
+    };
+    // "host.example.org" is one machine's, "vm.localdomain" is not.
+    let of_localhost = first == "localhost" || text.ends_with(".localhost");
+    of_localhost || (COMMON.contains(&first) && !has_domain_of_its_own)
+}
+
 /// Whether apps can show this as an issuer: the label of an otpauth URI uses
 /// the colon to end it.
 #[must_use]

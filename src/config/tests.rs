@@ -112,7 +112,7 @@ fn an_error_names_line_path_and_range_in_one_line() {
         ),
         (
             "[enrollment]\nqr = 'png'",
-            "line 2: unknown variant `png`, expected one of `utf8`, `ascii`, `none` in `enrollment.qr`",
+            "line 2: unknown variant `png`, expected one of `utf8`, `utf8-light`, `ascii`, `none` in `enrollment.qr`",
         ),
         (
             "[enrollment]\nqr = { utf8 = {} }",
@@ -188,6 +188,9 @@ const ENTRIES: &[KeyRow] = &[
     ("enrollment", "deadline", "'14d'", Takes::It),
     ("enrollment", "deadline", "14", Takes::ItNot),
     ("enrollment", "qr", "'none'", Takes::It),
+    ("enrollment", "qr", "'utf8-light'", Takes::It),
+    ("enrollment", "qr", "'ascii'", Takes::It),
+    ("enrollment", "qr", "'ascii-light'", Takes::ItNot),
     ("enrollment", "qr", "{ none = {} }", Takes::ItNot),
     ("enrollment", "show_without_password", "true", Takes::It),
     ("enrollment", "show_without_password", "'true'", Takes::ItNot),
@@ -306,7 +309,11 @@ fn shown(config: &Config) -> toml::Table {
     put("code", "resync", number(code.resync.get()));
     put("enrollment", "at_login", word(&enrollment.at_login).into());
     put("enrollment", "deadline", span(enrollment.deadline).into());
-    put("enrollment", "qr", word(&enrollment.qr).into());
+    let qr = match enrollment.qr {
+        Qr::Utf8Light => "utf8-light".to_owned(),
+        other @ (Qr::Utf8 | Qr::Ascii | Qr::None) => word(&other),
+    };
+    put("enrollment", "qr", qr.into());
     put("enrollment", "show_without_password", enrollment.show_without_password.into());
     put("enrollment", "recovery_codes", number(enrollment.recovery_codes.get()));
     put("login", "missing", word(&login.missing).into());

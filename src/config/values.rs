@@ -58,12 +58,16 @@ impl FromStr for TokenKind {
 
 /// How a QR code is drawn with text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(variant_identifier, rename_all = "lowercase", expecting = "a string in quotes")]
+#[serde(variant_identifier, rename_all = "kebab-case", expecting = "a string in quotes")]
 pub enum Qr {
-    /// Half blocks, two modules a cell: 21 lines for a usual account.
+    /// Half blocks, two modules a cell: 21 lines for a usual account. Light modules are
+    /// drawn, for terminals that show light text on dark.
     #[default]
     Utf8,
-    /// `##` and spaces, for terminals without UTF-8: 39 lines.
+    /// The same, but dark modules are drawn, for dark text on light.
+    Utf8Light,
+    /// What was `##` and spaces, which no app has read; the key only. It is still
+    /// accepted, since a configuration that is refused keeps everybody out.
     Ascii,
     /// No QR code; the key only.
     None,

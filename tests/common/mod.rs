@@ -22,6 +22,7 @@ mod screen;
 mod sshd;
 mod syslog;
 mod world;
+mod xterm;
 
 pub use client::{
     AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, ClientRun, Event, MAXTRIES, MODULE_UNKNOWN,
@@ -44,6 +45,7 @@ pub use syslog::SyslogLine;
 pub use world::{
     ALICE_PASSWORD, BOB_PASSWORD, CAROL_PASSWORD, ROOT_PASSWORD, World, modules_directory,
 };
+pub use xterm::read_from_xterm;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -74,6 +76,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("pskctool", "pskctool"),
     ("strace", "strace"),
     ("zbarimg", "zbar-tools"),
+    ("ZXingReader", "zxing-cpp-tools"),
+    ("Xvfb", "xvfb"),
+    ("xterm", "xterm"),
     ("mkfs.ext4", "e2fsprogs"),
 ];
 

@@ -22,6 +22,7 @@ mod leaving;
 mod manual;
 mod moving;
 mod people;
+mod pictures;
 mod policy;
 mod programs;
 mod source;

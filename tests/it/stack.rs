@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::common::{
     ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, Event, MAXTRIES, PATIENCE,
-    PERM_DENIED, Pamtester, SERVICE_ERR, SUCCESS, TotpOptions, World, activate, code, current_code,
-    decode_qr, enable, finish, hasty, installed, secret, state_file,
+    PERM_DENIED, Pamtester, SERVICE_ERR, SUCCESS, Screen, Theme, TotpOptions, World, activate,
+    code, current_code, decode_qr, enable, finish, hasty, installed, secret, state_file,
 };
 
 const PASSWORD: &str = "Password:";
@@ -188,13 +188,13 @@ fn a_counter_token_logs_in_within_the_look_ahead_window_and_a_failure_does_not_m
 }
 
 #[test]
-fn the_qr_code_can_be_ascii_or_left_out_by_an_argument() {
-    let world = world_with("auth required pam_onetime.so qr=ascii\n");
+fn the_qr_code_can_be_for_a_light_screen_or_left_out_by_an_argument() {
+    let world = world_with("auth required pam_onetime.so qr=utf8-light\n");
     world.pam_service("none", "auth required pam_onetime.so qr=none\n");
     let secret = enable(&world, "alice");
     let run = world.pamtester_script("test", "alice", &[(PASSWORD, ALICE_PASSWORD), (SET_UP, "")]);
-    assert!(run.transcript.is_ascii(), "{}", run.output);
-    assert!(decode_qr(&run.transcript, 80, 80).contains(&secret), "{}", run.output);
+    let read = Screen::show(&run.transcript, 80, 80).qr_codes(Theme::Light);
+    assert!(read.len() == 1 && read[0].contains(&secret), "{read:?}: {}", run.output);
     let run = world.pamtester_script("none", "alice", &[(PASSWORD, ALICE_PASSWORD), (SET_UP, "")]);
     assert!(!run.output.contains("##") && !run.output.contains('█'), "{}", run.output);
     assert!(run.output.contains(&secret[..4]), "the key is shown: {}", run.output);

@@ -81,6 +81,9 @@ pub(crate) enum Verb {
         /// User
         #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
         user: String,
+        /// The token with this number only [default: all]
+        #[arg(long, value_name = "ID", value_parser = token_id)]
+        token: Option<TokenId>,
         /// Write it to this new file: .png or .svg
         #[arg(long = "qr", value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
@@ -415,6 +418,9 @@ pub(crate) struct HandoutOptions {
     /// Write to this new file: .html, .svg, or .png for the QR code alone
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
+    /// The token with this number only [default: all]
+    #[arg(long, value_name = "ID", value_parser = token_id)]
+    pub(crate) token: Option<TokenId>,
     /// Issue new recovery codes, and show them on the sheet
     #[arg(long)]
     pub(crate) recovery: bool,

@@ -98,7 +98,7 @@ fn run_verb(cli: &Cli, context: &Context) -> anyhow::Result<ExitCode> {
         Verb::Status { whom } => status::run(context, whom),
         Verb::List(options) => status::list(context, options),
         Verb::Verify { user, code } => verify::run(context, user, code.as_deref()),
-        Verb::Qr { user, file } => qr::run(context, user, file.as_deref()),
+        Verb::Qr { user, token, file } => qr::run(context, user, *token, file.as_deref()),
         Verb::Repair { whom, restored } => repair::run(context, whom, *restored),
         Verb::Rename { old, new, force } => rename::run(context, old, new, *force),
         Verb::Rebind { user } => rebind::run(context, user),

@@ -95,7 +95,7 @@ impl Job<'_> {
         let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
         // Written first: where it cannot be, no secret is issued that nobody has seen.
         let file = self.options.qr.as_deref();
-        let file = file.map(|path| qr::write(&invitation, path)).transpose()?;
+        let file = file.map(|path| qr::write(&invitation, None, path)).transpose()?;
         let replace = if self.options.new_secret { Replace::Yes } else { Replace::No };
         // Without the secret the file goes.
         match self.store.issue(&account, replace)? {

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use pam_onetime::system::now;
+use pam_onetime::config::is_common_issuer;
+use pam_onetime::system::{host_name, now};
 
 use crate::context::Context;
 use crate::say::{self, Form};
@@ -14,6 +15,13 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     match context.form {
         Form::Text => say::line(&format!("The store is in {dir}.")),
         Form::Json => say::line(&serde_json::json!({ "store": dir }).to_string()),
+    }
+    let issuer = context.config.issuer.clone().or_else(|| host_name().ok());
+    if let Some(issuer) = issuer.filter(|issuer| is_common_issuer(issuer)) {
+        say::warn(&format!(
+            "apps will show {issuer:?} as the issuer, and other machines are called so too: set \
+             issuer in onetime.toml before users enroll"
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -173,6 +173,8 @@ finding_ids! {
     PolicyNoLimits = "policy-no-limits", Configuration, Warn;
     PolicyLimitsWeak = "policy-limits-weak", Configuration, Warn;
     PolicySecretShown = "policy-secret-shown", Configuration, Warn;
+    PolicyQrAscii = "policy-qr-ascii", Configuration, Warn;
+    PolicyIssuerCommon = "policy-issuer-common", Configuration, Warn;
 
     StoreSound = "store-sound", Store, Ok;
     StoreMissing = "store-missing", Store, Fail;

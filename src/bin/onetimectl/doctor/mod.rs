@@ -62,6 +62,9 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             findings.push(Finding::sound(FindingId::ConfigurationSound, file));
             let dir = PathBuf::from(&config.store.dir);
             findings.extend(store::judge(&dir, now, config));
+            findings.extend(policy::judge_drawing(config));
+            let host = system::host_name().ok();
+            findings.extend(policy::judge_issuer(config, host.as_deref()));
             Some(dir)
         }
         Err(what) => {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use pam_onetime::PasswordMode;
-use pam_onetime::config::{Config, Limits, TokenKind};
+use pam_onetime::config::{Config, Limits, Qr, TokenKind, is_common_issuer};
 use pam_onetime::login::GroupFault;
 
 use super::finding::{Finding, FindingId, NameList};
@@ -101,6 +101,29 @@ fn judge_config(
         });
     }
     notes
+}
+
+/// `host`: the name of this machine, where it has one.
+pub(super) fn judge_issuer(config: &Config, host: Option<&str>) -> Option<Finding> {
+    let issuer = config.issuer.as_deref().or(host).filter(|issuer| is_common_issuer(issuer))?;
+    let what = format!(
+        "issuer: {issuer}: other machines are called so too, and in an app the key of one takes the place of another's"
+    );
+    let remedy = "name this machine: issuer = \"web1.example.org\"; new secrets have it";
+    Some(Finding::new(FindingId::PolicyIssuerCommon, what, remedy))
+}
+
+/// A drawing that a configuration asks for and no longer gets.
+pub(super) fn judge_drawing(config: &Config) -> Option<Finding> {
+    match config.enrollment.qr {
+        Qr::Ascii => {
+            let what =
+                "qr = \"ascii\": it is no longer drawn, since no app read it; users see the key";
+            let remedy = "set qr to utf8, utf8-light (for dark text on light), or none";
+            Some(Finding::new(FindingId::PolicyQrAscii, what, remedy))
+        }
+        Qr::Utf8 | Qr::Utf8Light | Qr::None => None,
+    }
 }
 
 fn judge_limits(config: &Config) -> Option<Note> {

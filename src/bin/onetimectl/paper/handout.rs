@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use pam_onetime::account::{Account, MAX_TOKENS};
+use pam_onetime::account::{Account, MAX_TOKENS, TokenId};
 use pam_onetime::code::RecoveryCode;
 use pam_onetime::config::Language;
 use pam_onetime::enrollment::Enrollment;
@@ -98,14 +98,15 @@ fn write(
     qr::must_be_pending(account)?;
     let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
     let language = context.config.login.language;
+    let parts = parts(&invitation, options.token, language)?;
     match format {
         SheetFormat::Html => {
-            NewFile::write(&options.output, html(&invitation, codes, language)?.as_bytes())
+            NewFile::write(&options.output, html(&parts, codes, language)?.as_bytes())
         }
         SheetFormat::Svg => {
-            NewFile::write(&options.output, svg(&invitation, codes, language)?.as_bytes())
+            NewFile::write(&options.output, svg(&parts, codes, language)?.as_bytes())
         }
-        SheetFormat::Png => qr::write(&invitation, &options.output),
+        SheetFormat::Png => qr::write(&invitation, options.token, &options.output),
     }
 }
 
@@ -117,8 +118,14 @@ struct Part {
     side: usize,
 }
 
-fn parts(invitation: &Invitation<'_>, language: Language) -> anyhow::Result<Vec<Part>> {
-    let parts = Enrollment::of(invitation).map(|enrollment| {
+/// Those of the token that was named, or of all.
+fn parts(
+    invitation: &Invitation<'_>,
+    which: Option<TokenId>,
+    language: Language,
+) -> anyhow::Result<Vec<Part>> {
+    let meant = |enrollment: &Enrollment<'_>| which.is_none_or(|which| which == enrollment.id);
+    let parts = Enrollment::of(invitation).filter(meant).map(|enrollment| {
         let qr = enrollment.qr_paths();
         let (side, qr) = qr.context("the issuer or the user's name is too long for a QR code")?;
         Ok(Part { sheet: Sheet::of(&enrollment, language), qr, side })
@@ -150,19 +157,18 @@ svg { display: block; width: 60mm; height: 60mm; margin: 5mm 0; print-color-adju
 ";
 
 fn html(
-    invitation: &Invitation<'_>,
+    parts: &[Part],
     codes: &[RecoveryCode],
     language: Language,
 ) -> anyhow::Result<Zeroizing<String>> {
-    let parts = parts(invitation, language)?;
-    let first = &parts.first().context("there is no token")?.sheet;
+    let first = &parts.first().context("has no such token")?.sheet;
     let title = escaped(&first.title);
     let mut page = Zeroizing::new(String::with_capacity(ROOM));
     let out = &mut *page;
     writeln!(out, "<!DOCTYPE html>\n<html lang=\"{}\">\n<head>\n{HEAD}", language.word())?;
     writeln!(out, "<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>", *title)?;
     writeln!(out, "<h1>{}</h1>", *title)?;
-    for Part { sheet, qr, side } in &parts {
+    for Part { sheet, qr, side } in parts {
         writeln!(out, "<section>\n<svg viewBox=\"0 0 {side} {side}\" {CRISP}>{}</svg>", **qr)?;
         for fact in &sheet.facts {
             writeln!(out, "<p class=\"fact\">{}</p>", *escaped(fact))?;
@@ -219,19 +225,18 @@ impl Column<'_> {
 }
 
 fn svg(
-    invitation: &Invitation<'_>,
+    parts: &[Part],
     codes: &[RecoveryCode],
     language: Language,
 ) -> anyhow::Result<Zeroizing<String>> {
     const PLAIN: &str = "font-family=\"sans-serif\" font-size=\"12\"";
     const FACT: &str = "font-family=\"monospace\" font-size=\"12\" xml:space=\"preserve\"";
     const TITLE: &str = "font-family=\"sans-serif\" font-size=\"18\" font-weight=\"bold\"";
-    let parts = parts(invitation, language)?;
-    let first = &parts.first().context("there is no token")?.sheet;
+    let first = &parts.first().context("has no such token")?.sheet;
     let mut body = Zeroizing::new(String::with_capacity(ROOM));
     let mut column = Column { out: &mut body, y: MARGIN };
     column.text(&first.title, TITLE_COLUMNS, TITLE)?;
-    for Part { sheet, qr, side } in &parts {
+    for Part { sheet, qr, side } in parts {
         column.gap();
         let y = column.y;
         // Not an SVG within the SVG: not every viewer places that.

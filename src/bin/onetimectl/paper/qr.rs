@@ -1,13 +1,14 @@
 //! `onetimectl qr`, and how `enable` shows a secret: on the terminal, in a
 //! file, as JSON.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use pam_onetime::account::{Account, MAX_TOKENS, Phase, TokenId};
 use pam_onetime::config::Config;
-use pam_onetime::enrollment::Enrollment;
+use pam_onetime::enrollment::{Canvas, Enrollment, QrText};
 use pam_onetime::login::{Invitation, PasswordProof};
 use pam_onetime::messages;
 use serde::Serialize;
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::context::Context;
 use crate::error::ToolError;
 use crate::paper::file::NewFile;
-use crate::say::report;
+use crate::say::{self, Form, report};
 
 /// What an app needs, for a program that hands it out.
 #[derive(Serialize)]
@@ -48,10 +49,20 @@ impl AppKey {
     }
 }
 
+/// One of several, with its number.
 #[derive(Serialize)]
-struct QrReport {
+struct NumberedKey {
+    id: u8,
     #[serde(flatten)]
     key: AppKey,
+}
+
+#[derive(Serialize)]
+struct QrReport {
+    /// The first of them.
+    #[serde(flatten)]
+    key: AppKey,
+    tokens: Vec<NumberedKey>,
     #[serde(skip)]
     text: Zeroizing<String>,
 }
@@ -68,7 +79,12 @@ pub(crate) fn must_be_pending(account: &Account) -> anyhow::Result<()> {
     }
 }
 
-pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(
+    context: &Context,
+    user: &str,
+    which: Option<TokenId>,
+    file: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
     report::one(
         context.form,
@@ -77,12 +93,20 @@ pub(crate) fn run(context: &Context, user: &str, file: Option<&Path>) -> anyhow:
             let account = store.inspect(&user.name)?.ok_or(ToolError::NOT_ENABLED)?;
             must_be_pending(&account)?;
             let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
-            let file = file.map(|path| write(&invitation, path)).transpose()?;
-            let text = match file {
-                Some(file) => Zeroizing::new(format!("written to {}", file.keep().display())),
-                None => text(&invitation, &context.config),
+            let ids = chosen(&account, which)?;
+            let file = file.map(|path| write(&invitation, which, path)).transpose()?;
+            let text = match (file, context.form) {
+                (Some(file), _) => Zeroizing::new(format!("written to {}", file.keep().display())),
+                (None, Form::Text) => text_of(&invitation, &context.config, which),
+                (None, Form::Json) => Zeroizing::default(),
             };
-            Ok(QrReport { key: AppKey::of(&invitation), text })
+            let numbered = |id: &TokenId| NumberedKey {
+                id: id.get(),
+                key: AppKey::of_token(&invitation, *id),
+            };
+            let tokens = ids.iter().map(numbered).collect();
+            let first = ids.first().context("there is no token")?;
+            Ok(QrReport { key: AppKey::of_token(&invitation, *first), tokens, text })
         },
         |report| report.text.to_string(),
     )
@@ -102,16 +126,71 @@ pub(crate) fn text_of(
     let mut text = Zeroizing::new(String::with_capacity(MAX_TOKENS * 32 * 1024));
     for enrollment in Enrollment::of(invitation) {
         if which.is_none_or(|which| which == enrollment.id) {
-            text.push_str(&messages::invitation(&enrollment, config));
+            let canvas = canvas(config);
+            let language = config.login.language;
+            text.push_str(&messages::invitation(&enrollment, language, canvas));
+            if let Some(QrText::TooLarge) = canvas.map(|canvas| enrollment.qr_text(canvas)) {
+                let user = enrollment.user;
+                say::warn(&format!(
+                    "{user}: the QR code is larger than this terminal: make it larger, or write \
+                     the code to a file (onetimectl qr {user} --qr FILE.png)"
+                ));
+            }
         }
     }
     text
 }
 
-/// Writes the first token's QR code to a new file: PNG or SVG, by the ending of
-/// its name.
-pub(crate) fn write(invitation: &Invitation<'_>, path: &Path) -> anyhow::Result<NewFile> {
-    let first = Enrollment::of(invitation).next().context("there is no token")?;
+/// How a QR code is drawn on standard output. On a terminal its colours are set, so that
+/// it is dark on light whatever the terminal's are, and it has to fit.
+fn canvas(config: &Config) -> Option<Canvas> {
+    let style = config.enrollment.qr;
+    let stdout = std::io::stdout();
+    // What a dumb terminal does with colours is not known.
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if !stdout.is_terminal() || is_dumb {
+        return Canvas::login(style);
+    }
+    match rustix::termios::tcgetwinsize(&stdout) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
+            Canvas::terminal(style, size.ws_col.into(), size.ws_row.into())
+        }
+        // It does not say.
+        Ok(_) | Err(_) => Canvas::terminal(style, 80, usize::MAX),
+    }
+}
+
+/// The tokens that are meant: the one that was named, or all.
+fn chosen(account: &Account, which: Option<TokenId>) -> anyhow::Result<Vec<TokenId>> {
+    let ids = account.record.tokens.iter().map(|(id, _)| *id);
+    let ids: Vec<_> = ids.filter(|id| which.is_none_or(|which| which == *id)).collect();
+    match (ids.is_empty(), which) {
+        (true, Some(which)) => bail!("has no token {}", which.get()),
+        (_, _) => Ok(ids),
+    }
+}
+
+/// Writes a QR code to a new file: PNG or SVG, by the ending of its name. That of the only
+/// token, or of the one that was named.
+pub(crate) fn write(
+    invitation: &Invitation<'_>,
+    which: Option<TokenId>,
+    path: &Path,
+) -> anyhow::Result<NewFile> {
+    let mut all: Vec<_> = Enrollment::of(invitation).collect();
+    all.retain(|enrollment| which.is_none_or(|which| which == enrollment.id));
+    let first = match all.as_slice() {
+        [only] => only,
+        [] => bail!("has no such token"),
+        [_, _, ..] => {
+            return Err(ToolError::new(
+                "has several tokens, and a picture has the QR code of one",
+                "name it: --token ID (onetimectl token list has the numbers), or make a sheet \
+                 with all: onetimectl handout -o FILE.html",
+            )
+            .into());
+        }
+    };
     let picture = match path.extension().and_then(|ending| ending.to_str()) {
         Some("png") => first.qr_png(),
         Some("svg") => first.qr_svg().map(|svg| Zeroizing::new(svg.as_bytes().to_vec())),

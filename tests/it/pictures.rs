@@ -1,0 +1,150 @@
+//! QR codes as text, read from pictures of a real terminal: at a login and by the tool, on
+//! dark and light screens of 80 columns and 24 lines.
+
+use crate::common::{
+    ALICE_PASSWORD, Theme, World, enable, finish, installed, read_from_xterm, secret,
+};
+
+const PASSWORD: &str = "Password:";
+const SET_UP: &str = "One-time code (Enter to skip until you have set up your app):";
+
+/// A key as a person types it.
+fn in_fours(secret: &str) -> String {
+    let groups = secret.as_bytes().chunks(4).map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join(" ")
+}
+
+/// What a login shows until it asks for the code.
+#[track_caller]
+fn shown_at_login(world: &World, service: &str) -> Vec<u8> {
+    let run = world.pamtester_script(service, "alice", &[(PASSWORD, ALICE_PASSWORD), (SET_UP, "")]);
+    let text = String::from_utf8_lossy(&run.transcript).into_owned();
+    let (before, _) = text.split_once(SET_UP).expect("it asks for the code");
+    format!("{before}{SET_UP}").into_bytes()
+}
+
+/// A world in which alice is pending, with a service for each form of the QR code.
+fn world() -> World {
+    let world = installed();
+    for form in ["utf8", "utf8-light", "ascii", "none"] {
+        let line = format!("auth required pam_onetime.so qr={form}\n");
+        world.pam_service(form, &line);
+    }
+    world.onetimectl(&["enable", "alice", "--issuer", "host.example.org"]).ok();
+    world
+}
+
+#[test]
+fn each_form_of_the_qr_code_is_read_from_a_picture_of_the_terminal_that_it_is_for() {
+    let world = world();
+    let secret = secret(&world, "alice");
+    for (form, theme) in [("utf8", Theme::Dark), ("utf8-light", Theme::Light)] {
+        let shown = shown_at_login(&world, form);
+        for read in read_from_xterm(&shown, theme, 80, 24) {
+            assert!(read.contains(&format!("secret={secret}&")), "{form}: {read}");
+        }
+    }
+}
+
+#[test]
+fn on_its_own_terminal_the_tool_draws_what_is_read_whatever_the_colours_are() {
+    let world = world();
+    let secret = secret(&world, "alice");
+    let mut terminal = world.pty("onetimectl", &["qr", "alice"]);
+    assert!(terminal.wait().success());
+    for theme in [Theme::Dark, Theme::Light] {
+        for read in read_from_xterm(&terminal.transcript(), theme, 80, 24) {
+            assert!(read.contains(&format!("secret={secret}&")), "{theme:?}: {read}");
+        }
+    }
+}
+
+#[test]
+fn ascii_and_none_show_the_key_alone_and_a_drawing_ends_with_the_way_out() {
+    let world = world();
+    let key = format!("Key: {}", in_fours(&secret(&world, "alice")));
+    for form in ["ascii", "none"] {
+        let shown = shown_at_login(&world, form);
+        let shown = String::from_utf8_lossy(&shown);
+        assert!(shown.is_ascii() && !shown.contains("##"), "{form}: {shown}");
+        assert!(shown.contains(&key) && !shown.contains("type it"), "{form}: {shown}");
+    }
+    let shown = shown_at_login(&world, "utf8");
+    let way_out = format!("{key} (type it if the app cannot read it)");
+    assert!(String::from_utf8_lossy(&shown).contains(&way_out));
+    let config = "[enrollment]\nqr = \"ascii\"\n";
+    world.write("/etc/onetime/onetime.toml", config.as_bytes(), 0o644);
+    let doctor = world.onetimectl(&["doctor"]);
+    assert!(doctor.stdout.contains("policy-qr-ascii"), "{}", doctor.text());
+}
+
+#[test]
+fn what_is_wider_than_the_screen_is_not_drawn_and_words_say_so() {
+    let world = installed();
+    world.pam_service("utf8", "auth required pam_onetime.so qr=utf8\n");
+    // Each of these letters is nine of a URI.
+    let issuer = "\u{6f22}".repeat(64);
+    world.onetimectl(&["enable", "alice", "--issuer", &issuer]).ok();
+    let shown = shown_at_login(&world, "utf8");
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(!shown.contains('█'), "{shown}");
+    assert!(shown.contains("The QR code does not fit this screen: type the key"), "{shown}");
+    let mut terminal = world.pty("onetimectl", &["qr", "alice"]);
+    assert!(terminal.wait().success());
+    let text = terminal.text();
+    assert!(!text.contains('█') && text.contains("--qr FILE.png"), "{text}");
+    let piped = finish(world.command("onetimectl").args(["qr", "alice"]), b"").ok();
+    assert!(!piped.contains('█') && piped.contains("does not fit this screen"), "{piped}");
+}
+
+#[test]
+fn several_tokens_are_all_shown_under_labels_of_their_own_or_one_is_named() {
+    let world = installed();
+    let first = enable(&world, "alice");
+    world.onetimectl(&["token", "add", "alice"]).ok();
+    let rows: Vec<serde_json::Value> = world.onetimectl(&["--json", "qr", "alice"]).json();
+    let tokens = rows[0]["tokens"].as_array().expect("an array");
+    assert_eq!(tokens.len(), 2, "{rows:?}");
+    assert_eq!(
+        (&rows[0]["secret"], &tokens[0]["secret"]),
+        (&first.as_str().into(), &rows[0]["secret"])
+    );
+    let label = |index: usize| tokens[index]["uri"].as_str().expect("a text").to_owned();
+    assert!(label(0).contains(":alice?") && label(1).contains(":alice%20%282%29?"), "{rows:?}");
+    let text = world.onetimectl(&["qr", "alice"]).ok();
+    assert!(text.contains("account alice,") && text.contains("account alice (2),"), "{text}");
+
+    for arguments in
+        [&["qr", "alice", "--qr", "/root/a.png"][..], &["handout", "alice", "-o", "/root/a.png"]]
+    {
+        let run = world.onetimectl(arguments);
+        assert_eq!(run.status.code(), Some(1), "{}", run.text());
+        assert!(run.stderr.contains("several tokens") && run.stderr.contains("--token ID"));
+        assert!(!world.exists("/root/a.png"));
+        world.onetimectl(&[arguments, &["--token", "2"]].concat()).ok();
+        let read = crate::common::scan(&world.read("/root/a.png"), "png");
+        assert_eq!(read, label(1));
+        world.remove("/root/a.png");
+    }
+    let run = world.onetimectl(&["qr", "alice", "--token", "3"]);
+    assert!(run.stderr.contains("alice: has no token 3"), "{}", run.text());
+    world.onetimectl(&["handout", "alice", "-o", "/root/a.html"]).ok();
+    let sheet = world.read_text("/root/a.html");
+    assert!(sheet.contains("Account: alice<") && sheet.contains("Account: alice (2)<"), "{sheet}");
+}
+
+#[test]
+fn an_issuer_that_many_machines_have_is_named_by_init_and_doctor() {
+    let world = installed();
+    for (issuer, common) in
+        [("localhost", true), ("debian", true), ("vm.localdomain", true), ("vm.example.org", false)]
+    {
+        let config = format!("issuer = \"{issuer}\"\n");
+        world.write("/etc/onetime/onetime.toml", config.as_bytes(), 0o644);
+        let init = world.onetimectl(&["init"]);
+        assert!(init.success() && init.stderr.contains("set issuer") == common, "{}", init.text());
+        let doctor = world.onetimectl(&["doctor"]);
+        let named = doctor.stdout.contains("policy-issuer-common");
+        assert_eq!(named, common, "{issuer}: {}", doctor.text());
+    }
+}
