@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    ALICE_PASSWORD, BOB_PASSWORD, Finished, TotpOptions, World, activate, code, current_code,
-    enable, finish, finish_within, hasty, hotp_code, secret,
+    ALICE_PASSWORD, Algorithm, BOB_PASSWORD, Finished, TotpOptions, World, activate, code,
+    current_code, enable, finish, finish_within, hasty, hotp_code, secret,
 };
 use serde_json::Value;
 
@@ -392,6 +392,48 @@ fn a_file_that_pskctool_has_signed_is_imported_and_the_signature_is_mentioned() 
     assert_eq!(rows[0]["user"], "bob");
     assert!(rows[0]["not_carried_over"].to_string().contains("signature"), "{rows:?}");
     assert!(admitted(&world, "bob", &current_code(BASE32, 0)));
+}
+
+// --- exports of apps ---
+
+#[test]
+fn exports_of_apps_let_their_users_in_and_what_is_no_one_time_code_here_fails_alone() {
+    let world = hasty();
+    let files = [
+        ("aegis", include_str!("../../fuzz/corpus/imports/aegis.json")),
+        ("2fas", include_str!("../../fuzz/corpus/imports/2fas.json")),
+        ("bitwarden", include_str!("../../fuzz/corpus/imports/bitwarden.json")),
+        ("migration", include_str!("../../fuzz/corpus/imports/migration")),
+    ];
+    for (format, text) in files {
+        world.write("/root/export", text.as_bytes(), 0o600);
+        for recognized in [&["--from", format][..], &[]] {
+            let run = import(&world, &[&["--dry-run", "/root/export"], recognized].concat());
+            assert!(run.stdout.lines().any(|line| line.starts_with("alice")), "{}", run.text());
+            assert!(!run.text().contains("hunter2") && !run.text().contains(BASE32), "{format}");
+        }
+    }
+    world.write("/root/export", files[0].1.as_bytes(), 0o600);
+    let run = import(&world, &["/root/export"]);
+    assert_eq!(run.status.code(), Some(3), "{}", run.text());
+    assert!(run.stderr.contains("carol: line 8: a Steam token"), "{}", run.text());
+    let time = TotpOptions {
+        digits: 8,
+        period: 60,
+        algorithm: Algorithm::Sha256,
+        ..TotpOptions::default()
+    };
+    assert!(admitted(&world, "alice", &code(BASE32, time)));
+    assert!(admitted(&world, "bob", &hotp_code(BASE32, 57, 6)));
+
+    let encrypted = "{\"encrypted\": true, \"passwordProtected\": true, \"data\": \"2.x\"}";
+    world.write("/root/export", encrypted.as_bytes(), 0o600);
+    let run = import(&world, &["/root/export"]);
+    assert!(
+        run.stderr.contains("it is encrypted") && run.stderr.contains("shred"),
+        "{}",
+        run.text()
+    );
 }
 
 // --- maps ---

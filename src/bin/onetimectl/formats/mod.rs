@@ -4,10 +4,15 @@
 //! and a line there. Nothing of the tool is used, so that the parsers can also be
 //! tried alone (`fuzz/`).
 
+mod aegis;
+mod bitwarden;
 mod google;
+mod json;
+mod migration;
 mod oath;
 mod otpauth;
 pub(crate) mod pskc;
+mod two_fas;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -17,8 +22,16 @@ use pam_onetime::account::TokenState;
 use pam_onetime::code::Token;
 
 /// Every format there is. Where a text looks like several, the first has it.
-pub(crate) static FORMATS: &[&dyn Format] =
-    &[&pskc::Pskc, &otpauth::Otpauth, &oath::Oath, &google::Google];
+pub(crate) static FORMATS: &[&dyn Format] = &[
+    &pskc::Pskc,
+    &otpauth::Otpauth,
+    &migration::Migration,
+    &aegis::Aegis,
+    &two_fas::TwoFas,
+    &bitwarden::Bitwarden,
+    &oath::Oath,
+    &google::Google,
+];
 
 /// Bytes; 100,000 keys in PSKC, the most verbose format, have half of that.
 const BOUND_OF_MANY: u64 = 256 * 1024 * 1024;
@@ -123,6 +136,10 @@ pub(crate) struct FormatError {
 impl FormatError {
     pub(crate) fn new(line: usize, what: impl fmt::Display) -> Self {
         Self { line, what: what.to_string(), remedy: None }
+    }
+
+    fn with_remedy(self, remedy: &'static str) -> Self {
+        Self { remedy: Some(remedy), ..self }
     }
 }
 
@@ -260,6 +277,12 @@ mod tests {
             "&counter=",
             "&issuer=%C3",
             "<KeyContainer xmlns=\"urn:ietf:params:xml:ns:keyprov:pskc\">",
+            "otpauth-migration://offline?data=",
+            "CigKFDEyMzQ1Njc4OTAxMjM0NTY3ODkwEgpob3N0OmFsaWNlIAEoATAC",
+            "{\"db\": {\"entries\": [{\"type\": \"totp\", \"info\": {\"secret\": \"",
+            "{\"services\": [{\"secret\": \"",
+            "{\"items\": [{\"login\": {\"totp\": \"",
+            "\"}}]}",
             "<KeyPackage>",
             "<Key Algorithm=\"urn:ietf:params:xml:ns:keyprov:pskc:totp\">",
             "<Data><Time><PlainValue>",

@@ -69,12 +69,12 @@ fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
 }
 
 /// What follows the scheme, if it is that of otpauth.
-fn after_scheme(line: &str) -> Option<&str> {
+pub(super) fn after_scheme(line: &str) -> Option<&str> {
     let (scheme, rest) = line.split_at_checked(SCHEME.len())?;
     scheme.eq_ignore_ascii_case(SCHEME).then_some(rest)
 }
 
-fn uri(line: &str, number: usize) -> Result<ForeignEntry, FormatError> {
+pub(super) fn uri(line: &str, number: usize) -> Result<ForeignEntry, FormatError> {
     let malformed = |what: &str| FormatError::new(number, what);
     let rest = after_scheme(line).ok_or_else(|| malformed("not an otpauth URI"))?;
     let (path, query) = rest.split_once('?').ok_or_else(|| malformed("it has no parameters"))?;
