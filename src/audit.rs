@@ -27,6 +27,20 @@ pub struct Subject {
     pub rhost: Option<String>,
     /// PAM_TTY.
     pub tty: Option<String>,
+    /// Who changes an account; nobody at a login.
+    pub admin: Admin,
+}
+
+/// Who runs the tool as root, as far as it is known.
+#[derive(Debug, Clone, Default)]
+pub struct Admin {
+    /// The name of the login uid.
+    pub name: Option<String>,
+    /// The uid with which they logged in (/proc/self/loginuid), which sudo and su do not
+    /// change.
+    pub login_uid: Option<u32>,
+    /// SUDO_USER: what the environment says, and so what root may have set to anything.
+    pub sudo_user: Option<String>,
 }
 
 /// How a login ended, for the log.
@@ -150,9 +164,13 @@ fn explain_refusal(refusal: Refusal) -> (Outcome, String) {
 #[must_use]
 pub fn line(outcome: Outcome, subject: &Subject, reason: &str) -> String {
     let mut line = format!("outcome={}", outcome.word());
+    let login_uid = subject.admin.login_uid.map(|uid| uid.to_string());
     let fields = [
         ("user", Some(subject.user.as_str())),
         ("service", Some(subject.service.as_str())),
+        ("admin", subject.admin.name.as_deref()),
+        ("login_uid", login_uid.as_deref()),
+        ("sudo_user", subject.admin.sudo_user.as_deref()),
         ("rhost", subject.rhost.as_deref()),
         ("tty", subject.tty.as_deref()),
         ("reason", Some(reason)),
@@ -248,6 +266,7 @@ mod tests {
             service: "sshd".into(),
             rhost: Some("10.0.0.1".into()),
             tty: None,
+            admin: Admin::default(),
         };
         assert_eq!(
             line(Outcome::Refused, &subject, "wrong code"),

@@ -58,16 +58,28 @@ pub fn canonical(text: String) -> String {
     }
 }
 
-/// A text as people see it, with `\xE9` for a byte that is no part of UTF-8.
+/// A text as people see it, with `\xE9` for a byte that is no part of UTF-8, and
+/// `\u{202e}` for what would move the cursor, turn the direction of writing around or
+/// not be seen at all: a name or a path must not write over an admin's terminal.
 pub struct Readable<'a>(pub &'a str);
 
 impl fmt::Display for Readable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|character| match byte_of(character) {
             Some(byte) => write!(f, "\\x{byte:02X}"),
+            None if is_unseen(character) => write!(f, "{}", character.escape_unicode()),
             None => f.write_char(character),
         })
     }
+}
+
+/// Whether a character shows nothing, and changes how others are shown.
+fn is_unseen(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The byte that a character stands for; `None` for all but 256.
@@ -94,6 +106,8 @@ mod tests {
             (b"b\xFCcher", "b\\xFCcher"),
             (b"\xFF", "\\xFF"),
             ("\u{10FFE9}".as_bytes(), "\\xF4\\x8F\\xBF\\xA9"),
+            ("a\u{202e}b\u{1b}[2J".as_bytes(), "a\\u{202e}b\\u{1b}[2J"),
+            ("\u{7f}\u{9b}\u{2066}\u{200b}".as_bytes(), "\\u{7f}\\u{9b}\\u{2066}\\u{200b}"),
         ] {
             let text = to_text(bytes);
             assert_eq!(Readable(&text).to_string(), shown);

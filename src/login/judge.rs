@@ -32,6 +32,13 @@ impl Judgement {
         Self { verdict, next: None }
     }
 
+    /// Of a check that is no login: when the user last logged in stays as it is.
+    pub fn without_login(mut self, account: Option<&Account>) -> Self {
+        let last_login = account.and_then(|account| account.state.last_login);
+        self.next = self.next.map(|next| State { last_login, ..next });
+        self
+    }
+
     /// Commits the next state, if there is one, and only then returns the verdict.
     ///
     /// # Errors

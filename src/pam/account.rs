@@ -7,7 +7,7 @@ use pam::constants::PamResultCode;
 use pam::module::PamHandle;
 
 use super::{door, password};
-use crate::audit::{self, Outcome, Subject};
+use crate::audit::{self, Admin, Outcome, Subject};
 use crate::config::arguments::Arguments;
 use crate::login::{AccountAnswer, AccountNote, AccountVerdict};
 
@@ -110,5 +110,6 @@ fn subject(pamh: &PamHandle, user: String) -> Subject {
         service: door::service(pamh).unwrap_or_default(),
         rhost: door::rhost(pamh),
         tty: door::tty(pamh),
+        admin: Admin::default(),
     }
 }

@@ -230,6 +230,42 @@ impl<B: Backend> Store<B> {
     }
 }
 
+impl Store {
+    /// Whether there is a record, be it damaged.
+    ///
+    /// # Errors
+    /// [`StoreError`] where that cannot be found out.
+    pub fn is_there(&self, user: &UserName) -> Result<bool, StoreError> {
+        Ok(unless_damaged(self.record(user))?.is_none_or(|record| record.is_some()))
+    }
+
+    /// What [`Store::repair`] would do; nothing is written and no lock is taken.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn foresee_repair(
+        &self,
+        user: &UserName,
+        now: Timestamp,
+        ahead: u64,
+        scope: Scope,
+    ) -> Result<RepairOutcome, StoreError> {
+        let Some(record) = self.record(user)? else { return Ok(RepairOutcome::NoRecord) };
+        self.must_not_be_renamed(&record)?;
+        let counters = record.tokens.iter().any(|(_, it)| it.kind == MovingFactor::Hotp);
+        let until = spent_until(&record, now, ahead);
+        Ok(match (unless_damaged(self.inspect(user))?, scope) {
+            (Some(_), Scope::Lost) => RepairOutcome::Sound,
+            (Some(_), Scope::Restored) if counters => RepairOutcome::SpentButCounters { until },
+            (Some(_), Scope::Restored) => RepairOutcome::Spent { until },
+            (None, Scope::Lost | Scope::Restored) if counters => {
+                return Err(StoreError::CounterLost(user.clone()));
+            }
+            (None, Scope::Lost | Scope::Restored) => RepairOutcome::StateRebuilt { until },
+        })
+    }
+}
+
 /// The uid for which the index has a record.
 const fn uid_of(record: &Record) -> Option<u32> {
     match record.uid {

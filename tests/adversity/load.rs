@@ -297,7 +297,7 @@ fn enabled(world: &World, count: usize) -> Vec<Mutex<Account>> {
     let accounts = ["totp", "hotp"].into_iter().enumerate().flat_map(|(parity, kind)| {
         let chosen: Vec<&str> = names.iter().skip(parity).step_by(2).map(String::as_str).collect();
         let mut enable = world.command("onetimectl");
-        enable.args(["--json", "enable", "--kind", kind, "-"]);
+        enable.args(["--json", "enable", "--show-secret", "--kind", kind, "-"]);
         let run =
             finish_within(&mut enable, chosen.join("\n").as_bytes(), Duration::from_secs(300));
         let rows: Vec<Value> = serde_json::from_str(&run.ok()).expect("rows");

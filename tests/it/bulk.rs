@@ -100,9 +100,13 @@ fn one_user_who_fails_does_not_stop_the_others_and_the_exit_code_differs_for_som
     let run = fed(&world, &["enable", "-"], b"alice\nnosuch\n\xFF\xFE\nb\0b\nbob\n");
     assert_ends(&run, 3, "onetimectl: nosuch: this system knows no such user");
     assert_eq!(enabled(&world), ["alice", "bob"]);
-    assert_ends(&fed(&world, &["unlock", "-"], b"alice\ncarol\n"), 3, "carol is not enabled");
-    assert_ends(&fed(&world, &["unlock", "-"], b"carol\nnosuch\n"), 1, "nosuch is not enabled");
-    let run = fed(&world, &["--json", "enable", "-"], b"carol\nnosuch\n");
+    assert_ends(&fed(&world, &["unlock", "-"], b"alice\ncarol\n"), 3, "carol: not enabled");
+    assert_ends(
+        &fed(&world, &["unlock", "-"], b"carol\nnosuch\n"),
+        1,
+        "nosuch: this system knows no such user",
+    );
+    let run = fed(&world, &["--json", "enable", "--show-secret", "-"], b"carol\nnosuch\n");
     let rows = run.json::<Vec<Value>>();
     assert_eq!((run.status.code(), rows.len()), (Some(3), 2), "{}", run.text());
     assert!(rows[0]["error"].is_null() && rows[0]["secret"].is_string(), "{}", run.text());

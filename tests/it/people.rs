@@ -175,7 +175,7 @@ fn who_gets_another_uid_is_refused_until_the_record_is_bound_to_it() {
     refused(&world, "alice", ALICE_PASSWORD, "onetimectl rebind");
     doctor_names(&world, "account-uid-differs", &["onetimectl rebind"]);
     let rebound: Value = world.onetimectl(&["--json", "rebind", "alice"]).json();
-    let sound = json!({ "error": null, "remedy": null });
+    let sound = json!({ "version": 1, "error": null, "remedy": null });
     let row = |mut row: Value, more: Value| {
         row.as_object_mut().expect("an object").extend(more.as_object().expect("one").clone());
         row
@@ -285,7 +285,7 @@ fn rename_and_rebind_say_what_keeps_them_and_what_to_do() {
         (&["rename", "alice", "nosuch"], "this system knows no such user", "--force"),
         (&["rename", "alice", "alice"], "the name that the account has", "rebind"),
         (&["rename", "carol", "alice"], "carol is not enabled", "onetimectl enable"),
-        (&["rebind", "carol"], "carol is not enabled", "onetimectl enable"),
+        (&["rebind", "carol"], "carol: not enabled", "onetimectl enable"),
         (&["rebind", "nosuch"], "this system knows no such user", "onetimectl disable"),
     ] {
         let run = world.onetimectl(args);

@@ -59,6 +59,9 @@ pub(crate) enum Verb {
         /// Do not ask first
         #[arg(long, short)]
         yes: bool,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show users, by default all who are enabled: OTP on or off, activated or not
     Status {
@@ -98,6 +101,9 @@ pub(crate) enum Verb {
         /// Also spend the codes of sound accounts: their store was restored from a backup
         #[arg(long)]
         restored: bool,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Give an account the user's new name: secret and used codes stay
     Rename {
@@ -122,6 +128,9 @@ pub(crate) enum Verb {
         /// User
         #[arg(value_name = "USER", value_hint = ValueHint::Username, value_parser = user_name())]
         user: String,
+        /// Do not ask first
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Resynchronize a token whose clock or counter has run off
     Resync {
@@ -146,6 +155,9 @@ pub(crate) enum Verb {
     Unlock {
         #[command(flatten)]
         whom: SelectionOptions,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Look at the machine: what is wrong, and how to fix it
     Doctor,
@@ -200,6 +212,9 @@ pub(crate) enum TokenVerb {
         /// Its number in the list
         #[arg(value_name = "ID", value_parser = token_id)]
         id: TokenId,
+        /// Do not ask first
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -262,6 +277,15 @@ pub(crate) struct EnableOptions {
     /// Show neither QR code nor key
     #[arg(long)]
     pub(crate) no_qr: bool,
+    /// Show QR code and key also in a pipe and for many users, and with --json
+    #[arg(long, conflicts_with = "no_qr")]
+    pub(crate) show_secret: bool,
+    /// Do not ask first, with --new-secret
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Also for a user whom this system does not know
     #[arg(long)]
     pub(crate) force: bool,
@@ -313,6 +337,9 @@ pub(crate) struct ImportOptions {
     /// Replace the tokens of users who are enabled already
     #[arg(long)]
     pub(crate) replace: bool,
+    /// Do not ask first, with --replace
+    #[arg(long, short)]
+    pub(crate) yes: bool,
     /// Leave accounts pending: users see the secret until a code has succeeded
     #[arg(long)]
     pub(crate) pending: bool,
@@ -333,6 +360,18 @@ pub(crate) struct SelectionOptions {
     /// All who are enabled; for enable: all ordinary users in /etc/passwd
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+impl SelectionOptions {
+    /// Whether names are read from standard input.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        self.users.iter().any(|user| user == "-")
+    }
+
+    /// Whether anybody is selected at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.groups.is_empty() && !self.all
+    }
 }
 
 /// For verbs that need somebody to work on.

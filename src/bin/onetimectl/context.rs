@@ -11,6 +11,21 @@ use pam_onetime::store::{self, Store, StoreError, TakeOvers, read_config};
 use crate::cli::Cli;
 use crate::say::{self, Form, report};
 
+/// Whether a verb does what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Run {
+    Real,
+    /// Nothing is written.
+    Dry,
+}
+
+impl Run {
+    /// By `--dry-run`.
+    pub(crate) const fn of(dry: bool) -> Self {
+        if dry { Self::Dry } else { Self::Real }
+    }
+}
+
 pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) form: Form,

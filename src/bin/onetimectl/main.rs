@@ -53,16 +53,13 @@ use accounts::{
     disable, enable, init, rebind, rename, repair, resync, status, token, unlock, verify,
 };
 use cli::{Cli, ConfigVerb, Verb};
-use context::Context;
+use context::{Context, Run};
 use moving::{export, import};
 use paper::{handout, qr, recovery};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(&cli) {
-        Ok(code) => code,
-        Err(error) => say::fail(&error),
-    }
+    let ended = Cli::try_parse().map_err(anyhow::Error::from).and_then(|cli| run(&cli));
+    ended.unwrap_or_else(|error| say::fail(&error))
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -93,22 +90,30 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 fn run_verb(cli: &Cli, context: &Context) -> anyhow::Result<ExitCode> {
     match &cli.verb {
         Verb::Init => init::run(context),
-        Verb::Enable(options) => enable::run(context, options),
-        Verb::Disable { whom, yes } => disable::run(context, whom, *yes),
+        Verb::Enable(options) => {
+            // Where no login would ask for the code, the admin should know now.
+            doctor::warn_where_unused();
+            enable::run(context, options)
+        }
+        Verb::Disable { whom, yes, dry_run } => {
+            disable::run(context, whom, *yes, Run::of(*dry_run))
+        }
         Verb::Status { whom } => status::run(context, whom),
         Verb::List(options) => status::list(context, options),
         Verb::Verify { user, code } => verify::run(context, user, code.as_deref()),
         Verb::Qr { user, token, file } => qr::run(context, user, *token, file.as_deref()),
-        Verb::Repair { whom, restored } => repair::run(context, whom, *restored),
+        Verb::Repair { whom, restored, dry_run } => {
+            repair::run(context, whom, *restored, Run::of(*dry_run))
+        }
         Verb::Rename { old, new, force } => rename::run(context, old, new, *force),
         Verb::Rebind { user } => rebind::run(context, user),
-        Verb::Recovery { user } => recovery::run(context, user),
+        Verb::Recovery { user, yes } => recovery::run(context, user, *yes),
         Verb::Resync { user, codes } => resync::run(context, user, codes),
         Verb::Token { verb } => token::run(context, verb),
         Verb::Handout(options) => handout::run(context, options),
         Verb::Import(options) => import::run(context, options),
         Verb::Export(options) => export::run(context, options),
-        Verb::Unlock { whom } => unlock::run(context, whom),
+        Verb::Unlock { whom, dry_run } => unlock::run(context, whom, Run::of(*dry_run)),
         Verb::Doctor | Verb::Config { .. } | Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }

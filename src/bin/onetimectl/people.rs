@@ -9,10 +9,12 @@ use std::io::BufRead;
 
 use anyhow::{Context as _, bail, ensure};
 use pam_onetime::account::UserName;
+use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::store::Store;
 use pam_onetime::system::{Passwd, PasswdLine, Person, members, ordinary_uids};
 
 use crate::cli::{SelectionOptions, given};
+use crate::error::ToolError;
 
 /// From so many users on, /etc/passwd is read once instead of for each.
 const MANY: usize = 64;
@@ -68,6 +70,8 @@ pub(crate) enum Origin {
 pub(crate) struct People {
     names: Vec<String>,
     pub(crate) origin: Origin,
+    /// Those that somebody typed, and may have mistyped: not the members of a group.
+    typed: HashSet<String>,
     /// Those of /etc/passwd, where it was read; others are looked up alone.
     local: HashMap<String, Person>,
 }
@@ -81,12 +85,13 @@ pub(crate) fn select(whom: &SelectionOptions, all: Everybody<'_>) -> anyhow::Res
     for user in whom.users.iter().filter(|user| *user != "-") {
         chosen.add(user);
     }
-    let stdin = whom.users.iter().any(|user| user == "-");
+    let stdin = whom.reads_stdin();
     if stdin {
         for name in listed(std::io::stdin().lock())? {
             chosen.add(&name);
         }
     }
+    let typed = chosen.seen.clone();
     if !whom.groups.is_empty() {
         let passwd = Passwd::read()?;
         for group in &whom.groups {
@@ -112,7 +117,7 @@ pub(crate) fn select(whom: &SelectionOptions, all: Everybody<'_>) -> anyhow::Res
         true => Origin::Elsewhere,
         false => Origin::Named,
     };
-    People::of(chosen.names, origin)
+    Ok(People { typed, ..People::of(chosen.names, origin)? })
 }
 
 impl People {
@@ -133,7 +138,7 @@ impl People {
                 }
             }
         }
-        Ok(Self { names, origin, local })
+        Ok(Self { names, origin, typed: HashSet::new(), local })
     }
 
     /// All who have a record, sorted; perhaps nobody.
@@ -154,7 +159,12 @@ impl People {
 
     /// A selection of one user, named on the command line.
     pub(crate) fn one(name: &str) -> Self {
-        Self { names: vec![name.to_owned()], origin: Origin::Named, local: HashMap::new() }
+        Self {
+            names: vec![name.to_owned()],
+            origin: Origin::Named,
+            typed: HashSet::from([name.to_owned()]),
+            local: HashMap::new(),
+        }
     }
 
     /// The names as they were given.
@@ -173,6 +183,31 @@ impl People {
         }
     }
 }
+
+impl People {
+    /// How a question calls them: by name where the command line does.
+    pub(crate) fn described(&self) -> String {
+        let readable = |name: &String| Readable(name).to_string();
+        match (self.origin, self.names()) {
+            (Origin::Named, names) => names.iter().map(readable).collect::<Vec<_>>().join(", "),
+            (Origin::Elsewhere, [only]) => format!("1 user ({})", readable(only)),
+            (Origin::Elsewhere, names) => format!("{} users", names.len()),
+        }
+    }
+
+    /// The row of a user without a record. A name that the system does not know either
+    /// may be a slip of the hand; not so in a group, which somebody else keeps.
+    ///
+    /// # Errors
+    /// [`ToolError::UNKNOWN`].
+    pub(crate) fn without_record<T>(&self, user: &User, row: T) -> anyhow::Result<T> {
+        let is_typed = self.typed.contains(user.name.as_str());
+        if user.person.is_none() && is_typed { Err(ToolError::UNKNOWN.into()) } else { Ok(row) }
+    }
+}
+
+/// Bytes of a list of names; 100,000 names of 80 bytes are half of that.
+const LONGEST_LIST: u64 = 16 * 1024 * 1024;
 
 /// Names as they come, each once.
 #[derive(Default)]
@@ -209,10 +244,16 @@ fn everybody(all: Everybody<'_>) -> anyhow::Result<Vec<String>> {
 /// One name a line; blank lines and those that begin with `#` do not count.
 fn listed(list: impl BufRead) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
-    for line in list.split(b'\n') {
-        let line = line.context("cannot read standard input")?;
-        let line = given(&line);
-        let name = line.trim();
+    let mut bounded = list.take(LONGEST_LIST.saturating_add(1));
+    let mut line = Vec::new();
+    while bounded.read_until(b'\n', &mut line).context("cannot read standard input")? > 0 {
+        ensure!(
+            bounded.limit() > 0,
+            "the list on standard input has more than {LONGEST_LIST} bytes: nothing was changed"
+        );
+        let text = given(&line);
+        line.clear();
+        let name = text.trim();
         if !name.is_empty() && !name.starts_with('#') {
             names.push(name.to_owned());
         }

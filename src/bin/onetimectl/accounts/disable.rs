@@ -1,21 +1,22 @@
 //! `onetimectl disable`: destroys secrets.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use pam_onetime::store::{Removal, RemoveOutcome, StoreError};
+use pam_onetime::store::{Removal, RemoveOutcome, Store, StoreError};
 use pam_onetime::system::now;
 use serde::Serialize;
 
 use crate::cli::SelectionOptions;
-use crate::context::Context;
-use crate::people::{Everybody, Origin, People, select};
-use crate::say::{self, report};
+use crate::context::{Context, Run};
+use crate::people::{Everybody, User, select};
+use crate::say::{self, Answer, Input, report};
 
 #[derive(Clone, Copy, Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 enum DisableRow {
     Disabled,
+    /// By a dry run.
+    WouldBeDisabled,
     NotEnabled,
 }
 
@@ -23,6 +24,7 @@ impl DisableRow {
     const fn text(self) -> &'static str {
         match self {
             Self::Disabled => "disabled; the secret is destroyed",
+            Self::WouldBeDisabled => "would be disabled",
             Self::NotEnabled => "was not enabled",
         }
     }
@@ -32,48 +34,54 @@ pub(crate) fn run(
     context: &Context,
     whom: &SelectionOptions,
     yes: bool,
+    run: Run,
 ) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
     let people = select(whom, Everybody::Enabled(&store))?;
-    if !yes && std::io::stdin().is_terminal() && !confirmed(&people)? {
-        say::line("Nothing changed.");
-        return Ok(ExitCode::FAILURE);
+    let input = Input::of(whom.reads_stdin());
+    let question =
+        format!("Disable one-time codes for {}? The secret is destroyed.", people.described());
+    if !yes && run == Run::Real && say::confirm(&question, input)? == Answer::No {
+        return Answer::nothing_changed();
     }
     report::each(
         context.form,
         &people,
         // Also for a user whom the system no longer knows.
         |user| {
-            let removed = store.remove(&user.name, now()?);
-            if let Ok(RemoveOutcome::Record)
-            | Err(
-                StoreError::StillIndexed(_)
-                | StoreError::NotRemembered { removal: Removal::Complete, .. },
-            ) = removed
-            {
-                report::log(&user.name, "disabled: the secret was destroyed");
-            }
-            match removed? {
-                RemoveOutcome::Record => Ok(DisableRow::Disabled),
-                RemoveOutcome::Nothing => Ok(DisableRow::NotEnabled),
+            let outcome = match run {
+                Run::Real => disable(&store, user),
+                Run::Dry => foresee(&store, user),
+            }?;
+            match outcome {
+                DisableRow::NotEnabled => people.without_record(user, outcome),
+                DisableRow::Disabled | DisableRow::WouldBeDisabled => Ok(outcome),
             }
         },
         |row| row.text().to_owned(),
     )
 }
 
-fn confirmed(people: &People) -> anyhow::Result<bool> {
-    let whom = match (people.origin, people.names()) {
-        (Origin::Named, names) => names.join(", "),
-        (Origin::Elsewhere, [only]) => format!("1 user ({only})"),
-        (Origin::Elsewhere, names) => format!("{} users", names.len()),
-    };
-    let mut stderr = std::io::stderr();
-    write!(stderr, "Disable one-time codes for {whom}? The secret is destroyed. [y/N] ")?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+fn disable(store: &Store, user: &User) -> anyhow::Result<DisableRow> {
+    let removed = store.remove(&user.name, now()?);
+    if let Ok(RemoveOutcome::Record)
+    | Err(
+        StoreError::StillIndexed(_) | StoreError::NotRemembered { removal: Removal::Complete, .. },
+    ) = removed
+    {
+        report::log(&user.name, "disabled: the secret was destroyed");
+    }
+    match removed? {
+        RemoveOutcome::Record => Ok(DisableRow::Disabled),
+        RemoveOutcome::Nothing => Ok(DisableRow::NotEnabled),
+    }
+}
+
+fn foresee(store: &Store, user: &User) -> anyhow::Result<DisableRow> {
+    match store.is_there(&user.name)? {
+        true => Ok(DisableRow::WouldBeDisabled),
+        false => Ok(DisableRow::NotEnabled),
+    }
 }
 
 #[cfg(test)]
@@ -84,9 +92,11 @@ mod tests {
 
     #[test]
     fn the_results_as_json_are_the_words_of_the_manual_page() {
-        for (row, word) in
-            [(DisableRow::Disabled, "disabled"), (DisableRow::NotEnabled, "not_enabled")]
-        {
+        for (row, word) in [
+            (DisableRow::Disabled, "disabled"),
+            (DisableRow::WouldBeDisabled, "would_be_disabled"),
+            (DisableRow::NotEnabled, "not_enabled"),
+        ] {
             assert_eq!(serde_json::to_value(row).unwrap(), json!({ "result": word }));
         }
     }

@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 use pam_onetime::account::{Account, Uid};
 use pam_onetime::code::RecoveryCode;
@@ -18,15 +17,14 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::accounts::token;
-use crate::cli::{Cli, EnableOptions};
+use crate::cli::EnableOptions;
 use crate::context::Context;
 use crate::error::ToolError;
 use crate::paper::file::NewFile;
 use crate::paper::qr::{self, AppKey};
 use crate::paper::recovery;
-use crate::people::{Everybody, Origin, User, select};
-use crate::say::Form;
-use crate::say::report;
+use crate::people::{Everybody, Origin, People, User, select};
+use crate::say::{self, Answer, Form, Input, report};
 
 #[derive(Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
@@ -41,6 +39,11 @@ enum EnableRow {
         #[serde(skip)]
         text: Zeroizing<String>,
     },
+    /// By a dry run.
+    WouldBeEnabled {
+        /// Whether a secret would go by it.
+        replaced: bool,
+    },
     AlreadyEnabled,
 }
 
@@ -49,6 +52,11 @@ impl EnableRow {
         match self {
             Self::Enabled { text, .. } => {
                 format!("enabled; the QR code is shown at the next login{}", **text)
+            }
+            Self::WouldBeEnabled { replaced: false } => "would be enabled".to_owned(),
+            Self::WouldBeEnabled { replaced: true } => {
+                "would be enabled with a different secret; the old one would be destroyed"
+                    .to_owned()
             }
             Self::AlreadyEnabled => "already enabled, nothing changed \
                                      (--new-secret issues a different secret)"
@@ -60,21 +68,85 @@ impl EnableRow {
 pub(crate) fn run(context: &Context, options: &EnableOptions) -> anyhow::Result<ExitCode> {
     let people = select(&options.whom, Everybody::Ordinary)?;
     if options.qr.is_some() && people.names().len() != 1 {
-        Cli::command().error(ErrorKind::ArgumentConflict, "--qr takes one USER").exit();
+        return Err(say::usage(ErrorKind::ArgumentConflict, "--qr takes one USER"));
+    }
+    if options.qr.as_deref().is_some_and(|path| !qr::is_picture(path)) {
+        let what = "the file of --qr must end in .png or .svg";
+        return Err(say::usage(ErrorKind::ValueValidation, what));
     }
     let mut config = token::configured(&context.config, &options.token)?;
     config.enrollment.deadline = options.deadline.unwrap_or(config.enrollment.deadline);
     let issuer = options.issuer.clone().or_else(|| config.issuer.clone());
     let issuer = issuer.map_or_else(host_name, Ok)?;
-    let on_screen = !options.no_qr
-        && match context.form {
-            // Nobody looks at the secrets of a whole group as they scroll by.
-            Form::Text => people.origin == Origin::Named && std::io::stdout().is_terminal(),
-            Form::Json => true,
-        };
+    let on_screen = options.show_secret
+        || !options.no_qr
+            && match context.form {
+                // Nobody looks at the secrets of a whole group as they scroll by.
+                Form::Text => people.origin == Origin::Named && std::io::stdout().is_terminal(),
+                Form::Json => false,
+            };
+    if options.dry_run {
+        // A store that is not there is not made.
+        let store = if context.dir_exists()? { Some(context.store()?) } else { None };
+        let foresee = |user: &User| foresee(store.as_ref(), options, user);
+        return report::each(context.form, &people, foresee, EnableRow::text);
+    }
+    if options.recovery {
+        report::ensure_seen()?;
+    }
     let store = context.open_or_make()?;
+    if options.new_secret && !options.yes {
+        let enabled = people.names().iter().filter(|name| is_enabled(&store, &people, name));
+        let whom = enabled.count();
+        let question = format!(
+            "Issue different secrets for {}? The old secret of {whom} of them is destroyed.",
+            people.described()
+        );
+        let input = Input::of(options.whom.reads_stdin());
+        if whom > 0 && say::confirm(&question, input)? == Answer::No {
+            return Answer::nothing_changed();
+        }
+    }
     let job = Job { form: context.form, options, config, issuer, store, on_screen };
     report::each(context.form, &people, |user| job.enable(user), EnableRow::text)
+}
+
+/// Whether a secret would go; also if that cannot be found out.
+fn is_enabled(store: &Store, people: &People, name: &str) -> bool {
+    people.find(name).is_ok_and(|user| store.is_there(&user.name).unwrap_or(true))
+}
+
+/// Whose record an account would be.
+fn uid_of(options: &EnableOptions, user: &User) -> anyhow::Result<Uid> {
+    match &user.person {
+        Some(person) => Ok(person.uid()),
+        None if options.force => Ok(Uid::Any),
+        None => Err(ToolError::new(
+            "this system knows no such user",
+            "check the name; to issue a secret all the same: --force",
+        )
+        .into()),
+    }
+}
+
+/// What a run would do for a user.
+fn foresee(
+    store: Option<&Store>,
+    options: &EnableOptions,
+    user: &User,
+) -> anyhow::Result<EnableRow> {
+    uid_of(options, user)?;
+    let Some(store) = store else { return Ok(EnableRow::WouldBeEnabled { replaced: false }) };
+    Ok(match (store.is_there(&user.name)?, options.new_secret) {
+        (true, false) => EnableRow::AlreadyEnabled,
+        (replaced, _) => {
+            if !replaced && let Some(uid) = user.uid() {
+                // Whoever has a record by another name gets no second one.
+                store.load(&user.name, uid)?;
+            }
+            EnableRow::WouldBeEnabled { replaced }
+        }
+    })
 }
 
 /// What is the same for all users of a run.
@@ -117,17 +189,7 @@ impl Job<'_> {
 
     /// A new account, and the recovery codes in its record, if there are any.
     fn account(&self, user: &User) -> anyhow::Result<(Account, Vec<RecoveryCode>)> {
-        let uid = match &user.person {
-            Some(person) => person.uid(),
-            None if self.options.force => Uid::Any,
-            None => {
-                return Err(ToolError::new(
-                    "this system knows no such user",
-                    "check the name; to issue a secret all the same: --force",
-                )
-                .into());
-            }
-        };
+        let uid = uid_of(self.options, user)?;
         let (name, issuer) = (user.name.clone(), self.issuer.clone());
         let mut record = new_record(&mut SysRng, &self.config, name, uid, issuer, now()?)?;
         let codes = match self.options.recovery {
@@ -167,5 +229,8 @@ mod tests {
         for (row, word) in [(enabled, "enabled"), (EnableRow::AlreadyEnabled, "already_enabled")] {
             assert_eq!(serde_json::to_value(row).unwrap(), json!({ "result": word }));
         }
+        let row = EnableRow::WouldBeEnabled { replaced: true };
+        let expected = json!({ "result": "would_be_enabled", "replaced": true });
+        assert_eq!(serde_json::to_value(row).unwrap(), expected);
     }
 }

@@ -2,19 +2,20 @@
 
 use std::process::ExitCode;
 
+use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::config::is_common_issuer;
 use pam_onetime::system::{host_name, now};
 
 use crate::context::Context;
-use crate::say::{self, Form};
+use crate::say::{self, Form, report};
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let store = context.init()?;
     store.forget_expired(now()?)?;
     let dir = store.path().display().to_string();
     match context.form {
-        Form::Text => say::line(&format!("The store is in {dir}.")),
-        Form::Json => say::line(&serde_json::json!({ "store": dir }).to_string()),
+        Form::Text => say::line(&format!("The store is in {}.", Readable(&dir)))?,
+        Form::Json => say::json(&serde_json::json!({ "version": report::VERSION, "store": dir }))?,
     }
     let issuer = context.config.issuer.clone().or_else(|| host_name().ok());
     if let Some(issuer) = issuer.filter(|issuer| is_common_issuer(issuer)) {

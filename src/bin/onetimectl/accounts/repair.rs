@@ -8,7 +8,7 @@ use pam_onetime::system::now;
 use serde::Serialize;
 
 use crate::cli::SelectionOptions;
-use crate::context::Context;
+use crate::context::{Context, Run};
 use crate::people::{Everybody, select};
 use crate::say::report;
 
@@ -28,6 +28,16 @@ enum RepairRow {
     },
     /// The same, but what was used of a hotp token is not known.
     SpentButCounters {
+        /// As above.
+        wait: u64,
+    },
+    /// By a dry run.
+    WouldBeRebuilt {
+        /// As above.
+        wait: u64,
+    },
+    /// By a dry run.
+    WouldBeSpent {
         /// As above.
         wait: u64,
     },
@@ -56,6 +66,14 @@ impl RepairRow {
                  again until: onetimectl resync",
                 spent(wait)
             ),
+            Self::WouldBeRebuilt { wait } => format!(
+                "would be rebuilt as active; codes of the next {wait} s and recovery codes would \
+                 no longer work"
+            ),
+            Self::WouldBeSpent { wait } => format!(
+                "codes shown so far and in the next {wait} s, and recovery codes, would no longer \
+                 work"
+            ),
             Self::NotEnabled => "not enabled".to_owned(),
         }
     }
@@ -65,18 +83,24 @@ pub(crate) fn run(
     context: &Context,
     whom: &SelectionOptions,
     restored: bool,
+    run: Run,
 ) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
     let scope = if restored { Scope::Restored } else { Scope::Lost };
     // Drift is lost with the state: a token may have been as fast as is followed.
     let code = &context.config.code;
     let ahead = code.window.get().saturating_add(code.max_drift.get());
+    let people = select(whom, Everybody::Enabled(&store))?;
     report::each(
         context.form,
-        &select(whom, Everybody::Enabled(&store))?,
+        &people,
         |user| {
             let now = now()?;
-            match store.repair(&user.name, now, ahead, scope)? {
+            let outcome = match run {
+                Run::Real => store.repair(&user.name, now, ahead, scope),
+                Run::Dry => store.foresee_repair(&user.name, now, ahead, scope),
+            };
+            match outcome? {
                 RepairOutcome::Sound => {
                     let account = store.inspect(&user.name)?;
                     let ahead = account.and_then(|it| time_ahead(&it, now, &context.config));
@@ -87,7 +111,15 @@ pub(crate) fn run(
                         }
                     })
                 }
-                RepairOutcome::NoRecord => Ok(RepairRow::NotEnabled),
+                RepairOutcome::NoRecord => people.without_record(user, RepairRow::NotEnabled),
+                RepairOutcome::StateRebuilt { until } if run == Run::Dry => {
+                    Ok(RepairRow::WouldBeRebuilt { wait: until.since(now) })
+                }
+                RepairOutcome::Spent { until } | RepairOutcome::SpentButCounters { until }
+                    if run == Run::Dry =>
+                {
+                    Ok(RepairRow::WouldBeSpent { wait: until.since(now) })
+                }
                 RepairOutcome::StateRebuilt { until } => {
                     report::log(&user.name, "repaired: a lost state was rebuilt as active");
                     Ok(RepairRow::Rebuilt { wait: until.since(now) })
@@ -126,6 +158,11 @@ mod tests {
                 RepairRow::SpentButCounters { wait: 0 },
                 json!({ "result": "spent_but_counters", "wait": 0 }),
             ),
+            (
+                RepairRow::WouldBeRebuilt { wait: 9 },
+                json!({ "result": "would_be_rebuilt", "wait": 9 }),
+            ),
+            (RepairRow::WouldBeSpent { wait: 9 }, json!({ "result": "would_be_spent", "wait": 9 })),
             (RepairRow::NotEnabled, json!({ "result": "not_enabled" })),
         ] {
             assert_eq!(serde_json::to_value(row).unwrap(), expected);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pam_onetime::account::TokenId;
+use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::code::Code;
 use pam_onetime::login::resync;
 use pam_onetime::system::now;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use crate::accounts::verify;
 use crate::context::Context;
+use crate::error::ToolError;
 use crate::people::User;
 use crate::say::report;
 
@@ -30,15 +32,29 @@ impl ResyncRow {
         let Self::Resynchronized { drift } = self;
         match drift.as_slice() {
             [] => "found; both codes are spent".to_owned(),
-            drift => format!("found; both codes are spent (drift, by token: {drift:?})"),
+            drift => {
+                let one = |(id, drift): &(u8, i32)| match *drift {
+                    1.. => format!("the clock of token {id} is {drift} codes ahead"),
+                    _ => {
+                        format!("the clock of token {id} is {} codes behind", drift.unsigned_abs())
+                    }
+                };
+                let drift: Vec<_> = drift.iter().map(one).collect();
+                format!("found; both codes are spent; {}", drift.join(", "))
+            }
         }
     }
 }
 
 pub(crate) fn run(context: &Context, user: &str, codes: &[String]) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    // Codes are not asked for if the name is not valid.
-    User::find(user)?;
+    // Codes are not asked for if nothing can be done with them.
+    let found = User::find(user)?;
+    if store.inspect(&found.name)?.is_none() {
+        let unknown =
+            if found.person.is_none() { ToolError::UNKNOWN } else { ToolError::NOT_ENABLED };
+        return Err(unknown).with_context(|| Readable(user).to_string());
+    }
     let typed = match codes {
         [] => [verify::ask("First code: ")?, verify::ask("Next code: ")?],
         [one, two] => [one, two].map(|code| code.clone().into()),

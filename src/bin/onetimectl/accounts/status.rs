@@ -104,7 +104,7 @@ impl StatusRow {
 /// Without users: everybody who is enabled.
 pub(crate) fn run(context: &Context, whom: &SelectionOptions) -> anyhow::Result<ExitCode> {
     let options = ListOptions::default();
-    if whom.users.is_empty() && whom.groups.is_empty() && !whom.all {
+    if whom.is_empty() {
         return list(context, &options);
     }
     let store = context.store()?;
@@ -124,17 +124,17 @@ pub(crate) fn list(context: &Context, options: &ListOptions) -> anyhow::Result<E
     let is_table = context.form == Form::Text && !options.csv;
     let is_for_all = !options.filters.disabled && options.groups.is_empty();
     if people.names().is_empty() && is_table && is_for_all {
-        say::line("Nobody is enabled.");
+        say::line("Nobody is enabled.")?;
         return Ok(ExitCode::SUCCESS);
     }
     let (code, summary) = show(context, &store, &people, options)?;
     if is_table {
         match summary.users {
-            0 if code == ExitCode::SUCCESS => say::line("Nobody is in such a state."),
+            0 if code == ExitCode::SUCCESS => say::line("Nobody is in such a state.")?,
             0 => {}
             // Programs read rows.
             _ if !options.summary && !std::io::stdout().is_terminal() => {}
-            _ => say::line(&format!("\n{summary}")),
+            _ => say::line(&format!("\n{summary}"))?,
         }
     }
     Ok(code)

@@ -4,8 +4,10 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
+use clap::error::ErrorKind;
 use pam_onetime::account::{Account, MAX_TOKENS, State, TokenId, TokenState};
+use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::code::{MovingFactor, Secret, Token};
 use pam_onetime::config::{Config, TokenKind};
 use pam_onetime::enrollment::new_token;
@@ -16,12 +18,13 @@ use rand::rngs::SysRng;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::accounts::verify;
 use crate::cli::{TokenOptions, TokenVerb};
 use crate::context::Context;
 use crate::error::ToolError;
 use crate::paper::qr::{self, AppKey};
 use crate::people::User;
-use crate::say::{Form, report};
+use crate::say::{self, Answer, Form, Input, report};
 
 const ONLY_TOKEN: ToolError =
     ToolError::new("it is the only token", "to lift the requirement: onetimectl disable");
@@ -30,7 +33,7 @@ pub(crate) fn run(context: &Context, verb: &TokenVerb) -> anyhow::Result<ExitCod
     match verb {
         TokenVerb::Add { user, token, stdin } => add(context, user, token, *stdin),
         TokenVerb::List { user } => list(context, user),
-        TokenVerb::Remove { user, id } => remove(context, user, *id),
+        TokenVerb::Remove { user, id, yes } => remove(context, user, *id, *yes),
     }
 }
 
@@ -42,10 +45,10 @@ pub(crate) fn configured(config: &Config, options: &TokenOptions) -> anyhow::Res
     code.algorithm = options.algorithm.unwrap_or(code.algorithm);
     code.digits = options.digits.unwrap_or(code.digits);
     code.period = options.period.unwrap_or(code.period);
-    ensure!(
-        code.kind == TokenKind::Totp || options.period.is_none(),
-        "--period is for totp: a hotp token has none"
-    );
+    if code.kind == TokenKind::Hotp && options.period.is_some() {
+        let what = "--period is for totp: a hotp token has none";
+        return Err(say::usage(ErrorKind::ArgumentConflict, what));
+    }
     Ok(config)
 }
 
@@ -94,8 +97,7 @@ fn add(
     let store = context.store()?;
     let mut token = new_token(&mut SysRng, &configured(&context.config, options)?)?;
     if stdin {
-        let mut line = Zeroizing::new(String::with_capacity(256));
-        std::io::stdin().read_line(&mut line)?;
+        let line = verify::read_line("the secret")?;
         token.secret = Secret::from_base32(line.trim())?;
     }
     report::one(
@@ -203,8 +205,13 @@ fn list(context: &Context, user: &str) -> anyhow::Result<ExitCode> {
     )
 }
 
-fn remove(context: &Context, user: &str, id: TokenId) -> anyhow::Result<ExitCode> {
+fn remove(context: &Context, user: &str, id: TokenId, yes: bool) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
+    let question =
+        format!("Remove token {} of {}? Its key is destroyed.", id.get(), Readable(user));
+    if !yes && say::confirm(&question, Input::Answers)? == Answer::No {
+        return Answer::nothing_changed();
+    }
     report::one(
         context.form,
         user,

@@ -1,11 +1,12 @@
 //! `onetimectl verify`: checks a code as a login would. A right one is spent,
 //! and activates a pending account.
 
-use std::io::IsTerminal;
+use std::io::{BufRead, IsTerminal, Read};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use pam_onetime::audit;
+use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::login::{Answer, Attempt, Circumstances, Grant, PasswordCheck, Verdict, judge};
 use pam_onetime::system::now;
 use serde::Serialize;
@@ -20,14 +21,21 @@ use crate::say::report;
 #[serde(tag = "result", rename_all = "snake_case")]
 enum VerifyRow {
     Right,
+    RightRecoveryCode {
+        /// How many are left.
+        recovery_codes_left: usize,
+    },
     Activated,
 }
 
 impl VerifyRow {
-    const fn text(self) -> &'static str {
+    fn text(self) -> String {
         match self {
-            Self::Right => "right code",
-            Self::Activated => "right code; activated, a code is needed from now on",
+            Self::Right => "right code".to_owned(),
+            Self::RightRecoveryCode { recovery_codes_left: left } => {
+                format!("right recovery code; it is spent, and {left} are left")
+            }
+            Self::Activated => "right code; activated, a code is needed from now on".to_owned(),
         }
     }
 }
@@ -36,9 +44,10 @@ pub(crate) fn run(context: &Context, name: &str, code: Option<&str>) -> anyhow::
     let store = context.store()?;
     // Nobody is asked for a code that cannot be checked.
     let user = User::find(name)?;
-    let uid = user.uid().with_context(|| format!("{name}: this system knows no such user"))?;
+    let shown = || Readable(name).to_string();
+    let uid = user.uid().ok_or(ToolError::UNKNOWN).with_context(shown)?;
     if store.load(&user.name, uid)?.is_none() {
-        return Err(ToolError::NOT_ENABLED).with_context(|| name.to_owned());
+        return Err(ToolError::NOT_ENABLED).with_context(shown);
     }
     let typed = match code {
         Some(code) => Zeroizing::new(code.to_owned()),
@@ -49,9 +58,9 @@ pub(crate) fn run(context: &Context, name: &str, code: Option<&str>) -> anyhow::
         name,
         |user| {
             let answer = match Answer::read(typed.trim().as_bytes()) {
-                code @ Answer::Code(_) => code,
-                Answer::Empty | Answer::Recovery(_) | Answer::NotACode | Answer::RefusedBySshd => {
-                    bail!("a code has 6 to 8 digits")
+                code @ (Answer::Code(_) | Answer::Recovery(_)) => code,
+                Answer::Empty | Answer::NotACode | Answer::RefusedBySshd => {
+                    bail!("a code has 6 to 8 digits, and a recovery code 12 letters and digits")
                 }
             };
             let circumstances = Circumstances {
@@ -63,26 +72,25 @@ pub(crate) fn run(context: &Context, name: &str, code: Option<&str>) -> anyhow::
             };
             let attempt = Attempt { circumstances, answer: &answer, tries_left: 0 };
             let verdict = store.update(&user.name, uid, None, |account| {
-                judge(account, &attempt, &context.config)
+                judge(account, &attempt, &context.config).without_login(account)
             })?;
             match verdict {
                 Verdict::Admitted(Grant::Activated) => {
                     report::log(&user.name, "activated by onetimectl verify");
                     Ok(VerifyRow::Activated)
                 }
+                Verdict::Admitted(Grant::RecoveryCode { left }) => {
+                    Ok(VerifyRow::RightRecoveryCode { recovery_codes_left: left })
+                }
                 Verdict::Admitted(
-                    Grant::Code
-                    | Grant::RecoveryCode { .. }
-                    | Grant::PasswordAlone
-                    | Grant::Skipped
-                    | Grant::Exempt(_),
+                    Grant::Code | Grant::PasswordAlone | Grant::Skipped | Grant::Exempt(_),
                 ) => Ok(VerifyRow::Right),
                 Verdict::NotNeeded(_) | Verdict::Again(_) | Verdict::Refused(_) => {
                     bail!(audit::explain(verdict).1)
                 }
             }
         },
-        |row| row.text().to_owned(),
+        |row| row.text(),
     )
 }
 
@@ -91,8 +99,20 @@ pub(crate) fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     if std::io::stdin().is_terminal() {
         return Ok(Zeroizing::new(rpassword::prompt_password(prompt)?));
     }
-    let mut line = Zeroizing::new(String::with_capacity(64));
-    std::io::stdin().read_line(&mut line)?;
+    read_line("a code")
+}
+
+/// Bytes; no code and no secret has as many.
+const LONGEST_LINE: usize = 1024;
+
+/// A line of standard input with something secret, of which nothing is left behind.
+pub(crate) fn read_line(what: &str) -> anyhow::Result<Zeroizing<String>> {
+    // Reserved at once: a string that grows leaves copies behind.
+    let mut line = Zeroizing::new(String::with_capacity(LONGEST_LINE));
+    let bound = u64::try_from(LONGEST_LINE)?;
+    let read = std::io::stdin().lock().take(bound).read_line(&mut line);
+    let read = read.with_context(|| format!("cannot read {what} from standard input"))?;
+    ensure!(read < LONGEST_LINE, "{what} on standard input has more than {LONGEST_LINE} bytes");
     Ok(line)
 }
 
@@ -107,5 +127,8 @@ mod tests {
         for (row, word) in [(VerifyRow::Right, "right"), (VerifyRow::Activated, "activated")] {
             assert_eq!(serde_json::to_value(row).unwrap(), json!({ "result": word }));
         }
+        let row = VerifyRow::RightRecoveryCode { recovery_codes_left: 7 };
+        let expected = json!({ "result": "right_recovery_code", "recovery_codes_left": 7 });
+        assert_eq!(serde_json::to_value(row).unwrap(), expected);
     }
 }

@@ -52,10 +52,10 @@ fn check(path: &Path, form: Form) -> anyhow::Result<ExitCode> {
     };
     match form {
         Form::Json => say::json(&faults)?,
-        Form::Text if faults.is_empty() => say::line(&format!("{}: sound", Readable(&file))),
+        Form::Text if faults.is_empty() => say::line(&format!("{}: sound", Readable(&file)))?,
         Form::Text => {
             for Fault { line, what } in &faults {
-                say::line(&format!("{}:{line}: {}", Readable(&file), Readable(what)));
+                say::line(&format!("{}:{line}: {}", Readable(&file), Readable(what)))?;
             }
         }
     }
@@ -131,9 +131,9 @@ fn show(own: &Path, form: Form) -> anyhow::Result<ExitCode> {
         Form::Text => {
             for (nth, (policy, services)) in policies.iter().enumerate() {
                 if nth > 0 {
-                    say::line("");
+                    say::line("")?;
                 }
-                print(policy, services);
+                print(policy, services)?;
             }
         }
     }
@@ -245,17 +245,17 @@ impl<'a> JsonPolicy<'a> {
     }
 }
 
-fn print(policy: &Policy, services: &[String]) {
+fn print(policy: &Policy, services: &[String]) -> anyhow::Result<()> {
     let names = match services {
         [] => "no service uses pam_onetime.so".to_owned(),
         names => names.join(", "),
     };
     let line = policy.line.as_deref().map(|line| format!(" ({line})")).unwrap_or_default();
-    say::line(&format!("{}{}", Readable(&names), Readable(&line)));
+    say::line(&format!("{}{}", Readable(&names), Readable(&line)))?;
     match &policy.values {
         Err(what) => {
             let refused = say::paint(Colour::BoldRed, "every login is refused").into_owned();
-            say::line(&format!("  {refused}: {}", Readable(what)));
+            say::line(&format!("  {refused}: {}", Readable(what)))?;
         }
         Ok(values) => {
             let keys = values.iter().map(|value| value.key.len()).max().unwrap_or(0);
@@ -270,8 +270,9 @@ fn print(policy: &Policy, services: &[String]) {
                     Source::Argument => say::paint(Colour::Yellow, "argument").into_owned(),
                 };
                 let value = Readable(value).to_string();
-                say::line(&format!("  {key:keys$}  {value:width$}  {source}"));
+                say::line(&format!("  {key:keys$}  {value:width$}  {source}"))?;
             }
         }
     }
+    Ok(())
 }

@@ -42,7 +42,7 @@ use pam_onetime::store::read_config;
 use pam_onetime::{clock_synchronized, system};
 
 use crate::cli::Cli;
-use crate::say::Form;
+use crate::say::{self, Form};
 use finding::{Finding, FindingId, Level};
 use looking::{header, read_text, service_text};
 use sshd_config::SshdConfig;
@@ -93,6 +93,22 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     table::print(if cli.json { Form::Json } else { Form::Text }, &findings)?;
     let failed = findings.iter().any(|finding| finding.level == Level::Fail);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Says so where no service lists the module: a secret that is issued now asks nobody for
+/// a code. Only the lines themselves are looked at; [`run`] follows them.
+pub(crate) fn warn_where_unused() {
+    let lists = |name: &String| {
+        let text = service_text(name).unwrap_or_default();
+        let mut lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        lines.any(|line| line.contains("pam_onetime"))
+    };
+    if !looking::service_names().iter().any(lists) {
+        say::warn_with(
+            "warning: no service uses pam_onetime.so, so no login asks for a code yet",
+            "list it in /etc/pam.d: see README.md, \"Set up\"; onetimectl doctor looks closer",
+        );
+    }
 }
 
 /// The services of libpam, and sshd and the units whose programs use them; and the files that

@@ -10,17 +10,17 @@ pub(super) fn print(form: Form, findings: &[Finding]) -> anyhow::Result<()> {
         Form::Text => {
             let checks = findings.iter().map(|finding| finding.check.word().len());
             let width = checks.max().unwrap_or(0).max("CHECK".len());
-            say::line(&format!("{:width$}  RESULT  WHAT", "CHECK"));
+            say::line(&format!("{:width$}  RESULT  WHAT", "CHECK"))?;
             for Finding { id, check, level, what, remedy } in findings {
                 // Padded first: colour takes no room in the column.
                 let word = format!("{:6}", level.word());
                 let word = say::paint(colour(*level), &word);
                 let check = check.word();
                 match remedy {
-                    None => say::line(&format!("{check:width$}  {word}  {what}")),
+                    None => say::line(&format!("{check:width$}  {word}  {what}"))?,
                     Some(remedy) => {
-                        say::line(&format!("{check:width$}  {word}  {what} [{}]", id.word()));
-                        say::line(&format!("{:width$}          -> {remedy}", ""));
+                        say::line(&format!("{check:width$}  {word}  {what} [{}]", id.word()))?;
+                        say::line(&format!("{:width$}          -> {remedy}", ""))?;
                     }
                 }
             }

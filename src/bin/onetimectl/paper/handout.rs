@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use pam_onetime::account::{Account, MAX_TOKENS, TokenId};
+use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::code::RecoveryCode;
 use pam_onetime::config::Language;
 use pam_onetime::enrollment::Enrollment;
@@ -79,7 +80,7 @@ pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result
             let file = options.output.display().to_string();
             Ok(HandoutReport { file, recovery_codes })
         },
-        |report| format!("written to {}", report.file),
+        |report| format!("written to {}", Readable(&report.file)),
     )
 }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use clap::error::ErrorKind;
 use pam_onetime::account::{Account, MAX_TOKENS, Phase, TokenId};
+use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::config::Config;
 use pam_onetime::enrollment::{Canvas, Enrollment, QrText};
 use pam_onetime::login::{Invitation, PasswordProof};
@@ -85,6 +87,10 @@ pub(crate) fn run(
     which: Option<TokenId>,
     file: Option<&Path>,
 ) -> anyhow::Result<ExitCode> {
+    if file.is_some_and(|path| !is_picture(path)) {
+        let what = "the file of --qr must end in .png or .svg";
+        return Err(say::usage(ErrorKind::ValueValidation, what));
+    }
     let store = context.store()?;
     report::one(
         context.form,
@@ -96,7 +102,10 @@ pub(crate) fn run(
             let ids = chosen(&account, which)?;
             let file = file.map(|path| write(&invitation, which, path)).transpose()?;
             let text = match (file, context.form) {
-                (Some(file), _) => Zeroizing::new(format!("written to {}", file.keep().display())),
+                (Some(file), _) => {
+                    let path = file.keep().display().to_string();
+                    Zeroizing::new(format!("written to {}", Readable(&path)))
+                }
                 (None, Form::Text) => text_of(&invitation, &context.config, which),
                 (None, Form::Json) => Zeroizing::default(),
             };
@@ -168,6 +177,11 @@ fn chosen(account: &Account, which: Option<TokenId>) -> anyhow::Result<Vec<Token
         (true, Some(which)) => bail!("has no token {}", which.get()),
         (_, _) => Ok(ids),
     }
+}
+
+/// Whether a file's name ends as that of a picture.
+pub(crate) fn is_picture(path: &Path) -> bool {
+    matches!(path.extension().and_then(|ending| ending.to_str()), Some("png" | "svg"))
 }
 
 /// Writes a QR code to a new file: PNG or SVG, by the ending of its name. That of the only

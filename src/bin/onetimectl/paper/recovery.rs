@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
 use pam_onetime::account::{Record, Recovery};
+use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::code::RecoveryCode;
 use pam_onetime::messages;
 use pam_onetime::system::now;
@@ -12,7 +12,8 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
-use crate::say::report;
+use crate::error::ToolError;
+use crate::say::{self, Answer, Input, report};
 
 /// How many are issued at once.
 const COUNT: usize = 8;
@@ -25,29 +26,37 @@ pub(crate) struct PlainCode(#[serde(serialize_with = "report::plain")] Zeroizing
 struct RecoveryRow {
     recovery_codes: Vec<PlainCode>,
     #[serde(skip)]
+    recovery: Recovery,
+    #[serde(skip)]
     text: Zeroizing<String>,
 }
 
-pub(crate) fn run(context: &Context, user: &str) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(context: &Context, user: &str, yes: bool) -> anyhow::Result<ExitCode> {
     let store = context.store()?;
-    report::one(
+    let question =
+        format!("Issue new recovery codes for {}? The old ones no longer work.", Readable(user));
+    if !yes && say::confirm(&question, Input::Answers)? == Answer::No {
+        return Answer::nothing_changed();
+    }
+    report::shown_first(
         context.form,
         user,
         |user| {
-            let mut codes = Vec::new();
+            store.inspect(&user.name)?.ok_or(ToolError::NOT_ENABLED)?;
+            let (recovery, codes) = Recovery::generate(&mut SysRng, COUNT)?;
+            let text = messages::recovery_codes(&codes, context.config.login.language);
+            Ok(RecoveryRow { recovery_codes: plain(&codes), recovery, text })
+        },
+        |row| row.text.clone(),
+        |user, row| {
             store.amend_record(&user.name, now()?, |account| {
                 let mut account = account.clone();
-                codes = issue(&mut account.record)?;
+                account.record.recovery = Some(row.recovery.clone());
                 Ok::<_, anyhow::Error>(account)
             })?;
-            if codes.is_empty() {
-                bail!("no codes were made");
-            }
             report::log(&user.name, "new recovery codes were issued");
-            let text = messages::recovery_codes(&codes, context.config.login.language);
-            Ok(RecoveryRow { recovery_codes: plain(&codes), text })
+            Ok(())
         },
-        |row| row.text.to_string(),
     )
 }
 

@@ -1,30 +1,33 @@
 //! A row for each user: as text or JSON on standard output, its error on
 //! standard error; and the exit code that all of them make.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pam_onetime::account::UserName;
-use pam_onetime::audit::{self, Outcome, Subject};
-use pam_onetime::bytes_as_text::Readable;
+use pam_onetime::audit::{self, Admin, Outcome, Subject};
+use pam_onetime::bytes_as_text::{Readable, to_text};
+use pam_onetime::system::name_of;
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer as _};
 use zeroize::Zeroizing;
 
-use crate::error;
+use crate::error::{self, OutputError, ToolError};
 use crate::people::{People, User};
-use crate::say::Form;
 use crate::say::failure::failure;
 use crate::say::progress::{Progress, ProgressOutput};
+use crate::say::{self, Form};
 
 /// Exit codes, as onetimectl(8) lists them.
 pub(super) const FAILED: u8 = 1;
+pub(super) const USAGE: u8 = 2;
 const SOME_FAILED: u8 = 3;
 pub(super) const NOT_PERMITTED: u8 = 4;
 
-/// Where writing failed.
-const STDOUT: &str = "cannot write to standard output";
+/// Of the keys in what `--json` prints, as onetimectl(8) lists them: a new number where
+/// a key goes or gets another meaning. A new key is none.
+pub(crate) const VERSION: u8 = 1;
 
 /// What came of one user.
 pub(crate) struct Row<T> {
@@ -39,7 +42,10 @@ impl<T> Row<T> {
         name: &str,
         work: impl FnOnce(&User) -> anyhow::Result<T>,
     ) -> Self {
-        Self { user: name.to_owned(), result: people.find(name).and_then(|user| work(&user)) }
+        let of = |user: User| {
+            work(&user).map_err(|error| error::of_user(error, &user.name, user.person.as_ref()))
+        };
+        Self { user: name.to_owned(), result: people.find(name).and_then(of) }
     }
 }
 
@@ -47,6 +53,7 @@ impl<T> Row<T> {
 /// to do about it or null.
 #[derive(Serialize)]
 struct JsonRow<'a, T> {
+    version: u8,
     user: &'a str,
     #[serde(flatten)]
     result: Option<&'a T>,
@@ -59,9 +66,10 @@ impl<'a, T> JsonRow<'a, T> {
         let (user, result) = (row.user.as_str(), row.result.as_ref());
         let error = result.err();
         Self {
+            version: VERSION,
             user,
             result: result.ok(),
-            error: error.map(|error| format!("{error:#}")),
+            error: error.map(error::text),
             remedy: error.and_then(error::remedy),
         }
     }
@@ -77,6 +85,68 @@ pub(crate) fn one<T: Serialize>(
     each(form, &People::one(name), work, text)
 }
 
+/// For what is shown once only: shows what was prepared for a user, and only then, when
+/// all of it is out, makes it valid. So what is valid now is not replaced by what nobody
+/// has seen.
+///
+/// As JSON, the object's `error` is written last: with one, what it shows is not valid.
+pub(crate) fn shown_first<T: Serialize>(
+    form: Form,
+    name: &str,
+    prepare: impl Fn(&User) -> anyhow::Result<T>,
+    text: impl Fn(&T) -> Zeroizing<String>,
+    commit: impl Fn(&User, &T) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    ensure_seen()?;
+    let row = Row::of(&People::one(name), name, |user| Ok((user.clone(), prepare(user)?)));
+    let (user, prepared) = match row.result {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            return finish(form, vec![Row::<T> { user: row.user, result: Err(error) }]);
+        }
+    };
+    let whole = |error: Option<&anyhow::Error>| -> anyhow::Result<Zeroizing<String>> {
+        let end = (error.map(error::text), error.and_then(error::remedy));
+        let (error, remedy) = end;
+        let row = JsonRow { version: VERSION, user: name, result: Some(&prepared), error, remedy };
+        Ok(Zeroizing::new(serde_json::to_string_pretty(&[row])? + "\n"))
+    };
+    let head = match form {
+        Form::Text => Zeroizing::new(format!("{}: {}\n", Readable(name), *text(&prepared))),
+        Form::Json => {
+            let whole = whole(None)?;
+            let (head, _) = whole.rsplit_once("\"error\": ").context("no JSON")?;
+            Zeroizing::new(head.to_owned())
+        }
+    };
+    say::write(&head).context("nothing was changed")?;
+    let done = commit(&user, &prepared).context("what was shown is not valid");
+    let error = done.err();
+    if form == Form::Json {
+        let whole = whole(error.as_ref())?;
+        say::write(whole.strip_prefix(&**head).unwrap_or_default())?;
+    }
+    let Some(error) = error else { return Ok(ExitCode::SUCCESS) };
+    failure(Some(name), &error);
+    Ok(ExitCode::from(FAILED))
+}
+
+/// What is shown once must not go where nobody sees it.
+///
+/// # Errors
+/// Standard output is closed, or /dev/null.
+pub(crate) fn ensure_seen() -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !say::is_unseen(),
+        ToolError::new(
+            "standard output is closed or /dev/null, and the codes are shown only once: nothing \
+             was changed",
+            "run it on a terminal, or write to a file that only root can read",
+        )
+    );
+    Ok(())
+}
+
 /// Looks each user up and does `work` for them; one that fails does not keep
 /// the next from being done. Prints each result with `text` or as JSON, as it
 /// comes.
@@ -87,14 +157,25 @@ pub(crate) fn each<T: Serialize>(
     text: impl Fn(&T) -> String,
 ) -> anyhow::Result<ExitCode> {
     let progress = Progress::of(people.names().len());
-    let rows = people.names().iter().map(|name| {
-        let row = Row::of(people, name, &work);
+    let (mut unready, mut last) = (None, None);
+    // Nothing is changed that could not be reported.
+    let rows = people.names().iter().map_while(|name| {
+        unready = say::ready().err();
+        let row = unready.is_none().then(|| Row::of(people, name, &work));
+        last = if row.is_some() { Some(name) } else { last };
         progress.step();
         row
     });
     // A line at a time: what was done is reported when it is done.
     let out = ProgressOutput { progress: &progress, out: std::io::stdout().lock() };
-    print(form, out, &progress, rows, |out, user, result| writeln!(out, "{user}: {}", text(result)))
+    let ended = print(form, out, &progress, rows, |out, user, result| {
+        writeln!(out, "{user}: {}", text(result))
+    });
+    let ended = unready.map_or(ended, |error| Err(error.into()));
+    ended.with_context(|| match last {
+        None => "nothing was done".to_owned(),
+        Some(name) => format!("stopped after {}", Readable(name)),
+    })
 }
 
 /// Prints each row as it comes, with `text` or as an element of a JSON array,
@@ -119,23 +200,24 @@ pub(crate) fn print<T: Serialize, W: Write>(
             for row in rows {
                 count(&row);
                 if let Ok(result) = &row.result {
-                    text(&mut out, &Readable(&row.user).to_string(), result).context(STDOUT)?;
+                    let user = Readable(&row.user).to_string();
+                    text(&mut out, &user, result).map_err(OutputError)?;
                 }
             }
         }
         Form::Json => {
-            let unwritten = |error| std::io::Error::from(error);
+            let unwritten = |error| OutputError(io::Error::from(error));
             let mut serializer = serde_json::Serializer::pretty(&mut out);
-            let mut array = serializer.serialize_seq(None).map_err(unwritten).context(STDOUT)?;
+            let mut array = serializer.serialize_seq(None).map_err(unwritten)?;
             for row in rows {
                 count(&row);
-                array.serialize_element(&JsonRow::of(&row)).map_err(unwritten).context(STDOUT)?;
+                array.serialize_element(&JsonRow::of(&row)).map_err(unwritten)?;
             }
-            SerializeSeq::end(array).map_err(unwritten).context(STDOUT)?;
-            writeln!(out).context(STDOUT)?;
+            SerializeSeq::end(array).map_err(unwritten)?;
+            writeln!(out).map_err(OutputError)?;
         }
     }
-    out.flush().context(STDOUT)?;
+    out.flush().map_err(OutputError)?;
     Ok(match (done, failed) {
         (_, 0) => ExitCode::SUCCESS,
         (0, _) => ExitCode::from(FAILED),
@@ -163,9 +245,25 @@ pub(crate) fn log(user: &UserName, what: &str) {
     let subject = Subject {
         user: user.as_str().to_owned(),
         service: "onetimectl".to_owned(),
+        admin: admin(),
         ..Subject::default()
     };
     audit::send(Outcome::Changed, &subject, what);
+}
+
+/// Who runs the tool.
+fn admin() -> Admin {
+    let login_uid = std::fs::read_to_string("/proc/self/loginuid").ok();
+    // All ones: not by a login.
+    let login_uid =
+        login_uid.and_then(|uid| uid.trim().parse().ok()).filter(|uid| *uid != u32::MAX);
+    let name = login_uid.and_then(|uid| name_of(uid).ok().flatten());
+    let sudo_user = std::env::var_os("SUDO_USER").filter(|user| !user.is_empty());
+    Admin {
+        name: name.map(|name| name.as_str().to_owned()),
+        login_uid,
+        sudo_user: sudo_user.map(|user| to_text(user.as_encoded_bytes())),
+    }
 }
 
 #[cfg(test)]
@@ -189,13 +287,13 @@ mod tests {
         };
         assert_eq!(
             json(Ok(Example::AllWell { count: 2 })),
-            json!({ "user": "alice", "result": "all_well", "count": 2, "error": null, "remedy": null })
+            json!({ "version": VERSION, "user": "alice", "result": "all_well", "count": 2, "error": null, "remedy": null })
         );
         // However deep in the chain the error is that knows what to do.
         let error = Err(StoreError::Busy(UserName::new("alice").unwrap())).context("cannot");
         let row = json(error);
         let keys: Vec<_> = row.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["error", "remedy", "user"]);
+        assert_eq!(keys, ["error", "remedy", "user", "version"]);
         assert_eq!(row["error"], "cannot: alice: the account is being changed all the time");
         assert_eq!(row["remedy"], "try again");
         assert_eq!(json(Err(anyhow::anyhow!("no")))["remedy"], serde_json::Value::Null);

@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use pam_onetime::account::{Account, Phase, Timestamp, TokenId, Uid};
@@ -28,6 +28,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::{Cli, ExportFormat, ExportOptions};
 use crate::context::Context;
+use crate::error::ToolError;
 use crate::paper::file::{NewFile, Owner};
 use crate::people::{Origin, People, User};
 use crate::say::report::{self, Row};
@@ -203,7 +204,7 @@ struct Job<'a> {
 impl Job<'_> {
     fn export(&self, user: &User, destination: &Destination<'_>) -> anyhow::Result<UserExport> {
         let account = self.store.inspect_as(&user.name, user.uid())?;
-        let Some(account) = account else { bail!("is not enabled") };
+        let account = account.ok_or(ToolError::NOT_ENABLED)?;
         let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
         let parts = match self.format {
             ExportFormat::Otpauth => Enrollment::of(&invitation)
@@ -219,7 +220,8 @@ impl Job<'_> {
                 let text = parts.first().context("there is no token")?;
                 let owner = owner(user, &account);
                 let path = NewFile::write_for(&path, text.as_bytes(), owner)?.keep();
-                say::line(&format!("{}: written to {}", user.name, path.display()));
+                let path = path.display().to_string();
+                say::line(&format!("{}: written to {}", user.name, Readable(&path)))?;
             }
             Destination::Stdout | Destination::File(_) => {}
         }

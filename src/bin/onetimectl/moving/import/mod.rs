@@ -10,6 +10,7 @@ mod report;
 mod source;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
@@ -20,7 +21,7 @@ use crate::context::Context;
 use crate::people::{Origin, People};
 use crate::say::progress::Progress;
 use crate::say::report::Row;
-use crate::say::{self, Form};
+use crate::say::{self, Answer, Form, Input};
 use candidates::Candidates;
 use importer::Importer;
 use map::UserMap;
@@ -38,6 +39,15 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
         !candidates.is_empty() || !ownerless.is_empty(),
         "there are no users to import in these files"
     );
+    let asks = options.replace && !options.yes && !options.dry_run;
+    let question = format!(
+        "Replace what {} users have by what these files say of them? Their old secrets are destroyed.",
+        candidates.len()
+    );
+    let reads_stdin = options.files.iter().any(|path| path == Path::new("-"));
+    if asks && say::confirm(&question, Input::of(reads_stdin))? == Answer::No {
+        return Answer::nothing_changed();
+    }
     let names = candidates.iter().map(|(user, _)| user.clone()).collect();
     let people = People::of(names, Origin::Elsewhere)?;
     let importer = Importer::new(context, options, people)?;
@@ -56,7 +66,7 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
         .collect();
     drop(progress);
     if context.form == Form::Text {
-        say::line(&report::table(&rows));
+        say::line(&report::table(&rows))?;
     }
     say::report::finish(context.form, rows)
 }
