@@ -281,6 +281,37 @@ fn columns_are_those_that_were_chosen_in_that_order_and_csv_is_read_by_another_r
 }
 
 #[test]
+fn a_report_is_one_page_without_secrets_that_no_name_and_no_log_line_gets_out_of() {
+    let world = of_all_kinds();
+    let passwd = world.read_text("/etc/passwd") + "<b>&x:x:2100:100::/:/bin/sh\n";
+    world.write("/etc/passwd", passwd.as_bytes(), 0o644);
+    let log = "2026-11-27T01:00:00.1+00:00 h pam_onetime[7]: outcome=admitted user=a service=sshd reason=\"code right\"\n\
+               2026-11-27T01:00:01.1+00:00 h pam_onetime[7]: outcome=ignored user=b service=sshd reason=\"no code needed (not enabled)\"\n\
+               2026-11-27T01:00:02.1+00:00 h pam_onetime[7]: outcome=refused user=\"<i>\" service=su reason=\"locked after too many wrong codes\"\n";
+    world.write("/var/log/auth.log", log.as_bytes(), 0o640);
+    world.onetimectl(&["report", "-o", "/root/report.html"]).ok();
+    let page = world.read_text("/root/report.html");
+    for text in
+        ["&lt;b&gt;&amp;x", "/var/log/auth.log", "with a code 1, without a code 1, refused 1"]
+    {
+        assert!(page.contains(text), "no {text:?} in {page}");
+    }
+    assert!(page.contains("4 users: 1 disabled, 1 pending, 2 active; 1 locked"), "{page}");
+    for user in ["alice", "bob", "carol"] {
+        assert!(page.contains(user) && !page.contains(&secret(&world, user)), "{user}: {page}");
+    }
+    for tag in ["<script", "<b>", "<i>", "<img", "<link", "http://", "https://"] {
+        assert!(!page.contains(tag), "{tag} in {page}");
+    }
+    // Each thing that is opened is closed, and nothing is drawn without words.
+    let script = "import sys, html.parser\nopen = []\nclass P(html.parser.HTMLParser):\n def handle_starttag(s, t, a):\n  t in ('meta',) or open.append(t)\n def handle_endtag(s, t):\n  assert open.pop() == t, t\nP().feed(sys.stdin.read())\nassert not open, open\n";
+    finish(world.command("python3").args(["-c", script]), page.as_bytes()).ok();
+    assert!(page.matches("<figure>").count() == 4 && page.matches("<desc ").count() == 4);
+    assert_ends(&world.onetimectl(&["report", "-o", "/root/report.html"]), 1, "report.html");
+    assert_ends(&world.onetimectl(&["report", "-o", "/root/report.txt"]), 1, "must end in .html");
+}
+
+#[test]
 fn what_cannot_be_read_is_reported_whatever_the_filter() {
     let world = of_all_kinds();
     world.write("/var/lib/onetime/users/bob.toml", b"spoiled", 0o600);

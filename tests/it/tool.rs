@@ -12,7 +12,7 @@ use crate::common::{
 use regex::Regex;
 use serde_json::{Value, json};
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 21] = [
     "init",
     "enable",
     "disable",
@@ -31,6 +31,7 @@ const VERBS: [&str; 20] = [
     "import",
     "export",
     "unlock",
+    "report",
     "config",
     "completions",
 ];
@@ -744,6 +745,7 @@ fn whoever_is_not_root_gets_help_version_and_completions_and_for_the_rest_is_sen
             "init" | "list" | "doctor" => &[],
             "token" => &["list", "alice"],
             "config" => &["show"],
+            "report" => &["-o", "/tmp/report.html"],
             "rename" => &["alice", "alicia"],
             "handout" => &["alice", "-o", "/tmp/alice.html"],
             _ => &["alice"],

@@ -161,6 +161,12 @@ pub(crate) enum Verb {
     },
     /// Look at the machine: what is wrong, and how to fix it
     Doctor,
+    /// Write a page about all accounts for an auditor: tables and plots, no secrets
+    Report {
+        /// Write to this new file: .html
+        #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: PathBuf,
+    },
     /// Show the policy in force for each service, or check a configuration
     Config {
         #[command(subcommand)]

@@ -50,7 +50,7 @@ use clap::Parser;
 use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 
 use accounts::{
-    disable, enable, init, rebind, rename, repair, resync, status, token, unlock, verify,
+    disable, enable, init, rebind, rename, repair, report, resync, status, token, unlock, verify,
 };
 use cli::{Cli, ConfigVerb, Verb};
 use context::{Context, Run};
@@ -114,6 +114,7 @@ fn run_verb(cli: &Cli, context: &Context) -> anyhow::Result<ExitCode> {
         Verb::Import(options) => import::run(context, options),
         Verb::Export(options) => export::run(context, options),
         Verb::Unlock { whom, dry_run } => unlock::run(context, whom, Run::of(*dry_run)),
+        Verb::Report { output } => report::run(context, output),
         Verb::Doctor | Verb::Config { .. } | Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }

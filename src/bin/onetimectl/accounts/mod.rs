@@ -6,6 +6,7 @@ pub(crate) mod init;
 pub(crate) mod rebind;
 pub(crate) mod rename;
 pub(crate) mod repair;
+pub(crate) mod report;
 pub(crate) mod resync;
 pub(crate) mod status;
 mod table;

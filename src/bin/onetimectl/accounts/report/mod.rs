@@ -1,0 +1,80 @@
+//! `onetimectl report`: one page about all accounts for an auditor, with tables and plots,
+//! without secrets. It needs no network and no script.
+
+mod log;
+mod page;
+mod plot;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use pam_onetime::account::Timestamp;
+use pam_onetime::system::{host_name, now};
+use serde::Serialize;
+
+use crate::accounts::status::{StatusRow, Summary, each_account};
+use crate::context::Context;
+use crate::paper::file::NewFile;
+use crate::people::{Origin, People};
+use crate::say;
+use crate::say::Form;
+
+/// What the page is about.
+struct Facts {
+    host: String,
+    now: Timestamp,
+    rows: Vec<(String, StatusRow)>,
+    /// Whose account could not be read, and why.
+    unread: Vec<(String, String)>,
+    summary: Summary,
+    logins: log::Logins,
+}
+
+#[derive(Serialize)]
+struct Written {
+    file: String,
+    users: usize,
+    unread: usize,
+}
+
+/// Writes the page to a new file.
+pub(crate) fn run(context: &Context, output: &Path) -> anyhow::Result<ExitCode> {
+    ensure!(
+        output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("html")),
+        "{}: the name of a report must end in .html",
+        output.display()
+    );
+    let facts = gather(context)?;
+    NewFile::write(output, page::html(&facts)?.as_bytes())?.keep();
+    let file = output.display().to_string();
+    let written = Written { file, users: facts.rows.len(), unread: facts.unread.len() };
+    match context.form {
+        Form::Json => say::json(&written)?,
+        Form::Text => say::line(&format!("{}: {}", written.file, facts.summary))?,
+    }
+    Ok(if facts.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Everybody who has a record, and every ordinary user who has none.
+fn gather(context: &Context) -> anyhow::Result<Facts> {
+    let (store, now) = (context.store()?, now()?);
+    let mut names: BTreeSet<String> = People::enabled(&store)?.names().iter().cloned().collect();
+    names.extend(People::ordinary()?.names().iter().cloned());
+    let people = People::of(names.into_iter().collect(), Origin::Elsewhere)?;
+    let (mut rows, mut unread, mut summary) = (Vec::new(), Vec::new(), Summary::default());
+    each_account(context, &store, &people, now, |accounts| {
+        for account in accounts {
+            match account.result {
+                Ok(row) => {
+                    summary.count(&row);
+                    rows.push((account.user, row));
+                }
+                Err(error) => unread.push((account.user, format!("{error:#}"))),
+            }
+        }
+    });
+    let host = host_name().unwrap_or_default();
+    Ok(Facts { host, now, rows, unread, summary, logins: log::read() })
+}

@@ -1,0 +1,206 @@
+//! The page of a report as HTML. Facts in, text out.
+
+use std::fmt::{Error, Write as _};
+
+use jiff::tz::TimeZone;
+use pam_onetime::bytes_as_text::Readable;
+
+use super::Facts;
+use super::plot::Plot;
+use crate::accounts::status::StatusRow;
+use crate::accounts::table::date;
+
+const DAY: u64 = 86_400;
+
+/// No script, nothing from elsewhere, and a browser is asked to see to that.
+const HEAD: &str = "<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
+    <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+    <meta name=\"robots\" content=\"noindex\">\n<meta name=\"color-scheme\" content=\"light dark\">\n";
+
+const STYLE: &str = "@page { margin: 15mm }
+:root { --ink: #1b1b1b; --paper: #fff; --line: #999; --a: #1f5fa8; --b: #d98a00; --c: #a33 }
+@media (prefers-color-scheme: dark) { :root { --ink: #eee; --paper: #16181b; --line: #777; --a: #7db4f0; --b: #f0b34a; --c: #f08080 } }
+@media print { :root { --ink: #000; --paper: #fff; --line: #999; --a: #1f5fa8; --b: #d98a00; --c: #a33 } body { margin: 0 } }
+body { font: 11pt/1.5 sans-serif; color: var(--ink); background: var(--paper); max-width: 190mm; margin: 8mm auto; padding: 0 4mm }
+h1 { font-size: 17pt } h2 { font-size: 13pt; margin-top: 1.6em; break-after: avoid }
+table { border-collapse: collapse; width: 100%; font-size: 9.5pt }
+caption { text-align: left; font-weight: bold }
+th, td { text-align: left; padding: .2em .6em .2em 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere }
+thead { display: table-header-group } tr, figure { break-inside: avoid }
+figure { margin: 1.2em 0 } figcaption { font-weight: bold } figure > svg { width: 100%; height: auto }
+svg text { font: 11px sans-serif; fill: var(--ink) } .axis { stroke: var(--line); fill: none }
+.s0 { fill: var(--a) } .s1 { fill: var(--b) } .s2 { fill: var(--c) } .key svg { width: .8em; height: .8em }
+svg { print-color-adjust: exact; -webkit-print-color-adjust: exact }
+";
+
+pub(super) fn html(facts: &Facts) -> Result<String, Error> {
+    let zone = TimeZone::system();
+    let when = date(facts.now.0, &zone);
+    let title = escaped(&format!("One-time codes on {}", facts.host));
+    let mut out = String::new();
+    writeln!(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n{HEAD}<title>{title}</title>")?;
+    writeln!(out, "<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>")?;
+    let s = facts.summary;
+    writeln!(out, "<p>As of {when}. {}.</p>", escaped(&s.to_string()))?;
+    writeln!(
+        out,
+        "<p>Users are those who have a record, and the ordinary users of /etc/passwd; users of a directory \
+         who have no record are not in this report.</p>"
+    )?;
+    out.push_str(&enrolled(facts, &zone).svg()?);
+    out.push_str(&pending(facts).svg()?);
+    logins(&mut out, facts)?;
+    accounts(&mut out, facts, &zone)?;
+    writeln!(out, "</body>\n</html>")?;
+    Ok(out)
+}
+
+/// How many of today's accounts had been issued and activated, at twelve moments.
+fn enrolled(facts: &Facts, zone: &TimeZone) -> Plot<'static> {
+    const MOMENTS: u64 = 12;
+    let rows = || facts.rows.iter().map(|(_, row)| row);
+    let now = facts.now.0;
+    let first = rows().filter_map(|row| row.issued).min().unwrap_or(now).min(now);
+    let span = now.saturating_sub(first).max(DAY);
+    let count = |at: u64, of: fn(&StatusRow) -> Option<u64>| {
+        let counted = rows().filter_map(of).filter(|time| *time <= at).count();
+        u64::try_from(counted).unwrap_or(0)
+    };
+    let moments = (0..MOMENTS).map(|nth| {
+        let before = span.saturating_mul(MOMENTS.saturating_sub(1).saturating_sub(nth));
+        let at = now.saturating_sub(before / MOMENTS);
+        let label = date(at, zone).split(' ').next().unwrap_or_default().to_owned();
+        (label, vec![count(at, |row| row.issued), count(at, |row| row.since)])
+    });
+    let groups = moments.collect();
+    let title = "Accounts over time, of those that there are now";
+    Plot { id: "enrolled", title, series: &["issued", "activated"], groups }
+}
+
+/// How long ago the secrets were issued that nobody has activated.
+fn pending(facts: &Facts) -> Plot<'static> {
+    let ages = [("1 day", 1), ("7 days", 7), ("30 days", 30), ("90 days", 90)];
+    let pending = facts.rows.iter().filter(|(_, row)| row.otp && !row.activated);
+    let issued: Vec<_> = pending.filter_map(|(_, row)| row.issued).collect();
+    let age = |time: u64| facts.now.0.saturating_sub(time) / DAY;
+    let (mut groups, mut least) = (Vec::new(), 0);
+    for (word, most) in ages.into_iter().chain([("more", u64::MAX)]) {
+        let fits = issued.iter().filter(|time| (least..most).contains(&age(**time))).count();
+        let label = if word == "more" { word.to_owned() } else { format!("up to {word}") };
+        groups.push((label, vec![u64::try_from(fits).unwrap_or(0)]));
+        least = most;
+    }
+    Plot { id: "pending", title: "Pending accounts by age", series: &["pending"], groups }
+}
+
+fn logins(out: &mut String, facts: &Facts) -> Result<(), Error> {
+    let log = &facts.logins;
+    writeln!(out, "<h2>Logins</h2>")?;
+    if log.sources.is_empty() {
+        return writeln!(
+            out,
+            "<p>Logins cannot be counted: neither a file of a syslog daemon nor the journal could be read.</p>"
+        );
+    }
+    let sources = escaped(&log.sources.join(", "));
+    writeln!(
+        out,
+        "<p>Counted from the lines of pam_onetime in {sources}; what was rotated away or sent elsewhere is \
+         missing. A login without a code is one that this module let pass.</p>"
+    )?;
+    let days = log.days.iter().rev().take(30).collect::<Vec<_>>().into_iter().rev();
+    let groups: Vec<_> = days
+        .map(|(label, day)| {
+            (
+                label.clone(),
+                vec![day.with_code, day.without_code, day.refused.saturating_add(day.locked)],
+            )
+        })
+        .collect();
+    if groups.is_empty() {
+        return writeln!(out, "<p>There is no login in it.</p>");
+    }
+    let series = &["with a code", "without a code", "refused"];
+    let title = "Logins of each day, the last thirty days that have any";
+    out.push_str(&Plot { id: "logins", title, series, groups }.svg()?);
+    let groups: Vec<_> = log.days.iter().filter(|(_, day)| day.locked > 0).collect();
+    let groups = groups.into_iter().rev().take(30).rev();
+    let groups: Vec<_> = groups.map(|(label, day)| (label.clone(), vec![day.locked])).collect();
+    match groups.is_empty() {
+        true => writeln!(out, "<p>No login was refused because of a lock.</p>"),
+        false => {
+            let title = "Logins refused because the account was locked";
+            out.push_str(&Plot { id: "locks", title, series: &["refused"], groups }.svg()?);
+            Ok(())
+        }
+    }
+}
+
+fn accounts(out: &mut String, facts: &Facts, zone: &TimeZone) -> Result<(), Error> {
+    let heads =
+        ["User", "State", "Issued", "Activated", "Last code", "Wrong codes", "Locked until"];
+    let row = |(user, row): &(String, StatusRow)| {
+        let time = |time: Option<u64>| time.map(|time| date(time, zone)).unwrap_or_default();
+        let cells = [
+            row.state().to_owned(),
+            time(row.issued),
+            time(row.since),
+            time(row.last_login),
+            row.failures.to_string(),
+            time(row.locked_until),
+        ];
+        (Readable(user).to_string(), cells.to_vec())
+    };
+    let locked: Vec<_> =
+        facts.rows.iter().filter(|(_, row)| row.locked_until.is_some()).map(row).collect();
+    let without: Vec<_> = facts.rows.iter().filter(|(_, row)| !row.otp).map(row).collect();
+    let with: Vec<_> = facts.rows.iter().filter(|(_, row)| row.otp).map(row).collect();
+    table(out, "Locked now", &heads, &locked)?;
+    table(out, "Users without a code", &heads[..1], &without)?;
+    table(out, "Users with a code", &heads, &with)?;
+    let unread = facts.unread.iter();
+    let unread: Vec<_> =
+        unread.map(|(user, why)| (Readable(user).to_string(), vec![why.clone()])).collect();
+    table(out, "Accounts that cannot be read", &["User", "Why"], &unread)
+}
+
+/// A table whose rows begin with a user. Cells beyond the heads are left out.
+fn table(
+    out: &mut String,
+    title: &str,
+    heads: &[&str],
+    rows: &[(String, Vec<String>)],
+) -> Result<(), Error> {
+    writeln!(out, "<h2>{title} ({})</h2>", rows.len())?;
+    if rows.is_empty() {
+        return writeln!(out, "<p>None.</p>");
+    }
+    let heads_row: String =
+        heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    writeln!(out, "<table>\n<thead><tr>{heads_row}</tr></thead>\n<tbody>")?;
+    for (user, cells) in rows {
+        write!(out, "<tr><th scope=\"row\">{}</th>", escaped(user))?;
+        for cell in cells.iter().take(heads.len().saturating_sub(1)) {
+            write!(out, "<td>{}</td>", escaped(cell))?;
+        }
+        writeln!(out, "</tr>")?;
+    }
+    writeln!(out, "</tbody>\n</table>")
+}
+
+/// For HTML, in text and in attributes.
+pub(super) fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            control if control.is_control() => safe.push('\u{fffd}'),
+            other => safe.push(other),
+        }
+    }
+    safe
+}

@@ -1,0 +1,94 @@
+//! A plot with bars, as SVG within a page: drawn by numbers, explained by words.
+
+use std::fmt::Write as _;
+
+use super::page::escaped;
+
+/// In units of the drawing.
+const WIDTH: u64 = 720;
+const HEIGHT: u64 = 180;
+/// For the words below the bars.
+const FOOT: u64 = 24;
+
+/// Values side by side: each group of bars has a label, each bar of it a series.
+pub(super) struct Plot<'a> {
+    pub(super) id: &'a str,
+    pub(super) title: &'a str,
+    /// The names of the series.
+    pub(super) series: &'a [&'a str],
+    pub(super) groups: Vec<(String, Vec<u64>)>,
+}
+
+impl Plot<'_> {
+    pub(super) fn svg(&self) -> Result<String, std::fmt::Error> {
+        let Self { id, title, series, groups } = self;
+        let most = groups.iter().flat_map(|(_, values)| values).copied().max().unwrap_or(0).max(1);
+        let count = |length: usize| u64::try_from(length).unwrap_or(1).max(1);
+        let room = WIDTH.checked_div(count(groups.len())).unwrap_or(WIDTH);
+        let bar =
+            (room.saturating_mul(8) / 10).checked_div(count(series.len())).unwrap_or(1).max(1);
+        // As many labels as can be read.
+        let every = count(groups.len()).div_ceil(8);
+        let total = HEIGHT.saturating_add(FOOT);
+        let mut out = String::new();
+        write!(
+            out,
+            "<figure><figcaption>{}</figcaption>\n<svg viewBox=\"0 -16 {WIDTH} {total}\" role=\"img\" \
+             aria-labelledby=\"{id}-t {id}-d\"><title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>\n",
+            escaped(title),
+            escaped(title),
+            escaped(&self.words())
+        )?;
+        let base = HEIGHT.saturating_sub(FOOT);
+        writeln!(out, "<path class=\"axis\" d=\"M0 {base}h{WIDTH}\"/>")?;
+        for ((label, values), nth) in groups.iter().zip(0_u64..) {
+            let left = nth.saturating_mul(room);
+            for (value, place) in values.iter().zip(0_u64..) {
+                let height = base.saturating_mul(*value).checked_div(most).unwrap_or(0);
+                let (x, y) =
+                    (left.saturating_add(place.saturating_mul(bar)), base.saturating_sub(height));
+                writeln!(
+                    out,
+                    "<rect class=\"s{place}\" x=\"{x}\" y=\"{y}\" width=\"{bar}\" height=\"{height}\"/>"
+                )?;
+                if groups.len() <= 12 && *value > 0 {
+                    let (x, y) = (x.saturating_add(bar / 2), y.saturating_sub(3));
+                    writeln!(
+                        out,
+                        "<text x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">{value}</text>"
+                    )?;
+                }
+            }
+            if nth % every == 0 {
+                writeln!(
+                    out,
+                    "<text x=\"{left}\" y=\"{}\">{}</text>",
+                    base.saturating_add(16),
+                    escaped(label)
+                )?;
+            }
+        }
+        writeln!(out, "</svg>")?;
+        if series.len() > 1 {
+            let key = |(name, nth): (&&str, u64)| {
+                format!(
+                    "<span class=\"key\"><svg viewBox=\"0 0 9 9\" aria-hidden=\"true\"><rect class=\"s{nth}\" width=\"9\" height=\"9\"/></svg> {}</span> ",
+                    escaped(name)
+                )
+            };
+            writeln!(out, "<p>{}</p>", series.iter().zip(0_u64..).map(key).collect::<String>())?;
+        }
+        writeln!(out, "</figure>")?;
+        Ok(out)
+    }
+
+    /// The same, for whoever does not see it.
+    fn words(&self) -> String {
+        let group = |(label, values): &(String, Vec<u64>)| {
+            let named = self.series.iter().zip(values);
+            let values: Vec<_> = named.map(|(name, value)| format!("{name} {value}")).collect();
+            format!("{label}: {}", values.join(", "))
+        };
+        self.groups.iter().map(group).collect::<Vec<_>>().join("; ")
+    }
+}
