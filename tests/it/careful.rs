@@ -494,3 +494,77 @@ fn enable_says_so_where_no_service_uses_the_module() {
     assert_ends(&warned, 0, said);
     assert!(warned.stderr.contains("\n  -> "), "{}", warned.stderr);
 }
+
+// --- what programs read ---
+
+#[test]
+fn each_key_and_word_of_the_json_output_is_in_the_manual_page_with_its_version() {
+    let world = installed();
+    world.write("/root/tokens", PSEUDO_FILE.as_bytes(), 0o600);
+    let page = include_str!("../../docs/onetimectl.8");
+    let (_, section) = page.split_once("\n.Sh JSON\n").expect("the section JSON");
+    let (section, _) = section.split_once("\n.Sh ").expect("its end");
+    let word = regex::Regex::new("[a-z_]+").expect("a valid pattern");
+    let section = section.replace("\\(dq", " ");
+    let documented: Vec<_> = word.find_iter(&section).map(|found| found.as_str()).collect();
+    for order in [
+        "enable bob --dry-run",
+        "enable alice bob --show-secret --recovery",
+        "enable alice",
+        "status alice carol ghost",
+        "list",
+        "qr alice",
+        "handout alice -o /root/a.html",
+        "verify alice 000000",
+        "recovery alice",
+        "token add alice",
+        "token list alice",
+        "token remove alice 2",
+        "resync alice 000000 000001",
+        "repair alice carol",
+        "repair --restored --dry-run bob",
+        "repair --restored bob",
+        "unlock bob --dry-run",
+        "unlock bob",
+        "rename --force bob robert",
+        "rebind alice",
+        "export alice",
+        "import --dry-run --replace /root/tokens",
+        "import --replace /root/tokens",
+        "disable alice --dry-run",
+        "disable alice carol",
+    ] {
+        let words: Vec<_> = order.split(' ').collect();
+        let rows: Value = world.onetimectl(&[&["--json"], &words[..]].concat()).json();
+        for row in rows.as_array().expect("an array") {
+            let row = row.as_object().expect("of objects");
+            assert_eq!(row["version"], 1, "{order}: {row:?}");
+            let result = row.get("result").and_then(Value::as_str);
+            for key in row.keys().map(String::as_str).chain(result) {
+                assert!(documented.contains(&key), "{order}: {key} is not in the manual page");
+            }
+        }
+    }
+    let init: Value = world.onetimectl(&["--json", "init"]).json();
+    assert_eq!((&init["version"], &init["store"]), (&1.into(), &"/var/lib/onetime".into()));
+}
+
+#[test]
+fn an_error_of_the_system_has_no_number_and_says_what_to_do() {
+    let world = installed();
+    enable(&world, "alice");
+    world.write("/root/there.html", b"precious", 0o600);
+    for order in [
+        &["--config", "/root/nowhere.toml", "list"][..],
+        &["--config", "/root", "list"],
+        &["import", "/root/nowhere"],
+        &["handout", "alice", "-o", "/root/there.html"],
+        &["handout", "alice", "-o", "/root/no/such.html"],
+        &["enable", "bob", "--qr", "/etc/passwd/a.png"],
+    ] {
+        let run = world.onetimectl(order);
+        assert_eq!(run.status.code(), Some(1), "{order:?}: {}", run.text());
+        assert!(!run.stderr.contains("os error"), "{order:?}: {}", run.stderr);
+        assert!(run.stderr.contains("\n  -> "), "{order:?}: {}", run.stderr);
+    }
+}

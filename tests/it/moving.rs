@@ -535,7 +535,7 @@ fn what_is_exported_as_uris_is_imported_as_the_same_tokens() {
     assert_eq!(one.status.code(), Some(3), "{}", one.text());
     let rows: Vec<Value> = one.json();
     assert!(rows[0]["uris"][0].as_str().is_some_and(|uri| exported.contains(uri)), "{rows:?}");
-    assert!(one.stderr.contains("nobody9: is not enabled"), "{}", one.text());
+    assert!(one.stderr.contains("nobody9: this system knows no such user"), "{}", one.text());
 }
 
 #[test]

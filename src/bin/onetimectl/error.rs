@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use pam_onetime::account::UserName;
 use pam_onetime::store::StoreError;
 use pam_onetime::system::{Person, SystemError};
+use rustix::io::Errno;
 
 use crate::formats::FormatError;
 
@@ -76,7 +77,8 @@ pub(crate) fn remedy(error: &anyhow::Error) -> Option<&'static str> {
         let of_store = || cause.downcast_ref().and_then(of_store);
         let of_system = || cause.downcast_ref().and_then(of_system);
         let of_output = || cause.downcast_ref().map(|OutputError(_)| OUTPUT);
-        let of_io = || cause.downcast_ref().and_then(of_io);
+        let of_errno = || cause.downcast_ref().and_then(|error: &Errno| of_io(&(*error).into()));
+        let of_io = || cause.downcast_ref().and_then(of_io).or_else(of_errno);
         let of_ours = of_tool.or_else(of_file).or_else(of_store);
         of_ours.or_else(of_system).or_else(of_output).or_else(of_io)
     })

@@ -4,7 +4,7 @@
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -53,6 +53,8 @@ impl Source {
         let file = File::from(file);
         let metadata = file.metadata()?;
         ensure!(!metadata.is_dir(), "is a directory");
+        let kind = metadata.file_type();
+        ensure!(!kind.is_char_device() && !kind.is_block_device(), "is a device");
         let bytes = read(file, metadata.len(), bound)?;
         Ok(Self { path: path.to_owned(), bytes, metadata: Some(metadata) })
     }
