@@ -167,3 +167,23 @@ pub(super) fn create(dir: &Dir, name: &str) -> Result<File, Errno> {
     fchmod(&file, mode)?;
     Ok(File::from(file))
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Rlimit, setrlimit};
+
+    use super::*;
+
+    #[test]
+    fn what_ends_at_the_limit_on_sizes_may_be_written_and_no_byte_more() {
+        // More than any test writes: the limit is the process's.
+        const LIMIT: u64 = 1 << 40;
+        let before = getrlimit(Resource::Fsize);
+        assert!(before.current.is_none_or(|limit| limit > LIMIT), "{before:?}");
+        setrlimit(Resource::Fsize, Rlimit { current: Some(LIMIT), ..before }).unwrap();
+        let found = [(0, 512), (LIMIT - 512, 512), (LIMIT - 512, 513), (u64::MAX, 1)]
+            .map(|(offset, length)| within_limit(offset, length).is_ok());
+        setrlimit(Resource::Fsize, before).unwrap();
+        assert_eq!(found, [true, true, false, false]);
+    }
+}

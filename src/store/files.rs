@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Stat, fdatasync, ftruncate, renameat};
 use rustix::io::retry_on_intr;
@@ -20,7 +21,7 @@ use super::checked::{Dir, io_error, open_top};
 use super::durable::{
     Durability, TEMPORARY, is_at, make_dir, replace, set_nocow, temporary, unlink, within_limit,
 };
-use super::lock::{Access, LockedFile, StateFile, lock_dir};
+use super::lock::{Access, LockedFile, PATIENCE, StateFile, lock_dir};
 use super::slots::{self, BOTH_BYTES, Beginning, FILE_BYTES, Slot};
 use super::succession::displaced_of;
 use super::uids::{Indexing, UIDS};
@@ -45,6 +46,8 @@ pub struct Files {
     pub(super) state: Dir,
     pub(super) indexing: Indexing,
     pub(super) owner: u32,
+    /// How long the lock of an account is waited for, in all.
+    pub(super) patience: Duration,
     /// Locks that were taken over, which somebody is to be told of.
     take_overs: TakeOvers,
 }
@@ -87,7 +90,8 @@ impl Store<Files> {
         let state = top.dir(STATE, owner)?;
         let indexing = Indexing::of_marker(&marker);
         let take_overs = TakeOvers::default();
-        Ok(Self { backend: Files { top, users, state, indexing, owner, take_overs } })
+        let patience = PATIENCE;
+        Ok(Self { backend: Files { top, users, state, indexing, owner, patience, take_overs } })
     }
 
     /// Makes a store in `dir`, and the directories above it. Harmless to

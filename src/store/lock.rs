@@ -68,8 +68,9 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    pub(super) const fn new() -> Self {
-        Self { left: PATIENCE, pause: Duration::from_millis(1), graces: GRACES }
+    /// A wait that lasts `patience` in all, and a grace each for whoever comes meanwhile.
+    pub(super) const fn lasting(patience: Duration) -> Self {
+        Self { left: patience, pause: Duration::from_millis(1), graces: GRACES }
     }
 
     /// Waits a little; `false` if there was enough of it.
@@ -192,7 +193,7 @@ impl Files {
         user: &UserName,
         access: Access,
     ) -> Result<Option<LockedFile>, StoreError> {
-        let mut wait = Wait::new();
+        let mut wait = Wait::lasting(self.patience);
         for _ in 0..LOCK_TRIES {
             // Before there is a lock to hold.
             let shield = Shield::raise();
@@ -282,7 +283,7 @@ pub(super) enum Waited {
 /// # Errors
 /// [`StoreError::Io`] where directories cannot be locked; [`StoreError::Held`].
 pub(super) fn lock_dir(dir: &Dir) -> Result<(), StoreError> {
-    let mut wait = Wait::new();
+    let mut wait = Wait::lasting(PATIENCE);
     loop {
         match try_lock(&dir.fd, Access::Exclusive) {
             Ok(Attempt::Locked) => return Ok(()),
@@ -310,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_wait_has_many_attempts_and_ends_after_two_seconds_and_then_a_grace_each() {
-        let mut wait = Wait::new();
+        let mut wait = Wait::lasting(PATIENCE);
         let mut pauses = 0;
         let began = std::time::Instant::now();
         while wait.pause() {

@@ -70,6 +70,13 @@ fn no_change_to_the_core_goes_unnoticed_by_its_unit_tests() {
         cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO_TARGET_DIR", &target);
         // A mutant is noticed by the first failure, however long its case is.
         cargo.env("PROPTEST_MAX_SHRINK_ITERS", "0");
+        // Most of the time of the unit tests is waited for locks and for the disk: more of
+        // them at a time, and in memory.
+        cargo.env("RUST_TEST_THREADS", "8");
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            cargo.env("TMPDIR", memory);
+        }
         finish_within(cargo.args(arguments), b"", limit)
     };
     // Each run builds in a directory of its own, and leaves what it built.

@@ -66,6 +66,20 @@ fn a_service_that_remembers_for_a_short_time_takes_a_free_place_and_no_other_ser
 }
 
 #[test]
+fn a_place_is_free_from_the_second_on_in_which_its_host_is_remembered_no_longer() {
+    let config = configured(|config| config.login.remember = "1h".parse().unwrap());
+    let month = RememberedHost { key: [1; 16], until: Timestamp(NOW + 30 * 86_400) };
+    let ends = RememberedHost { key: [2; 16], until: Timestamp(NOW) };
+    let mut state = active(MovingFactor::Hotp, 2).state;
+    state.hosts = [month; 8];
+    state.hosts[5] = ends;
+    let password = right();
+    let state = remember(state, &circumstances(&password, NOW), &config.login);
+    assert_eq!(state.hosts[5].until, Timestamp(NOW + 3600));
+    assert_eq!(state.hosts.iter().filter(|host| **host == month).count(), 7);
+}
+
+#[test]
 fn a_host_that_a_clock_ahead_has_remembered_neither_counts_nor_keeps_its_place() {
     let config = configured(|config| config.login.remember = "1d".parse().unwrap());
     let mut account = active(MovingFactor::Hotp, 2);
@@ -118,25 +132,14 @@ fn a_deadline_that_counts_from_a_later_time_lets_nobody_activate() {
 #[test]
 fn two_codes_do_not_bring_a_token_back_from_the_future_and_the_error_says_what_does() {
     let account = active(totp(), (NOW + AHEAD) / 30);
-    let code = |step: u64| Code::parse(shown(step).as_bytes()).unwrap();
+    let token = &account.record.tokens[0].1;
+    let code = |step: u64| Code::parse(token.code_at(Step(step)).as_bytes()).unwrap();
     let (one, two) = (code(NOW / 30 - 1), code(NOW / 30));
     let until = Timestamp((NOW + AHEAD) / 30 * 30);
     let error = resync(&account, [&one, &two], Timestamp(NOW), &CodePolicy::default()).unwrap_err();
     assert_eq!(error, ResyncError::Ahead(until));
     assert!(error.to_string().contains("2037-01-12"), "{error}");
     assert!(error.to_string().contains("onetimectl enable --new-secret"), "{error}");
-}
-
-/// The code of the token of [`record`] for a step.
-fn shown(step: u64) -> String {
-    let token = &record(totp()).tokens[0].1;
-    (0..1_000_000)
-        .map(|number| format!("{number:06}"))
-        .find(|text| {
-            let code = Code::parse(text.as_bytes()).unwrap();
-            token.newest_match(&code, [Step(step)].into_iter()).is_some()
-        })
-        .unwrap()
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn each_time_that_is_ahead_is_found_and_the_worst_of_them_said() {
     let remember = configured(|config| config.login.remember = "1d".parse().unwrap());
     let none = Config::default();
     type Case<'c> = (&'static str, fn(&mut Account), &'c Config, Option<TimeAhead>);
-    let set: [Case<'_>; 12] = [
+    let set: [Case<'_>; 14] = [
         ("nothing", |_| {}, &none, None),
         (
             "activation",
@@ -173,6 +176,18 @@ fn each_time_that_is_ahead_is_found_and_the_worst_of_them_said() {
         (
             "host",
             |a| a.state.hosts[3].until = Timestamp(NOW + AHEAD),
+            &remember,
+            Some(TimeAhead::Other),
+        ),
+        (
+            "host for as long as can be",
+            |a| a.state.hosts[3].until = Timestamp(NOW + 300 + 86_400),
+            &remember,
+            None,
+        ),
+        (
+            "host for a second longer",
+            |a| a.state.hosts[3].until = Timestamp(NOW + 301 + 86_400),
             &remember,
             Some(TimeAhead::Other),
         ),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::backend::Backend;
 use super::files::{MARKER, MARKER_TEXT};
-use super::lock::{Access, Wait, Waited};
+use super::lock::{Access, PATIENCE, Wait, Waited};
 use super::slots::FILE_BYTES;
 use super::*;
 use crate::account::tests::record;
@@ -378,6 +378,47 @@ fn whoever_reads_while_others_write_finds_a_sound_account_and_never_an_older_one
 }
 
 #[test]
+fn a_repair_ends_a_resynchronization_that_was_under_way() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    activate(&store);
+    let id = crate::account::TokenId::FIRST;
+    let under_way = crate::account::TokenState { next: Step(90), drift: 2, resync: Step(150) };
+    let change = |account: &Account| Ok::<_, StoreError>(account.state.with_token(id, under_way));
+    store.amend(&totp().user, change).unwrap();
+    let repaired = store.repair(&totp().user, Timestamp(3_000), 1, Scope::Restored).unwrap();
+    assert_eq!(repaired, RepairOutcome::Spent { until: Timestamp(3_060) });
+    let state = store.inspect(&totp().user).unwrap().unwrap().state;
+    let expected = crate::account::TokenState { next: Step(102), drift: 2, resync: Step(0) };
+    assert_eq!(state.token(id), expected);
+}
+
+#[test]
+fn a_login_leaves_the_snapshot_before_it_whole_and_an_activation_neither() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    let snapshots = || {
+        let kept = std::fs::read(state_path(&store)).unwrap();
+        [kept[..512].to_vec(), kept[4096..4608].to_vec()]
+    };
+    let kept_by = |change: &dyn Fn()| {
+        let before = snapshots();
+        change();
+        before.iter().zip(snapshots()).filter(|(before, after)| *before == after).count()
+    };
+    assert_eq!(kept_by(&|| activate(&store)), 0);
+    for second in 6..9 {
+        let login = || {
+            let last_login = Some(Timestamp(second));
+            let change =
+                |account: &Account| Ok::<_, StoreError>(State { last_login, ..account.state });
+            store.amend(&totp().user, change).unwrap();
+        };
+        assert_eq!(kept_by(&login), 1, "{second}");
+    }
+}
+
+#[test]
 fn no_state_is_made_through_a_link() {
     let (dir, store) = store();
     let elsewhere = dir.path().join("elsewhere");
@@ -393,7 +434,8 @@ fn a_lock_on_a_state_that_was_removed_meanwhile_is_none() {
     store.issue(&fresh(), Replace::No).unwrap();
     let user = totp().user;
     let open = || store.backend.open_state(&user, Access::Exclusive).unwrap().unwrap();
-    let lock = |file| store.backend.lock(&user, file, Access::Exclusive, &mut Wait::new());
+    let lock =
+        |file| store.backend.lock(&user, file, Access::Exclusive, &mut Wait::lasting(PATIENCE));
     let (file, again) = (open(), open());
     assert!(matches!(lock(file).unwrap(), Waited::Locked(_)));
     std::fs::remove_file(state_path(&store)).unwrap();

@@ -290,7 +290,8 @@ fn who_waits_for_the_lock_of_an_account_that_is_renamed_does_not_write_into_it()
     issue(&store, "alice", 2001).unwrap();
     let old = store.backend.open_state(&name("alice"), Access::Exclusive).unwrap().unwrap();
     store.rename(&name("alice"), &name("alicia"), Uid::Is(2001)).unwrap();
-    let lock = store.backend.lock(&name("alice"), old, Access::Exclusive, &mut Wait::new());
+    let lock =
+        store.backend.lock(&name("alice"), old, Access::Exclusive, &mut Wait::lasting(PATIENCE));
     assert!(matches!(lock.unwrap(), Waited::Moved));
     assert!(has_record(&store, "alicia", 2001).unwrap());
 }

@@ -11,6 +11,13 @@ use super::*;
 /// The longest that anybody waits, and what a busy machine takes besides.
 const SOON: Duration = Duration::from_secs(6);
 
+/// A store whose locks are waited for shortly: what follows is the same.
+fn hasty_store() -> (tempfile::TempDir, Store) {
+    let (dir, mut store) = store();
+    store.backend.patience = Duration::from_millis(100);
+    (dir, store)
+}
+
 fn amend(store: &Store, second: u64) -> Result<(), StoreError> {
     store.amend(&totp().user, |account| {
         Ok::<_, StoreError>(State { last_login: Some(Timestamp(second)), ..account.state })
@@ -50,6 +57,7 @@ fn a_lock_that_is_held_is_taken_over_and_who_held_it_is_named_and_refused() {
     let [taken] = &store.take_overs().take()[..] else { panic!("one was taken over") };
     let holder = taken.holder.to_string();
     assert!(holder.contains(&std::process::id().to_string()), "{holder}");
+    assert!(taken.to_string().contains(&holder), "{taken}");
     assert_eq!(taken.user, user);
     // Whoever comes next waits for nobody.
     let began = Instant::now();
@@ -68,7 +76,7 @@ fn a_lock_that_is_held_is_taken_over_and_who_held_it_is_named_and_refused() {
 
 #[test]
 fn what_the_holder_had_committed_is_in_the_account_and_its_successor_may_be_held_too() {
-    let (_dir, store) = store();
+    let (_dir, store) = hasty_store();
     store.issue(&fresh(), Replace::No).unwrap();
     let user = totp().user;
     let (_kept, first) = store.backend.claim(&user).unwrap().unwrap();
@@ -118,7 +126,7 @@ fn an_account_whose_successor_was_killed_is_read_and_used_as_ever() {
 
 #[test]
 fn an_account_can_be_removed_issued_and_repaired_while_another_holds_its_lock() {
-    let (_dir, store) = store();
+    let (_dir, store) = hasty_store();
     let user = totp().user;
     for number in 1..=3_u8 {
         let generation = Generation([number; 16]);
@@ -164,7 +172,7 @@ fn an_account_can_be_removed_issued_and_repaired_while_another_holds_its_lock() 
 
 #[test]
 fn who_only_reads_waits_no_longer_either_and_says_who_holds_it() {
-    let (_dir, store) = store();
+    let (_dir, store) = hasty_store();
     store.issue(&fresh(), Replace::No).unwrap();
     let (_kept, _held) = store.backend.claim(&totp().user).unwrap().unwrap();
     std::fs::write(state_path(&store), vec![0; FILE_BYTES]).unwrap();
