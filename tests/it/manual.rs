@@ -79,7 +79,7 @@ fn named(text: &str, help: &str) -> BTreeSet<String> {
                     names.insert(format!("-{name}"));
                 }
             }
-            let is_short = |word: &&str| word.len() == 1 && *word != ",";
+            let is_short = |word: &&str| word.len() == 1 && word.chars().all(char::is_alphanumeric);
             if let Some(short) = words.next_if(is_short) {
                 names.insert(long_of(short, help));
             }
