@@ -323,6 +323,14 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_cannot_be_opened_is_not_taken_for_none() {
+        let (_above, dir) = private();
+        assert!(dir.dir_if_there("none", me()).unwrap().is_none());
+        let failed = dir.dir_if_there(&"x".repeat(300), me());
+        assert!(matches!(failed, Err(StoreError::Io { .. })));
+    }
+
+    #[test]
     fn a_directory_is_used_only_if_it_is_one_and_its_owners_alone() {
         let (_above, dir) = private();
         let path = dir.path.join("it");
@@ -372,6 +380,8 @@ mod tests {
         let mode = Mode::RUSR | Mode::WUSR;
         rustix::fs::mkfifoat(&dir.fd, "fifo", mode).unwrap();
         assert_eq!(wrong(read("fifo", me())), Some(FileFault::Type));
+        // Nor is its other end waited for where a directory should be.
+        assert_eq!(wrong(dir.dir("fifo", me())), Some(FileFault::Type));
         fs::hard_link(&path, dir.path.join("twin")).unwrap();
         assert_eq!(wrong(read("it", me())), Some(FileFault::Links(2)));
     }

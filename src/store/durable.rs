@@ -170,9 +170,64 @@ pub(super) fn create(dir: &Dir, name: &str) -> Result<File, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use rustix::process::{Rlimit, setrlimit};
 
+    use super::super::checked::open_top;
     use super::*;
+    use crate::account::UserName;
+
+    /// What is in a directory.
+    fn texts(dir: &Dir) -> Vec<(String, String)> {
+        let read = |name: String| {
+            let text = std::fs::read_to_string(dir.path.join(&name)).unwrap();
+            (name, text)
+        };
+        let mut texts: Vec<_> = dir
+            .names(|name| (!matches!(name, "." | "..")).then_some(()))
+            .unwrap()
+            .into_iter()
+            .map(|(name, ())| read(name))
+            .collect();
+        texts.sort();
+        texts
+    }
+
+    #[test]
+    fn what_fails_leaves_no_file_of_its_own_and_that_of_whoever_took_over() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("private");
+        make_dir(rustix::fs::CWD, &path, &path).unwrap();
+        let dir = open_top(&path, rustix::process::geteuid().as_raw()).unwrap();
+        let theirs = path.join(temporary("it"));
+        // Asked before it begins, before the file is put in force, and where that failed.
+        let replaced = |taken: bool, passed_over: bool| {
+            let asked = Cell::new(0);
+            replace(&dir, "it", "ours", || {
+                asked.set(asked.get() + 1);
+                let second = asked.get() == 2;
+                if second && taken {
+                    std::fs::remove_file(&theirs).unwrap();
+                    std::fs::write(&theirs, "theirs").unwrap();
+                }
+                if second && passed_over {
+                    Err(StoreError::Busy(UserName::new("alice").unwrap()))
+                } else {
+                    Ok(())
+                }
+            })
+        };
+        let text = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        assert!(matches!(replaced(false, true), Err(StoreError::Busy(_))));
+        assert_eq!(texts(&dir), []);
+        assert!(matches!(replaced(true, true), Err(StoreError::Busy(_))));
+        assert_eq!(texts(&dir), [text(&temporary("it"), "theirs")]);
+        assert!(matches!(replaced(true, false), Err(StoreError::Io { .. })));
+        assert_eq!(texts(&dir), [text("it", "theirs")], "not taken for ours");
+        assert!(replaced(false, false).is_ok());
+        assert_eq!(texts(&dir), [text("it", "ours")]);
+    }
 
     #[test]
     fn what_ends_at_the_limit_on_sizes_may_be_written_and_no_byte_more() {

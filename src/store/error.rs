@@ -363,6 +363,30 @@ mod tests {
     }
 
     #[test]
+    fn why_a_lock_is_not_taken_over_and_how_far_a_removal_came_are_said() {
+        let path = || PathBuf::from("p");
+        let format = || Box::new(StoreError::Format(path()));
+        let held = |obstacle| StoreError::Held {
+            path: path(),
+            holder: Box::new(Holder::Unknown),
+            obstacle,
+        };
+        let (plain, why) = (held(None).to_string(), StoreError::Format(path()).to_string());
+        assert!(plain.ends_with("has held the lock for 2 s"), "{plain}");
+        let expected = format!("{plain}, and cannot be taken over: {why}");
+        assert_eq!(held(Some(format())).to_string(), expected);
+        for (removal, said) in
+            [(Removal::Complete, "disabled, but"), (Removal::Incomplete, "perhaps not disabled")]
+        {
+            let error = StoreError::NotRemembered { removal, error: format() };
+            let said_in_full = error.to_string();
+            assert!(said_in_full.contains(said) && said_in_full.contains(&why), "{said_in_full}");
+            let with_remedy = error.with_remedy();
+            assert_eq!(LogError(error).to_string(), with_remedy, "the log has both");
+        }
+    }
+
+    #[test]
     fn what_can_be_fixed_has_a_remedy_that_its_text_does_not_repeat() {
         let user = || UserName::new("alice").unwrap();
         let path = || PathBuf::from("p");

@@ -272,6 +272,16 @@ mod tests {
     }
 
     #[test]
+    fn only_a_store_whose_marker_says_so_has_to_have_an_index() {
+        let (_above, dir) = store();
+        fs::remove_dir(dir.join("uids")).unwrap();
+        let missing = std::io::Error::from(ErrorKind::NotFound);
+        assert_eq!(found(&dir), [format!("uids: cannot open: {missing}")]);
+        fs::write(dir.join(MARKER), "format = 1\n").unwrap();
+        assert_eq!(found(&dir), [""; 0]);
+    }
+
+    #[test]
     fn a_store_that_is_not_whole_is_reported_as_such() {
         let (above, dir) = store();
         fs::remove_dir(dir.join("state")).unwrap();

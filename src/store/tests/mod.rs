@@ -17,7 +17,9 @@ use super::lock::{Access, PATIENCE, Wait, Waited};
 use super::slots::FILE_BYTES;
 use super::*;
 use crate::account::tests::record;
-use crate::account::{Account, Generation, Phase, Record, State, Timestamp, Uid, UserName};
+use crate::account::{
+    Account, Generation, Phase, Record, Recovery, Salt, State, Timestamp, Uid, UserName,
+};
 use crate::code::{MovingFactor, Period, Step};
 use crate::config::Config;
 use crate::login::{self, Grant, Refusal, Verdict};
@@ -416,6 +418,39 @@ fn a_login_leaves_the_snapshot_before_it_whole_and_an_activation_neither() {
         };
         assert_eq!(kept_by(&login), 1, "{second}");
     }
+}
+
+#[test]
+fn a_login_finds_and_changes_in_the_store_what_the_tool_does() {
+    use crate::login::ports::{Accounts, Addition};
+    fn of(store: &Store) -> &impl Accounts<Error = LogError, Snapshot = AccountSnapshot> {
+        store
+    }
+    let (_dir, store) = store();
+    let (user, port) = (totp().user, of(&store));
+    assert!(port.load(&user, 2001).unwrap().is_none());
+    let account = Account::fresh(record(MovingFactor::Hotp));
+    port.enroll(&account).unwrap();
+    assert_eq!(store.inspect(&user).unwrap().unwrap(), account);
+    // Whoever has an account keeps it.
+    port.enroll(&fresh()).unwrap();
+    let loaded = port.load(&user, 2001).unwrap().unwrap();
+    assert_eq!(loaded.account, account);
+    let answer = login::Answer::read(b"755224");
+    let attempt = attempt_with(&answer, Timestamp(5));
+    let verdict = port.update(&user, 2001, Some(&loaded), |account| {
+        login::judge(account, &attempt, &Config::default())
+    });
+    assert_eq!(verdict.unwrap(), Verdict::Admitted(Grant::Activated));
+    assert!(matches!(phase(&store), Ok(Phase::Active { .. })));
+    let kept = || store.inspect(&user).unwrap().unwrap().record.recovery;
+    let [first, second] = [1, 2].map(|set| Recovery { set, salt: Salt([7; 16]), hashes: vec![] });
+    assert_eq!(port.add_recovery(&user, first.clone()).unwrap(), Addition::Added);
+    assert_eq!(kept().as_ref(), Some(&first));
+    assert_eq!(port.add_recovery(&user, second).unwrap(), Addition::AlreadyThere);
+    assert_eq!(kept().as_ref(), Some(&first));
+    let none: [String; 0] = [];
+    assert_eq!(port.take_overs(), none);
 }
 
 #[test]
