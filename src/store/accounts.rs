@@ -95,14 +95,23 @@ impl<B: Backend> Store<B> {
     ///
     /// Whoever writes at the same time leaves it as it was or as it will be, and mostly
     /// sound: then there is nothing to wait for. If it is not, it is read once nobody
-    /// writes.
+    /// writes; and where that is never, once more as at first.
     pub(super) fn look(&self, user: &UserName) -> Result<Option<AccountSnapshot>, StoreError> {
-        let read = self.backend.peek(user).and_then(|kept| self.understand_any(user, kept));
-        if let Some(sound) = unless_damaged(read)?.flatten() {
+        if let Some(sound) = self.look_beside_others(user)? {
             return Ok(Some(sound));
         }
-        let kept = self.record_first(user, self.backend.read(user))?;
-        self.understand_any(user, kept)
+        match self.record_first(user, self.backend.read(user)) {
+            Err(held @ StoreError::Held { .. }) => {
+                self.look_beside_others(user)?.map(Some).ok_or(held)
+            }
+            kept => self.understand_any(user, kept?),
+        }
+    }
+
+    /// Reads an account while others may write; `None` if what was read is not sound.
+    fn look_beside_others(&self, user: &UserName) -> Result<Option<AccountSnapshot>, StoreError> {
+        let read = self.backend.peek(user).and_then(|kept| self.understand_any(user, kept));
+        Ok(unless_damaged(read)?.flatten())
     }
 
     /// Where the state is missing or unsound and the record is damaged too, that is the

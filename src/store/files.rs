@@ -373,14 +373,26 @@ impl Files {
         Ok(opened.map(|(file, stat)| StateFile { file, stat }))
     }
 
-    /// What is on disk of an account; `None` if there is no record.
+    /// What is on disk of an account, without its lock; `None` if there is no record.
+    ///
+    /// Each slot has a page of its own, and whoever writes may do so between the reading of
+    /// one and of the other: the newest of what was read would be older than one before.
+    /// So it is read until it is the same twice.
     pub(super) fn kept(
         &self,
         user: &UserName,
         file: &StateFile,
     ) -> Result<Option<StoredAccount>, StoreError> {
         let Some(record) = self.record(user)? else { return Ok(None) };
-        Ok(Some(StoredAccount { record, snapshots: self.follow(user, file)? }))
+        let mut before = self.follow(user, file)?;
+        for _ in 0..LOCK_TRIES {
+            let snapshots = self.follow(user, file)?;
+            if snapshots == before {
+                return Ok(Some(StoredAccount { record, snapshots }));
+            }
+            before = snapshots;
+        }
+        Err(self.state_error(user, "it is being changed all the time"))
     }
 
     /// What is in a state file, valid or not.

@@ -11,6 +11,9 @@ use rustix::fs::{Stat, major, minor};
 const MAX_LOCKS_BYTES: u64 = 1 << 20;
 const MAX_STATUS_BYTES: u64 = 16 << 10;
 
+/// How often /proc/locks is read until it names the holder.
+const LOOKS: u32 = 5;
+
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holder {
@@ -48,8 +51,13 @@ impl Holder {
     /// system, shows how that is called in /proc/locks: not by the number that stat(2)
     /// gives, on btrfs.
     pub(super) fn find(held: &Stat, ours: Option<&Stat>) -> Self {
-        let locks = read("/proc/locks", MAX_LOCKS_BYTES).unwrap_or_default();
-        match holder_in(&locks, held, ours, std::process::id()) {
+        // The kernel hands it out in parts, and leaves lines out where other locks end in
+        // between.
+        let look = |_| {
+            let locks = read("/proc/locks", MAX_LOCKS_BYTES)?;
+            holder_in(&locks, held, ours, std::process::id())
+        };
+        match (0..LOOKS).find_map(look) {
             Some(pid) => Self::of(pid),
             None => Self::Unknown,
         }

@@ -454,6 +454,57 @@ fn a_login_finds_and_changes_in_the_store_what_the_tool_does() {
 }
 
 #[test]
+fn a_record_that_is_no_text_is_damaged_and_one_that_others_may_read_is_not() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    let path = store.path().join("users/alice.toml");
+    let damaged = |error: &StoreError| match error {
+        StoreError::Record { path: at, what } => Some((at.clone(), *what)),
+        _ => None,
+    };
+    let text = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [0xff; 9]).unwrap();
+    let error = store.inspect(&totp().user).unwrap_err();
+    assert_eq!(damaged(&error), Some((path.clone(), "it is not text")), "{error}");
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = store.inspect(&totp().user).unwrap_err();
+    assert_eq!(damaged(&error), None, "{error}");
+    assert!(error.to_string().starts_with(&format!("{}: has mode 0644", path.display())));
+}
+
+#[test]
+fn what_is_wrong_with_a_state_is_said_with_its_path() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    for damage in [&[0; FILE_BYTES][..], b"cut off"] {
+        std::fs::write(state_path(&store), damage).unwrap();
+        match store.inspect(&totp().user).unwrap_err() {
+            StoreError::State { path, .. } => assert_eq!(path, state_path(&store)),
+            error => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_of_what_was_removed_nor_of_what_was_looked_for_in_vain() {
+    let (_dir, store) = store();
+    let left = || {
+        ["users", "state", "uids"]
+            .map(|dir| std::fs::read_dir(store.path().join(dir)).unwrap().count())
+    };
+    let repaired = store.repair(&totp().user, Timestamp(3_000), 1, Scope::Lost).unwrap();
+    assert_eq!(repaired, RepairOutcome::NoRecord);
+    assert_eq!(left(), [0; 3]);
+    store.issue(&fresh(), Replace::No).unwrap();
+    assert_eq!(left(), [1; 3]);
+    assert_eq!(store.remove(&totp().user, Timestamp(5)).unwrap(), RemoveOutcome::Record);
+    assert_eq!(left(), [0; 3]);
+    assert_eq!(store.remove(&totp().user, Timestamp(5)).unwrap(), RemoveOutcome::Nothing);
+    assert_eq!(left(), [0; 3]);
+}
+
+#[test]
 fn no_state_is_made_through_a_link() {
     let (dir, store) = store();
     let elsewhere = dir.path().join("elsewhere");

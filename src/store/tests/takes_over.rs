@@ -95,22 +95,38 @@ fn what_the_holder_had_committed_is_in_the_account_and_its_successor_may_be_held
     drop((first, second));
 }
 
-#[test]
-fn an_account_whose_successor_was_killed_is_read_and_used_as_ever() {
-    let (_dir, store) = store();
-    store.issue(&fresh(), Replace::No).unwrap();
-    amend(&store, 5).unwrap();
-    // As it is after the exchange: twice, as if the second one had been killed too.
+/// Leaves the state as it is after an exchange: twice, as if the second successor had
+/// been killed too. Returns the name of the file displaced last.
+fn displace_twice(store: &Store) -> String {
     let state = store.path().join("state");
     let mut displaced = String::new();
     for number in [[7; 8], [8; 8]] {
         let name = base32::encode(base32::Alphabet::Rfc4648Lower { padding: false }, &number);
         displaced = format!(".{name}-alice");
-        std::fs::rename(state_path(&store), state.join(&displaced)).unwrap();
-        std::fs::write(state_path(&store), slots::stand_in(slots::Link(number))).unwrap();
+        std::fs::rename(state_path(store), state.join(&displaced)).unwrap();
+        std::fs::write(state_path(store), slots::stand_in(slots::Link(number))).unwrap();
         let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(state_path(&store), private).unwrap();
+        std::fs::set_permissions(state_path(store), private).unwrap();
     }
+    displaced
+}
+
+#[test]
+fn what_killed_successors_displaced_goes_with_the_account() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    displace_twice(&store);
+    assert_eq!(names(&store).len(), 3);
+    assert_eq!(store.remove(&totp().user, Timestamp(5)).unwrap(), RemoveOutcome::Record);
+    assert_eq!(names(&store), [""; 0]);
+}
+
+#[test]
+fn an_account_whose_successor_was_killed_is_read_and_used_as_ever() {
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    amend(&store, 5).unwrap();
+    let displaced = displace_twice(&store);
     assert_eq!(last_login(&store), Some(Timestamp(5)));
     assert_eq!(names(&store).len(), 3);
     let mut problems = 0;
