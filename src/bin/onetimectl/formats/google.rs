@@ -56,6 +56,8 @@ struct Options<'a> {
     newest_used: Option<u64>,
     scratch_codes: usize,
     hosts: usize,
+    /// The first line that is ignored there, and how many there are.
+    ignored: Option<(usize, usize)>,
     not_carried_over: Vec<String>,
 }
 
@@ -77,10 +79,8 @@ fn parse(text: &str) -> Result<ForeignToken, FormatError> {
                 options.scratch_codes = options.scratch_codes.saturating_add(1);
             }
             None => {
-                return Err(FormatError::new(
-                    number,
-                    "neither an option (\" NAME ...) nor a scratch code of 8 digits",
-                ));
+                let (first, count) = options.ignored.unwrap_or((number, 0));
+                options.ignored = Some((first, count.saturating_add(1)));
             }
         }
     }
@@ -133,8 +133,9 @@ impl<'a> Options<'a> {
     }
 
     fn into_token(mut self, secret: Secret) -> Result<ForeignToken, FormatError> {
-        let (kind, state) = match (self.counter, self.totp) {
-            // A counter goes before time, as it does there.
+        // A counter goes before time there, if it is one.
+        let counter = self.counter.filter(|(_, counter)| !self.totp || leading(counter) != Some(0));
+        let (kind, state) = match (counter, self.totp) {
             (Some(counter), _) => self.by_counter(counter)?,
             (None, true) => self.by_time()?,
             (None, false) => {
@@ -187,19 +188,31 @@ impl<'a> Options<'a> {
             return Ok(());
         };
         let size = number(line, size)?;
-        // At a size of 3: one step before, one after.
-        let key = match kind {
-            MovingFactor::Totp { .. } => format!("window = {}", (size / 2).min(10)),
-            MovingFactor::Hotp => format!("look_ahead = {}", size.saturating_sub(1).clamp(1, 100)),
+        let (before, after) = (size.saturating_sub(1) / 2, size / 2);
+        let (there, key) = match kind {
+            MovingFactor::Totp { .. } if before != after => (
+                format!(", which is {before} steps before and {after} after"),
+                format!("both ways alike: window = {}", after.min(10)),
+            ),
+            MovingFactor::Totp { .. } => (String::new(), format!("window = {}", after.min(10))),
+            MovingFactor::Hotp => {
+                (String::new(), format!("look_ahead = {}", size.saturating_sub(1).clamp(1, 100)))
+            }
         };
         self.not_carried_over.push(format!(
-            "WINDOW_SIZE {size}: here it is the same for all ({key} in [code] of onetime.toml)"
+            "WINDOW_SIZE {size}{there}: here it is the same for all ({key} in [code] of onetime.toml)"
         ));
         Ok(())
     }
 
-    /// Notes hosts and scratch codes.
+    /// Notes hosts, scratch codes, and what is ignored there too.
     fn leave_others(&mut self) {
+        if let Some((line, count)) = self.ignored {
+            let lines = if count == 1 { "a line" } else { "lines" };
+            self.not_carried_over.push(format!(
+                "{lines} that pam_google_authenticator ignores too, {count} from line {line} on"
+            ));
+        }
         if self.hosts > 0 {
             let hosts = self.hosts;
             self.not_carried_over.push(format!(
@@ -219,6 +232,12 @@ impl<'a> Options<'a> {
 /// `LAST0` to `LAST9`
 fn is_host(name: &str) -> bool {
     name.strip_prefix("LAST").is_some_and(|rest| rest.len() == 1 && rest.parse::<u8>().is_ok())
+}
+
+/// The number at the beginning, as strtol(3) reads it there.
+fn leading(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text.get(..end)?.parse().ok()
 }
 
 fn number(line: usize, text: &str) -> Result<u64, FormatError> {
@@ -279,7 +298,6 @@ mod tests {
             (format!("{SECRET}\n\" HOTP_COUNTER 0\n"), 2, "1 or more"),
             (format!("{SECRET}\n\" HOTP_COUNTER x\n"), 2, "not a number"),
             (format!("{SECRET}\n\" TOTP_AUTH\n\" STEP_SIZE 10\n"), 3, "period of 10 s"),
-            (format!("{SECRET}\n\" TOTP_AUTH\n{SECRET}\n"), 3, "neither an option"),
             (format!("{SECRET}\n\" TOTP_AUTH\n\" TIME_SKEW 99999999999\n"), 3, "TIME_SKEW"),
             (format!("{SECRET}\n\" TOTP_AUTH\n\" DISALLOW_REUSE 1 b\n"), 3, "not a number"),
             ("A".repeat(10_000_000), 1, "longer"),
@@ -291,6 +309,47 @@ mod tests {
             );
             assert!(!error.contains(SECRET));
         }
+    }
+
+    #[test]
+    fn lines_that_the_real_module_ignores_refuse_nobody_and_are_mentioned() {
+        for line in [
+            "# a comment",
+            "1234567890",
+            "\"RATE_LIMIT 3 30",
+            "\"STEP_SIZE 60",
+            "scratch codes:",
+            "123456",
+            " \" STEP_SIZE 60",
+        ] {
+            let found = found(&format!("\" TOTP_AUTH\n{line}\n12345678\n"));
+            assert_eq!(found.token.kind, MovingFactor::Totp { period: Period::default() });
+            let left = found.not_carried_over.join("\n");
+            assert!(left.contains("ignores too, 1 from line 3 on"), "{line}: {left}");
+            assert!(!left.contains("comment") && !left.contains("123456"), "{left}");
+        }
+    }
+
+    #[test]
+    fn a_window_of_an_even_size_is_larger_after_than_before() {
+        for (size, what) in [
+            ("3", "WINDOW_SIZE 3: here it is the same for all (window = 1 "),
+            (
+                "4",
+                "which is 1 steps before and 2 after: here it is the same for all (both ways alike: window = 2 ",
+            ),
+            ("1", "(window = 0 "),
+            ("2", "which is 0 steps before and 1 after"),
+        ] {
+            let left = found(&format!("\" TOTP_AUTH\n\" WINDOW_SIZE {size}\n")).not_carried_over;
+            assert!(left.join("\n").contains(what), "{size}: {left:?}");
+        }
+    }
+
+    #[test]
+    fn a_counter_of_zero_is_none_beside_a_clock() {
+        let found = found("\" HOTP_COUNTER 0\n\" TOTP_AUTH\n");
+        assert_eq!(found.token.kind, MovingFactor::Totp { period: Period::default() });
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::fmt;
 
 use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
-use pam_onetime::code::Token;
+use pam_onetime::code::{Algorithm, Token};
 
 /// Every format there is. Where a text looks like several, the first has it.
 pub(crate) static FORMATS: &[&dyn Format] = &[
@@ -87,8 +87,8 @@ pub(crate) enum Users {
 pub(crate) struct ForeignEntry {
     /// Whose it is, as far as the file says.
     pub(crate) user: Option<String>,
-    /// What else the file calls it, such as a serial number or the whole label: a map
-    /// may go by these. None is a secret.
+    /// What else the file calls it, such as a serial number or the whole label, and its
+    /// line where it names no user: a map may go by these. None is a secret.
     pub(crate) labels: Vec<String>,
     pub(crate) token: Result<ForeignToken, FormatError>,
 }
@@ -196,6 +196,17 @@ fn word(text: &str) -> String {
     text.chars().filter(allowed).take(32).collect()
 }
 
+/// The digest that a name means, in the spellings of standards and programs: `SHA1`,
+/// `sha-256`, `HmacSHA512`, `HMAC-SHA-1`, `http://www.w3.org/2000/09/xmldsig#hmac-sha1`.
+fn algorithm(name: &str) -> Option<Algorithm> {
+    let name = name.rsplit_once('#').map_or(name, |(_, name)| name);
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let plain = plain.to_ascii_uppercase();
+    // Other letters could be of another name.
+    let known = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ' '));
+    plain.strip_prefix("HMAC").unwrap_or(&plain).parse().ok().filter(|_| known)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -253,6 +264,24 @@ mod tests {
             let line = page.lines().find_map(|line| line.strip_prefix(start)).expect(start);
             let words: BTreeSet<_> = line.split(" Ns | Ns Cm ").collect();
             assert_eq!(words, documented, "{start}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_known_in_every_spelling_and_no_other_is_taken_for_one() {
+        for (algorithm_of, names) in [
+            (Algorithm::Sha1, &["SHA1", "sha-1", "HmacSHA1", "HMAC-SHA-1", "hmac_sha1"][..]),
+            (Algorithm::Sha256, &["SHA256", "Sha-256", "HMAC-SHA256", "HMACSHA256"]),
+            (Algorithm::Sha512, &["http://www.w3.org/2001/04/xmldsig-more#hmac-sha512", "SHA 512"]),
+        ] {
+            for name in names {
+                assert_eq!(algorithm(name), Some(algorithm_of), "{name}");
+            }
+        }
+        for name in
+            ["", "SHA", "SHA2", "SHA-224", "SHA3-256", "MD5", "SHA1é", "HMAC", "x#", "SHA1/6"]
+        {
+            assert_eq!(algorithm(name), None, "{name}");
         }
     }
 

@@ -2,6 +2,8 @@
 //! and writes it: a line is one token of one user, with type, user, password,
 //! secret, and what the last login left: position, code, local time.
 
+use std::cmp::Reverse;
+
 use data_encoding::HEXLOWER_PERMISSIVE;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -156,16 +158,19 @@ fn state(
             Err("the last code and its time are missing".to_owned())
         }
         (MovingFactor::Totp { period }, Some((code, time))) => {
-            let _sum: i64 = position.parse().map_err(|_| "the position is not a number")?;
-            let seconds = DateTime::strptime(TIME, time)
-                .and_then(|time| zone.to_timestamp(time))
-                .ok()
-                .and_then(|time| u64::try_from(time.as_second()).ok())
-                .ok_or("the time of the last login is not YYYY-MM-DDTHH:MM:SSL")?;
-            let login = Timestamp(seconds).step(period);
-            let near = (login.minus(AROUND).0..=login.plus(AROUND).0).map(Step);
-            let used = Code::parse(code.as_bytes())
-                .and_then(|code| token.newest_match(&code, near))
+            let time = DateTime::strptime(TIME, time)
+                .map_err(|_| "the time of the last login is not YYYY-MM-DDTHH:MM:SSL")?;
+            let code = Code::parse(code.as_bytes());
+            // An hour that the end of summer time repeats may be either.
+            let moment = zone.to_ambiguous_timestamp(time);
+            let (login, used) = [moment.earlier(), moment.later()]
+                .into_iter()
+                .filter_map(|time| u64::try_from(time.ok()?.as_second()).ok())
+                .filter_map(|seconds| {
+                    let login = Timestamp(seconds).step(period);
+                    Some((login, nearest(token, code.as_ref()?, login)?))
+                })
+                .min_by_key(|(login, used)| (used.0.abs_diff(login.0), Reverse(*used)))
                 .ok_or(
                     "the token did not show the last code around that time: was the file \
                      written in another time zone (then: TZ=Area/City onetimectl import)",
@@ -174,6 +179,15 @@ fn state(
             Ok(TokenState { next: used.plus(1), drift, resync: Step(0) })
         }
     }
+}
+
+/// The step whose code this is, nearest to that of the login; of two that are equally near
+/// the later: what is before it is spent.
+fn nearest(token: &Token, code: &Code, login: Step) -> Option<Step> {
+    (0..=AROUND).find_map(|distance| {
+        let both = [login.minus(distance), login.plus(distance)];
+        token.newest_match(code, both.into_iter())
+    })
 }
 
 #[cfg(test)]
@@ -248,6 +262,60 @@ mod tests {
     }
 
     #[test]
+    fn field_5_of_a_time_token_is_a_sum_and_changes_nothing() {
+        let state = |sum: &str| {
+            let code = code_of(119);
+            one(&format!("HOTP/T30 alice - {SECRET} {sum} {code} 1970-01-01T01:00:00L"))
+                .unwrap()
+                .state
+        };
+        for sum in ["0", "2", "11", "4000", "-3", "18446744073709551615"] {
+            let expected = TokenState { next: Step(120), drift: -1, resync: Step(0) };
+            assert_eq!(state(sum), expected, "{sum}");
+        }
+    }
+
+    #[test]
+    fn of_several_steps_with_the_last_code_it_is_the_nearest() {
+        // Two steps within reach of each other that show the same code.
+        let (first, second) = (0_u64..)
+            .step_by(40)
+            .find_map(|start| {
+                let codes: Vec<_> = (start..start + 80).map(code_of).collect();
+                let at = |n: usize| start + u64::try_from(n).unwrap();
+                (0..80)
+                    .flat_map(|a| (a + 3..80).map(move |b| (a, b)))
+                    .find(|(a, b)| *a + 58 > *b && codes[*a] == codes[*b])
+                    .map(|(a, b)| (at(a), at(b)))
+            })
+            .unwrap();
+        for (login, used) in
+            [(first, first), (first + 1, first), (second, second), (second - 1, second)]
+        {
+            let time =
+                jiff::Timestamp::from_second(i64::try_from(login * 30 + 7).unwrap()).unwrap();
+            let time = time.strftime("%Y-%m-%dT%H:%M:%SL");
+            let code = code_of(used);
+            let state = one(&format!("HOTP/T30 alice - {SECRET} 9 {code} {time}")).unwrap().state;
+            let drift = i32::try_from(used.cast_signed() - login.cast_signed()).unwrap();
+            assert_eq!(state, TokenState { next: Step(used + 1), drift, resync: Step(0) });
+        }
+    }
+
+    #[test]
+    fn an_hour_that_occurs_twice_is_the_one_in_which_the_token_showed_the_code() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        for moment in ["2023-10-29T00:30:10Z", "2023-10-29T01:30:10Z"] {
+            let moment: jiff::Timestamp = moment.parse().unwrap();
+            let step = u64::try_from(moment.as_second()).unwrap() / 30;
+            let code = code_of(step + 2);
+            let line = format!("HOTP/T30 alice - {SECRET} 2 {code} 2023-10-29T02:30:10L");
+            let state = parse(&line, &zone).unwrap().pop().unwrap().token.unwrap().state;
+            assert_eq!(state, TokenState { next: Step(step + 3), drift: 2, resync: Step(0) });
+        }
+    }
+
+    #[test]
     fn passwords_are_reported_and_not_quoted() {
         for (password, reported) in [("-", false), ("+", false), ("hunter2", true)] {
             let found = one(&format!("HOTP alice {password} {SECRET}")).unwrap();
@@ -280,6 +348,7 @@ mod tests {
             (format!("HOTP alice - {SECRET} 4 000000"), "time of the last login is missing"),
             (format!("HOTP/T30 alice - {SECRET} 0"), "are missing"),
             (format!("HOTP/T30 alice - {SECRET} 0 000000 yesterday"), "YYYY"),
+            (format!("HOTP/T30 alice - {SECRET} 0 x 2009-12-07T23:23:49L"), "did not show"),
             (format!("HOTP alice - {SECRET} 0 0 2009-12-07T23:23:49L 8"), "more than 7"),
         ] {
             let error = one(&line).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
-use pam_onetime::code::{Algorithm, Digits, MovingFactor, Period, Secret, Step, Token};
+use pam_onetime::code::{Algorithm, CodeError, Digits, MovingFactor, Period, Secret, Step, Token};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
@@ -84,13 +84,56 @@ pub(super) fn uri(line: &str, number: usize) -> Result<ForeignEntry, FormatError
         Some((issuer, account)) => (Some(issuer.trim()), account.trim()),
         None => (None, label.trim()),
     };
+    let nameless = account.is_empty().then(|| format!("line {number}"));
     Ok(ForeignEntry {
         user: (!account.is_empty()).then(|| account.to_owned()),
-        labels: issuer.iter().map(|_| label.trim().to_owned()).collect(),
+        labels: issuer.iter().map(|_| label.trim().to_owned()).chain(nameless).collect(),
         token: token(kind, issuer, query).map_err(|error| FormatError::new(number, error)),
     })
 }
 
+/// What a parameter of a URI says, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parameter {
+    Secret,
+    Algorithm,
+    Digits,
+    Period,
+    Counter,
+    Issuer,
+    /// It is understood if it has this value, which is what is assumed without it.
+    OnlyIf(&'static [&'static str]),
+    /// It has nothing to do with the codes.
+    Other,
+}
+
+impl Parameter {
+    /// By a name in lower case: the standard one, or one that means the same. What could
+    /// change the code in a way that is not known here is no [`Parameter::Other`].
+    fn named(name: &str) -> Self {
+        /// In names of parameters that change the code.
+        const OF_CODES: [&str; 15] = [
+            "algo", "hash", "hmac", "digest", "encod", "digit", "period", "interval", "step",
+            "epoch", "offset", "truncat", "suite", "drift", "skew",
+        ];
+        match name {
+            "secret" => Self::Secret,
+            "algorithm" | "algo" | "alg" | "hash" => Self::Algorithm,
+            "digits" | "digit" => Self::Digits,
+            "period" | "interval" | "step" | "timestep" | "time_step" => Self::Period,
+            "counter" => Self::Counter,
+            "issuer" => Self::Issuer,
+            "t0" | "epoch" | "offset" | "drift" | "skew" | "start" => Self::OnlyIf(&["0", ""]),
+            "encoding" => Self::OnlyIf(&["base32", ""]),
+            "type" | "kind" | "mode" | "format" | "length" | "len" | "base" | "pin" | "time"
+            | "key" | "count" | "charset" | "alphabet" | "prefix" | "suffix" => Self::OnlyIf(&[""]),
+            name if OF_CODES.iter().any(|part| name.contains(part)) => Self::OnlyIf(&[""]),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The parameters of a URI.
 #[derive(Default)]
 struct Parameters<'a> {
     secret: Option<Zeroizing<String>>,
@@ -100,38 +143,92 @@ struct Parameters<'a> {
     counter: Option<Cow<'a, str>>,
     issuer: Option<Cow<'a, str>>,
     not_carried_over: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl<'a> Parameters<'a> {
+    /// Reads them by names in any case, and from HTML, where `&` is `&amp;`.
     fn read(query: &'a str) -> Result<Self, String> {
         let mut all = Self::default();
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let place = match name {
-                "secret" => {
-                    if all.secret.is_some() {
-                        return Err("`secret` is given twice".to_owned());
-                    }
-                    all.secret = Some(Zeroizing::new(decoded(value)?.into_owned()));
-                    continue;
-                }
-                "algorithm" => &mut all.algorithm,
-                "digits" => &mut all.digits,
-                "period" => &mut all.period,
-                "counter" => &mut all.counter,
-                "issuer" => &mut all.issuer,
-                other => {
-                    all.not_carried_over.push(format!("the unknown parameter {}", word(other)));
-                    continue;
-                }
-            };
-            if place.is_some() {
-                return Err(format!("`{name}` is given twice"));
+        let (query, fragment) = query.split_once('#').unwrap_or((query, ""));
+        // Of an `&#38;` that is no ampersand any more, the rest would be parameters.
+        if fragment.contains('=') {
+            return Err("there is a # before the end of its parameters".to_owned());
+        }
+        if !fragment.is_empty() {
+            all.not_carried_over.push("what follows the # of the URI".to_owned());
+        }
+        for parameter in query.split('&') {
+            let parameter = without_amp(parameter);
+            let (written, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let written = decoded(written)?;
+            let name = written.trim().to_ascii_lowercase();
+            if name.is_empty() {
+                continue;
             }
-            *place = Some(decoded(value)?);
+            all.take(&name, value)?;
         }
         Ok(all)
     }
+
+    fn take(&mut self, name: &str, value: &'a str) -> Result<(), String> {
+        let twice = || format!("`{}` is given twice", word(name));
+        let (standard, place) = match Parameter::named(name) {
+            Parameter::Secret if self.secret.is_some() => return Err(twice()),
+            Parameter::Secret => {
+                self.secret = Some(Zeroizing::new(decoded(value)?.into_owned()));
+                return Ok(());
+            }
+            Parameter::Algorithm => ("algorithm", &mut self.algorithm),
+            Parameter::Digits => ("digits", &mut self.digits),
+            Parameter::Period => ("period", &mut self.period),
+            Parameter::Counter => ("counter", &mut self.counter),
+            Parameter::Issuer => ("issuer", &mut self.issuer),
+            Parameter::OnlyIf(values) => {
+                let value = decoded(value)?;
+                return match values.iter().any(|known| value.trim().eq_ignore_ascii_case(known)) {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "`{}` is not known here and can change the codes: take it out of the \
+                         URI only if the device ignores it too",
+                        word(name)
+                    )),
+                };
+            }
+            Parameter::Other => {
+                self.not_carried_over.push(format!("the unknown parameter {}", word(name)));
+                return Ok(());
+            }
+        };
+        if place.is_some() {
+            return Err(twice());
+        }
+        let value = match decoded(value)? {
+            Cow::Borrowed(value) => Cow::Borrowed(value.trim()),
+            Cow::Owned(value) => Cow::Owned(value.trim().to_owned()),
+        };
+        let is_default =
+            matches!(&*value, "6" | "30") || super::algorithm(&value) == Some(Algorithm::Sha1);
+        *place = Some(value);
+        if name != standard && !is_default {
+            self.warnings.push(format!(
+                "`{}` was read as `{standard}`: an app that does not know it shows other codes \
+                 (onetimectl verify checks one)",
+                word(name)
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The parameter without what is left of an `&amp;` before it.
+fn without_amp(mut parameter: &str) -> &str {
+    while let Some((start, rest)) = parameter.split_at_checked("amp;".len())
+        && start.eq_ignore_ascii_case("amp;")
+    {
+        parameter = rest;
+    }
+    parameter
 }
 
 fn token(kind: &str, issuer: Option<&str>, query: &str) -> Result<ForeignToken, String> {
@@ -142,32 +239,45 @@ fn token(kind: &str, issuer: Option<&str>, query: &str) -> Result<ForeignToken, 
         period,
         counter,
         issuer: parameter,
-        not_carried_over,
+        mut not_carried_over,
+        mut warnings,
     } = Parameters::read(query)?;
     let secret = secret.ok_or("it has no secret")?;
+    warnings.extend(odd_length(&secret));
     let secret = Secret::from_base32(&secret).map_err(|error| error.to_string())?;
     let algorithm = match algorithm {
-        Some(name) => name.parse::<Algorithm>().map_err(|error| error.to_string())?,
+        Some(name) => super::algorithm(&name).ok_or_else(|| CodeError::Algorithm.to_string())?,
         None => Algorithm::default(),
     };
     let digits = match digits {
         Some(digits) => digits.parse::<Digits>().map_err(|error| error.to_string())?,
         None => Digits::default(),
     };
-    let mut warnings = Vec::new();
     let mut state = TokenState::default();
     let kind = if kind.eq_ignore_ascii_case("totp") {
+        if counter.is_some() {
+            not_carried_over.push("the counter: a time token has none".to_owned());
+        }
         let period = match period {
             Some(period) => period.parse::<Period>().map_err(|error| error.to_string())?,
             None => Period::default(),
         };
         MovingFactor::Totp { period }
     } else if kind.eq_ignore_ascii_case("hotp") {
+        if period.is_some() {
+            not_carried_over.push("the period: a counter token has none".to_owned());
+        }
         match counter {
             Some(counter) => {
                 state.next = Step(counter.parse().map_err(|_| "the counter is not a number")?);
             }
             None => warnings.push("the URI has no counter: it begins at 0".to_owned()),
+        }
+        if algorithm != Algorithm::Sha1 {
+            warnings.push(format!(
+                "a counter token with {algorithm}: RFC 4226 has SHA1 alone, and some apps \
+                 compute that (onetimectl verify checks a code)"
+            ));
         }
         MovingFactor::Hotp
     } else {
@@ -179,6 +289,17 @@ fn token(kind: &str, issuer: Option<&str>, query: &str) -> Result<ForeignToken, 
     found.not_carried_over = not_carried_over;
     found.warnings = warnings;
     Ok(found)
+}
+
+/// A warning of a secret in a base32 that nobody writes (RFC 4648 section 6): programs
+/// differ in what they make of its last letter.
+fn odd_length(secret: &str) -> Option<String> {
+    let letters = secret.chars().filter(char::is_ascii_alphanumeric).count();
+    matches!(letters % 8, 1 | 3 | 6).then(|| {
+        "the secret ends within a byte, which is left out here: other programs refuse it or \
+         compute other codes (onetimectl verify checks one)"
+            .to_owned()
+    })
 }
 
 fn decoded(text: &str) -> Result<Cow<'_, str>, &'static str> {
@@ -224,6 +345,78 @@ mod tests {
         assert_eq!(found.issuer.as_deref(), Some("Corp"));
         let found = one(&format!("otpauth://hotp/bob?secret={SECRET}")).token.unwrap();
         assert!(found.warnings[0].contains("no counter"), "{:?}", found.warnings);
+    }
+
+    #[test]
+    fn names_in_any_case_and_spelling_that_mean_one_thing_are_read() {
+        let period =
+            |seconds: u64| MovingFactor::Totp { period: Period::try_from(seconds).unwrap() };
+        for (parameters, expected, other_codes) in [
+            ("&ALGORITHM=sha256&Digits=8&PERIOD=60", (Algorithm::Sha256, 8, 60), false),
+            (
+                "&amp;algorithm=SHA-512&amp;digits=8&amp;period=60",
+                (Algorithm::Sha512, 8, 60),
+                false,
+            ),
+            ("&AMP;digits=7", (Algorithm::Sha1, 7, 30), false),
+            ("&algorithm=HmacSHA256&digits=%38&peri%6fd=60", (Algorithm::Sha256, 8, 60), false),
+            ("&algorithm=HMAC-SHA-256&digits= 8 ", (Algorithm::Sha256, 8, 30), false),
+            ("&algo=SHA256", (Algorithm::Sha256, 6, 30), true),
+            ("&hash=sha512&interval=60", (Algorithm::Sha512, 6, 60), true),
+            ("&algo=SHA1&step=30&t0=0&encoding=BASE32", (Algorithm::Sha1, 6, 30), false),
+            ("&encoder=&&=x&counter=5#top", (Algorithm::Sha1, 6, 30), false),
+        ] {
+            let found = one(&format!("otpauth://totp/alice?Secret={SECRET}{parameters}"));
+            let found = found.token.unwrap();
+            let read = (found.token.algorithm, u64::from(found.token.digits), found.token.kind);
+            assert_eq!(read, (expected.0, expected.1, period(expected.2)), "{parameters}");
+            assert_eq!(
+                !found.warnings.is_empty(),
+                other_codes,
+                "{parameters}: {:?}",
+                found.warnings
+            );
+        }
+    }
+
+    #[test]
+    fn what_can_change_the_codes_and_is_not_known_is_refused() {
+        for parameters in [
+            "encoder=steam",
+            "Encoder=steam",
+            "amp;encoder=steam",
+            "encoding=hex",
+            "t0=100",
+            "epoch=1",
+            "offset=-1",
+            "type=steam",
+            "pin=1234",
+            "hashalgo=SHA256",
+            "digitcount=8",
+            "timestep_length=60",
+            "algorithm=SHA1&algo=SHA256",
+            "digits=8&Digits=6",
+            "suite=x",
+            "issuer=a&#38;digits=8",
+            "algorithm=SHA3-256",
+            "algorithm=",
+            "digits=",
+            "mode=x",
+            "truncation=5",
+            "charset=23456789BCDF",
+        ] {
+            let read = one(&format!("otpauth://totp/alice?secret={SECRET}&{parameters}"));
+            assert!(read.token.is_err(), "{parameters}");
+        }
+    }
+
+    #[test]
+    fn where_other_programs_compute_other_codes_there_is_a_warning() {
+        let warnings = |uri: &str| one(uri).token.unwrap().warnings.join("\n");
+        assert!(warnings(&format!("otpauth://totp/a?secret={SECRET}A")).contains("within a byte"));
+        assert_eq!(warnings(&format!("otpauth://totp/a?secret={SECRET}AA===")), "");
+        let counter = format!("otpauth://hotp/a?secret={SECRET}&counter=1&algorithm=SHA256");
+        assert!(warnings(&counter).contains("SHA1 alone"));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) const NAMESPACE: &str = "urn:ietf:params:xml:ns:keyprov:pskc";
 /// The algorithms that make one-time codes of 6 to 8 digits.
 pub(crate) const TOTP: &str = "urn:ietf:params:xml:ns:keyprov:pskc:totp";
 pub(crate) const HOTP: &str = "urn:ietf:params:xml:ns:keyprov:pskc:hotp";
+/// That of a PIN, which goes with such a key.
+const PIN: &str = "urn:ietf:params:xml:ns:keyprov:pskc:pin";
 
 /// The format `pskc`: XML, a package for each token.
 #[derive(Debug)]
@@ -61,7 +63,13 @@ impl Format for Pskc {
 /// # Errors
 /// [`FormatError`] where it is not such a file from beginning to end.
 fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
-    let packages = reader::read(text)?;
+    let (pins, mut packages): (Vec<_>, Vec<_>) =
+        reader::read(text)?.into_iter().partition(package::Package::is_pin);
+    for package in &mut packages {
+        if pins.iter().any(|pin| pin.is_of_device(package)) {
+            package.leave("its PIN: here the system's password is asked for");
+        }
+    }
     Ok(packages.into_iter().map(package::Package::into_entry).collect())
 }
 
@@ -125,6 +133,56 @@ mod tests {
     }
 
     #[test]
+    fn a_suite_is_read_in_every_spelling() {
+        for (suite, algorithm) in [
+            ("HMAC-SHA1", Algorithm::Sha1),
+            ("HMAC-SHA-1", Algorithm::Sha1),
+            ("HmacSHA256", Algorithm::Sha256),
+            ("HMACSHA256", Algorithm::Sha256),
+            ("hmac-sha-256", Algorithm::Sha256),
+            (" SHA512\n", Algorithm::Sha512),
+            ("sha-512", Algorithm::Sha512),
+        ] {
+            let read = one(&key(TOTP, &format!("<Suite>{suite}</Suite>{EIGHT}"), "", ""));
+            assert_eq!(read.token.unwrap().token.algorithm, algorithm, "{suite}");
+        }
+        let read = one(&key(HOTP, &format!("<Suite>SHA256</Suite>{EIGHT}"), "", ""));
+        assert!(read.token.unwrap().warnings.join("").contains("SHA1 alone"));
+    }
+
+    #[test]
+    fn a_pin_that_goes_with_a_key_is_left_behind_with_a_word() {
+        let token = key(
+            HOTP,
+            EIGHT,
+            "",
+            "<Policy><PINPolicy PINKeyId=\"2\" PINUsageMode=\"Local\"/></Policy>",
+        );
+        let pin = "<KeyPackage><DeviceInfo><SerialNo>1</SerialNo></DeviceInfo><Key Id=\"2\" \
+             Algorithm=\"urn:ietf:params:xml:ns:keyprov:pskc:pin\"><Data><Secret><PlainValue>MTIzNA==\
+             </PlainValue></Secret></Data></Key></KeyPackage>";
+        let read = one(&token.replace("</KeyContainer>", &format!("{pin}</KeyContainer>")));
+        let left = read.token.unwrap().not_carried_over.join("\n");
+        assert!(
+            left.contains("its PIN") && !left.contains("1234") && !left.contains("MTI"),
+            "{left}"
+        );
+        let other = pin.replace(">1<", ">9<");
+        let read = one(&token.replace("</KeyContainer>", &format!("{other}</KeyContainer>")));
+        assert!(!read.token.unwrap().not_carried_over.join("\n").contains("its PIN"));
+    }
+
+    #[test]
+    fn a_key_without_a_user_is_named_by_serial_number_and_line() {
+        let text = key(HOTP, EIGHT, "", "").replace("<UserId>UID=carol</UserId>", "");
+        let read = one(&text);
+        assert_eq!(
+            (read.user, read.labels),
+            (None, vec!["1".to_owned(), "1".to_owned(), "line 3".to_owned()])
+        );
+    }
+
+    #[test]
     fn what_is_not_carried_over_is_named() {
         let policy = "<Policy><ExpiryDate>2030-01-01T00:00:00Z</ExpiryDate>\
                       <PINPolicy PINUsageMode=\"Prepend\"/><KeyUsage>OTP</KeyUsage>\
@@ -154,6 +212,11 @@ mod tests {
             (key(TOTP, &EIGHT.replace("DECIMAL", "BASE64"), "", ""), "not decimal"),
             (key(TOTP, &EIGHT.replace("/>", " CheckDigits=\"true\"/>"), "", ""), "check digits"),
             (key(TOTP, "<Suite>MD5</Suite>", "", ""), "unknown Suite"),
+            (key(TOTP, "<Suite>HMAC-SHA224</Suite>", "", ""), "unknown Suite"),
+            (key(TOTP, "<x:T0 xmlns:x=\"urn:x\">9</x:T0>", "", ""), "not known here"),
+            (key(TOTP, &EIGHT.replace("DECIMAL", "ALPHANUMERIC"), "", ""), "not decimal"),
+            (key(TOTP, &EIGHT.replace("DECIMAL", "HEXADECIMAL"), "", ""), "not decimal"),
+            (key(TOTP, &EIGHT.repeat(2), "", ""), "given twice"),
             (key(TOTP, EIGHT, "", "").replace("MTIz", "MT-z"), "not base64"),
             (key(TOTP, EIGHT, "", "").replace(SECRET, "MTIz"), "24 bits"),
             (

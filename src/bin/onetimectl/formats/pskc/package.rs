@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::super::{ForeignToken, word};
 use super::user_id::user_of;
-use super::{ForeignEntry, FormatError, HOTP, TOTP};
+use super::{ForeignEntry, FormatError, HOTP, PIN, TOTP};
 
 const TWICE: &str = "one of its values is given twice";
 
@@ -71,12 +71,17 @@ impl Package {
             }
             ["Key" | "DeviceInfo", "Extensions"] | ["Extensions"] => self.leave("extensions"),
             ["Key", "Data", .., "ValueMAC"] => self.leave("a MAC, which was not checked"),
+            ["Key", "AlgorithmParameters", "ResponseFormat"] if self.length.is_some() => self.fail(TWICE),
+            // Whatever it is, the codes depend on it.
+            ["Key", "AlgorithmParameters", ""] => {
+                self.fail("its AlgorithmParameters have a part that is not known here");
+            }
             ["Key", "AlgorithmParameters", "ResponseFormat"] => {
                 self.length = attribute(start, "Length")?;
-                if attribute(start, "Encoding")?.is_some_and(|encoding| encoding != "DECIMAL") {
+                if attribute(start, "Encoding")?.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("DECIMAL")) {
                     self.fail("its codes are not decimal");
                 }
-                if attribute(start, "CheckDigits")?.is_some_and(|value| value != "false" && value != "0")
+                if attribute(start, "CheckDigits")?.is_some_and(|value| !matches!(value.trim(), "false" | "0"))
                 {
                     self.fail("its codes have check digits");
                 }
@@ -145,11 +150,23 @@ impl Package {
         self.problem.get_or_insert_with(|| problem.to_owned());
     }
 
+    /// Whether it holds a PIN and no token (RFC 6030 section 10.2 and figure 5).
+    pub(super) fn is_pin(&self) -> bool {
+        self.algorithm.as_deref().is_some_and(|algorithm| algorithm.trim() == PIN)
+    }
+
+    /// Whether both are of one device, as far as the file says.
+    pub(super) fn is_of_device(&self, other: &Self) -> bool {
+        self.serial.is_none() || self.serial == other.serial
+    }
+
     /// The package as one token, or why that is impossible.
     pub(super) fn into_entry(self) -> ForeignEntry {
         let line = self.line;
         let user = self.user.as_deref().or(self.device_user.as_deref()).map(user_of);
-        let labels = [&self.serial, &self.key_id].into_iter().flatten().cloned().collect();
+        let nameless = (!matches!(user, Some(Ok(_)))).then(|| format!("line {line}"));
+        let named = [&self.serial, &self.key_id, &nameless].into_iter().flatten();
+        let labels = named.filter(|label| !label.is_empty()).cloned().collect();
         let token = self.token().map_err(|error| FormatError::new(line, error));
         match user {
             Some(Err(error)) => {
@@ -174,14 +191,14 @@ impl Package {
             .and_then(|bytes| Secret::from_bytes(bytes).map_err(|error| error.to_string()))?;
         let mut warnings = Vec::new();
         let digits = match &self.length {
-            Some(length) => length.parse::<Digits>().map_err(|error| error.to_string())?,
+            Some(length) => length.trim().parse::<Digits>().map_err(|error| error.to_string())?,
             None => {
                 warnings
                     .push("the key does not give the length of its codes: 6 is assumed".to_owned());
                 Digits::default()
             }
         };
-        let (kind, state) = match self.algorithm.as_deref() {
+        let (kind, state) = match self.algorithm.as_deref().map(str::trim) {
             Some(TOTP) => self.by_time()?,
             Some(HOTP) => self.by_counter(&mut warnings)?,
             Some(_) => {
@@ -190,6 +207,12 @@ impl Package {
             None => return Err("the key names no algorithm".to_owned()),
         };
         let algorithm = algorithm(self.suite.as_deref().unwrap_or_default())?;
+        if algorithm != Algorithm::Sha1 && kind == MovingFactor::Hotp {
+            warnings.push(format!(
+                "a counter token with {algorithm}: RFC 4226 has SHA1 alone, and some programs \
+                 compute that (onetimectl verify checks a code)"
+            ));
+        }
         let token = Token { secret, algorithm, digits, kind };
         let not_carried_over = self.not_carried_over;
         Ok(ForeignToken { token, state, issuer: self.issuer, not_carried_over, warnings })
@@ -228,11 +251,11 @@ impl Package {
 
 /// The algorithm of a Suite; none is HMAC-SHA1.
 fn algorithm(suite: &str) -> Result<Algorithm, &'static str> {
-    if suite.is_empty() {
-        return Ok(Algorithm::default());
+    match suite.trim() {
+        "" => Ok(Algorithm::default()),
+        suite => super::super::algorithm(suite)
+            .ok_or("unknown Suite: HMAC-SHA1, HMAC-SHA256 and HMAC-SHA512 are known"),
     }
-    let name = suite.trim_start_matches("HMAC-").replace('-', "");
-    name.parse().map_err(|_| "unknown Suite: HMAC-SHA1, HMAC-SHA256 and HMAC-SHA512 are known")
 }
 
 fn attribute(start: &BytesStart<'_>, name: &str) -> Result<Option<String>, &'static str> {

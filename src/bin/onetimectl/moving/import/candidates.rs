@@ -1,10 +1,10 @@
 //! What the files say, by user. What is wrong with one user's part is kept for
 //! the row of that user.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
 use pam_onetime::account::MAX_TOKENS;
 
@@ -14,9 +14,34 @@ use crate::cli::ImportOptions;
 use crate::error::ToolError;
 use crate::formats::{self, ForeignEntry, ForeignToken, Users};
 
+/// A token that the file does not give to anybody, beside others.
+const OF_NOBODY: ToolError = ToolError::new(
+    "the file does not say whose it is",
+    "say whose it is: --map FILE, with its label or serial number and the user",
+);
+/// The same, where it is the only one.
+const ALONE_OF_NOBODY: ToolError =
+    ToolError::new("the file does not say whose it is", "say whose it is: --user NAME");
+/// Several tokens, none of which the file gives to the user.
+const NOT_PICKED: ToolError = ToolError::new(
+    "it has several tokens, and none is said to be of this user",
+    "say whose each is: --map FILE, with their labels or serial numbers and users",
+);
+
+/// Where a user's name comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NameSource {
+    /// The admin has given it, or the file has names of this system.
+    Known,
+    /// The label in the file, which may be the name of an account elsewhere.
+    Label,
+    /// The name of the file, or of its directory.
+    Path,
+}
+
 /// What the files say of one user.
-#[derive(Default)]
 pub(super) struct Candidate {
+    pub(super) named_by: NameSource,
     pub(super) tokens: Vec<ForeignToken>,
     /// Why nothing can be issued, whatever else there is.
     pub(super) problem: Option<anyhow::Error>,
@@ -75,9 +100,9 @@ impl Candidates {
             && let Users::One { .. } = format.users()
         {
             // A file of the user's own: what is wrong with it is the user's alone.
-            if let Some(user) = self.owner_of_file(path, options)? {
+            if let Some((user, named_by)) = self.owner_of_file(path, options)? {
                 let token = Source::open(path, named).and_then(|source| source.own(format, &user));
-                self.add(user, token);
+                self.add(user, named_by, token);
             }
             return Ok(());
         }
@@ -89,20 +114,23 @@ impl Candidates {
         let entries = || Ok::<_, anyhow::Error>(format.parse(source.text()?, &TimeZone::system())?);
         match (format.users(), &options.user) {
             (Users::One { .. }, _) => {
-                if let Some(user) = self.owner_of_file(path, options)? {
+                if let Some((user, named_by)) = self.owner_of_file(path, options)? {
                     let token = source.own(format, &user);
-                    self.add(user, token);
+                    self.add(user, named_by, token);
                 }
-                Ok(())
             }
-            (Users::ManyByName | Users::ManyByLabel, None) => self.add_all(entries()?),
+            (Users::ManyByName, None) => self.add_all(entries()?, NameSource::Known),
+            (Users::ManyByLabel, None) => self.add_all(entries()?, NameSource::Label),
             (Users::ManyByName, Some(user)) => {
                 let mut entries = entries()?;
                 entries.retain(|entry| entry.user.as_ref() == Some(user));
-                self.add_all(entries)
+                self.add_all(entries, NameSource::Known);
             }
-            (Users::ManyByLabel, Some(user)) => self.add_all(owned_by(entries()?, user)?),
+            (Users::ManyByLabel, Some(user)) => {
+                self.add_all(owned_by(entries()?, user)?, NameSource::Known);
+            }
         }
+        Ok(())
     }
 
     /// Whose a file is that names nobody; `None` where the map leaves it out or lacks it.
@@ -110,7 +138,7 @@ impl Candidates {
         &mut self,
         path: &Path,
         options: &ImportOptions,
-    ) -> anyhow::Result<Option<String>> {
+    ) -> anyhow::Result<Option<(String, NameSource)>> {
         let Some(map) = &mut self.map else {
             return owner(path, options).map(Some);
         };
@@ -119,7 +147,7 @@ impl Candidates {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let names = [Some(&file), guess.as_ref(), name.as_ref()];
         let owner = map.owner_of(names.into_iter().flatten().map(String::as_str));
-        Ok(self.mapped(file, owner))
+        Ok(self.mapped(file, owner).map(|user| (user, NameSource::Known)))
     }
 
     /// The user that the map has; `None`, and a note of what is nobody's, where it has none.
@@ -134,29 +162,34 @@ impl Candidates {
         None
     }
 
-    fn add_all(&mut self, entries: Vec<ForeignEntry>) -> anyhow::Result<()> {
+    /// Adds what is whose; one of nobody has a row of its own, and does not keep the
+    /// others from being imported.
+    fn add_all(&mut self, entries: Vec<ForeignEntry>, named_by: NameSource) {
+        let alone = entries.len() == 1;
+        let of_nobody = || if alone { ALONE_OF_NOBODY } else { OF_NOBODY };
         for entry in entries {
             if let Some(map) = &mut self.map {
                 let owner = map.owner(&entry);
                 let called = entry.names().next().unwrap_or("a token without a name").to_owned();
                 if let Some(user) = self.mapped(called, owner) {
-                    self.add(user, entry.token.map_err(anyhow::Error::from));
+                    self.add(user, NameSource::Known, entry.token.map_err(anyhow::Error::from));
                 }
                 continue;
             }
-            let ForeignEntry { user, token, .. } = entry;
-            let user = match (user, token.as_ref().err()) {
-                (Some(user), _) => user,
-                (None, Some(error)) => bail!("{error}"),
-                (None, None) => bail!("a token in it names no user (use --user)"),
-            };
-            self.add(user, token.map_err(anyhow::Error::from));
+            let ForeignEntry { user, labels, token } = entry;
+            match user {
+                Some(user) => self.add(user, named_by, token.map_err(anyhow::Error::from)),
+                None => {
+                    let problem =
+                        token.err().map_or_else(|| of_nobody().into(), anyhow::Error::from);
+                    self.ownerless.push((format!("token {}", labels.join(", ")), problem));
+                }
+            }
         }
-        Ok(())
     }
 
-    fn add(&mut self, user: String, token: anyhow::Result<ForeignToken>) {
-        let Some(candidate) = self.of(user) else { return };
+    fn add(&mut self, user: String, named_by: NameSource, token: anyhow::Result<ForeignToken>) {
+        let Some(candidate) = self.of(user, named_by) else { return };
         match token {
             // One more than can be, so that it is an error; no user fills the memory.
             Ok(token) if candidate.tokens.len() <= MAX_TOKENS => candidate.tokens.push(token),
@@ -165,34 +198,46 @@ impl Candidates {
         }
     }
 
-    fn of(&mut self, user: String) -> Option<&mut Candidate> {
+    fn of(&mut self, user: String, named_by: NameSource) -> Option<&mut Candidate> {
         let next = self.users.len();
         let place = *self.places.entry(user.clone()).or_insert(next);
         if place == next {
-            self.users.push((user, Candidate::default()));
+            self.users.push((user, Candidate { named_by, tokens: Vec::new(), problem: None }));
         }
         self.users.get_mut(place).map(|(_, candidate)| candidate)
     }
 }
 
-/// All of a file's tokens as one user's, whatever their labels say; not where
-/// they are several people's.
-fn owned_by(all: Vec<ForeignEntry>, user: &str) -> anyhow::Result<Vec<ForeignEntry>> {
-    let named: BTreeSet<_> = all.iter().filter_map(|entry| entry.user.as_deref()).collect();
-    ensure!(
-        named.len() <= 1,
-        "it has the tokens of {} users: --user would give them all to one",
-        named.len()
-    );
+/// The tokens of a file that are the user's: those that it gives to them; else all, if
+/// they are of one account, whatever its label says. Of several nobody's, none is given
+/// without being picked.
+fn owned_by(mut all: Vec<ForeignEntry>, user: &str) -> anyhow::Result<Vec<ForeignEntry>> {
+    if all.iter().any(|entry| entry.user.as_deref() == Some(user)) {
+        all.retain(|entry| entry.user.as_deref() == Some(user));
+        return Ok(all);
+    }
+    let of_one = match all.as_slice() {
+        [first, others @ ..] => {
+            others.iter().all(|other| first.user.is_some() && other.user == first.user)
+        }
+        [] => true,
+    };
+    if !of_one {
+        bail!(NOT_PICKED);
+    }
     let given = |entry| ForeignEntry { user: Some(user.to_owned()), ..entry };
     Ok(all.into_iter().map(given).collect())
 }
 
 /// Whose a file is that names nobody.
-fn owner(path: &Path, options: &ImportOptions) -> anyhow::Result<String> {
-    options.user.clone().or_else(|| owner_by_path(path)).context(
+fn owner(path: &Path, options: &ImportOptions) -> anyhow::Result<(String, NameSource)> {
+    if let Some(user) = &options.user {
+        return Ok((user.clone(), NameSource::Known));
+    }
+    let user = owner_by_path(path).context(
         "the file names no user: use --user, or a path like /home/NAME/.google_authenticator",
-    )
+    )?;
+    Ok((user, NameSource::Path))
 }
 
 /// `/home/NAME/.google_authenticator`, or `NAME` in a directory of such files.
@@ -226,12 +271,22 @@ mod tests {
 
     #[test]
     fn the_tokens_of_several_are_not_given_to_one() {
-        let all = |text| formats::by_name("otpauth").unwrap().parse(text, &TimeZone::UTC).unwrap();
+        let all =
+            |text: &str| formats::by_name("otpauth").unwrap().parse(text, &TimeZone::UTC).unwrap();
         let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
-        let one = format!("otpauth://totp/a%40b?secret={secret}\notpauth://hotp/?secret={secret}");
+        let one =
+            format!("otpauth://totp/a%40b?secret={secret}\notpauth://hotp/a@b?secret={secret}");
         let owned = owned_by(all(&one), "alice").unwrap();
-        assert!(owned.iter().all(|one| one.user.as_deref() == Some("alice")));
-        let two = format!("otpauth://totp/a?secret={secret}\notpauth://totp/b?secret={secret}");
-        assert!(owned_by(all(&two), "alice").is_err());
+        assert!(owned.len() == 2 && owned.iter().all(|one| one.user.as_deref() == Some("alice")));
+        let owned = |labels: &[&str], user| {
+            let uri = |label| format!("otpauth://totp/{label}?secret={secret}\n");
+            let text: String = labels.iter().map(uri).collect();
+            owned_by(all(&text), user).map(|owned| owned.len()).ok()
+        };
+        assert_eq!(owned(&[""], "alice"), Some(1), "there is only this one");
+        assert_eq!(owned(&["a", "b"], "alice"), None);
+        assert_eq!(owned(&["bob", ""], "carol"), None, "bob's is not carol's");
+        assert_eq!(owned(&["", ""], "carol"), None, "one may be of another");
+        assert_eq!(owned(&["bob", "", "carol", "carol"], "carol"), Some(2));
     }
 }

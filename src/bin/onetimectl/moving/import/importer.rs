@@ -12,14 +12,25 @@ use pam_onetime::store::{IssueOutcome, Replace, Store, StoreError};
 use pam_onetime::system::{host_name, now};
 use rand::rngs::SysRng;
 
-use super::candidates::Candidate;
+use super::candidates::{Candidate, NameSource};
 use super::report::{Completion, ImportReport};
 use crate::cli::ImportOptions;
 use crate::context::Context;
+use crate::error::ToolError;
 use crate::formats::ForeignToken;
 use crate::people::People;
 use crate::say;
 
+/// A label of another program's account that is no user here.
+const LABEL_OF_NOBODY: ToolError = ToolError::new(
+    "this system knows no such user: the name was guessed from the label in the file",
+    "say whose it is: --user NAME, or --map FILE for the labels of several",
+);
+/// A path from which no user's name can be guessed.
+const PATH_OF_NOBODY: ToolError = ToolError::new(
+    "this system knows no such user: the name was guessed from the path of the file",
+    "say whose it is: --user NAME",
+);
 /// Bits; RFC 4226 section 4 (R6).
 const WEAK_BELOW_BITS: usize = 128;
 /// So many steps a token may have been ahead of its server's window: half an
@@ -62,15 +73,20 @@ impl<'a> Importer<'a> {
         candidate: Candidate,
         seen: &mut BTreeSet<UserName>,
     ) -> anyhow::Result<ImportReport> {
-        let Candidate { tokens, problem } = candidate;
+        let Candidate { named_by, tokens, problem } = candidate;
         if let Some(problem) = problem {
             return Err(problem);
         }
         let known = self.people.find(user)?;
-        let uid = match &known.person {
-            Some(person) => person.uid(),
-            None if self.options.force => Uid::Any,
-            None => bail!("this system knows no such user (--force imports all the same)"),
+        let uid = match (&known.person, named_by) {
+            (Some(person), _) => person.uid(),
+            (None, _) if self.options.force => Uid::Any,
+            // --force would enrol nobody, and whoever it is would go on without a code.
+            (None, NameSource::Label) => bail!(LABEL_OF_NOBODY),
+            (None, NameSource::Path) => bail!(PATH_OF_NOBODY),
+            (None, NameSource::Known) => bail!(
+                "this system knows no such user (--force imports for one who is still to come)"
+            ),
         };
         ensure!(
             !seen.contains(&known.name),
@@ -87,6 +103,14 @@ impl<'a> Importer<'a> {
             not_carried_over: Vec::new(),
             warnings: Vec::new(),
         };
+        match (uid, named_by) {
+            (Uid::Any, NameSource::Label | NameSource::Path) => report.warnings.push(
+                "this system knows no such user, and the name was guessed: whoever has the token \
+                 is not asked for a code under another name (--user NAME)"
+                    .to_owned(),
+            ),
+            (Uid::Any, NameSource::Known) | (Uid::Is(_), _) => {}
+        }
         let account = self.account(known.name, uid, tokens, &mut report)?;
         self.issue(&account, &mut report.warnings)?;
         seen.insert(account.record.user);
@@ -184,6 +208,14 @@ impl<'a> Importer<'a> {
                         "the token's clock is {} steps off, but max_drift in [code] of \
                          onetime.toml follows {most} only: its codes are not accepted until it \
                          is raised",
+                        at.drift
+                    ));
+                } else if u64::from(at.drift.unsigned_abs()) > self.context.config.code.window.get()
+                {
+                    // The code may have been typed late, or read from a clock that is off.
+                    warnings.push(format!(
+                        "its clock is taken to be {} steps off, as its last code was: if codes \
+                         are refused, two in a row put that right (onetimectl resync)",
                         at.drift
                     ));
                 }
