@@ -21,6 +21,7 @@ mod house;
 mod install;
 mod leaving;
 mod manual;
+mod moved_accounts;
 mod moving;
 mod people;
 mod pictures;

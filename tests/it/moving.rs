@@ -19,7 +19,7 @@ const HEX: &str = "3132333435363738393031323334353637383930";
 const BASE64: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTA=";
 
 /// More users, with alice's password.
-fn people(world: &World, names: &[String]) {
+pub(crate) fn people(world: &World, names: &[String]) {
     let (mut passwd, mut shadow) = (world.read_text("/etc/passwd"), world.read_text("/etc/shadow"));
     let hash =
         shadow.lines().find_map(|line| line.strip_prefix("alice:")).expect("alice").to_owned();
@@ -664,4 +664,77 @@ fn standard_input_is_read_where_no_file_is_named() {
     let arguments = ["import", "--from", "google", "--user", "bob", "-"];
     finish(world.command("onetimectl").args(arguments), google.as_bytes()).ok();
     assert!(admitted(&world, "bob", &current_code(BASE32, 0)));
+}
+
+#[test]
+fn a_guessed_name_of_nobody_is_said_to_be_guessed_and_force_is_not_advised() {
+    let world = hasty();
+    let google = format!("{BASE32}\n\" TOTP_AUTH\n");
+    let uri = format!("otpauth://totp/Corp:alice%40host?secret={BASE32}\n");
+    let key = container(&package("alice@host", "totp", ""));
+    for (name, text, from, remedy) in [
+        ("alice.google_authenticator", google.as_str(), "path of the file", "--user NAME"),
+        ("alice_sshd", google.as_str(), "path of the file", "--user NAME"),
+        ("uris", uri.as_str(), "label in the file", "--map FILE"),
+        ("keys.xml", key.as_str(), "label in the file", "--map FILE"),
+    ] {
+        let path = format!("/root/{name}");
+        world.write(&path, text.as_bytes(), 0o600);
+        let run = import(&world, &[&path]);
+        assert_eq!(run.status.code(), Some(1), "{name}: {}", run.text());
+        for what in ["knows no such user", "guessed from the", from, remedy] {
+            assert!(run.stderr.contains(what), "{name}: {what}: {}", run.text());
+        }
+        assert!(!run.text().contains("--force"), "{name}: {}", run.text());
+        import(&world, &["--yes", "--replace", "--user", "alice", &path]).ok();
+    }
+}
+
+#[test]
+fn a_key_of_nobody_fails_alone_and_is_given_to_nobody_who_was_not_meant() {
+    let world = hasty();
+    let nobodys = package("x", "totp", "").replace(BASE64, "NzEyMzQ1Njc4OTAxMjM0NTY3ODk=");
+    let nobodys = nobodys.replace("<UserId>UID=x,DC=example-bank,DC=net</UserId>", "");
+    let text = container(&format!("{}{nobodys}", package("bob", "totp", "")));
+    world.write("/root/keys.xml", text.as_bytes(), 0o600);
+    let before = store(&world);
+    let run = import(&world, &["--user", "carol", "/root/keys.xml"]);
+    assert_eq!(run.status.code(), Some(1), "{}", run.text());
+    assert!(run.stderr.contains("--map FILE"), "{}", run.text());
+    assert_eq!(store(&world), before);
+    let run = import(&world, &["/root/keys.xml"]);
+    assert_eq!(run.status.code(), Some(3), "{}", run.text());
+    assert!(run.stderr.contains("token 987, x, line 4: the file does not say"), "{}", run.text());
+    let time = TotpOptions { digits: 8, ..TotpOptions::default() };
+    assert!(admitted(&world, "bob", &code(BASE32, time)));
+    assert!(!world.exists("/var/lib/onetime/users/carol.toml"));
+}
+
+#[test]
+fn an_imported_uri_has_the_codes_of_oathtool_or_is_refused() {
+    let world = hasty();
+    let sha =
+        |algorithm, digits, period| TotpOptions { algorithm, digits, period, offset_steps: 0 };
+    for (parameters, expected) in [
+        ("ALGORITHM=SHA256", Some(sha(Algorithm::Sha256, 6, 30))),
+        ("Digits=8", Some(sha(Algorithm::Sha1, 8, 30))),
+        ("Period=60", Some(sha(Algorithm::Sha1, 6, 60))),
+        ("amp;digits=8&amp;algorithm=sha-512", Some(sha(Algorithm::Sha512, 8, 30))),
+        ("algo=HmacSHA256&image=x", Some(sha(Algorithm::Sha256, 6, 30))),
+        ("encoder=steam", None),
+        ("t0=30", None),
+    ] {
+        let uri = format!("otpauth://totp/alice?secret={BASE32}&{parameters}\n");
+        world.remove("/var/lib/onetime");
+        world.onetimectl(&["init"]).ok();
+        world.write("/root/uri", uri.as_bytes(), 0o600);
+        let run = import(&world, &["/root/uri"]);
+        assert_eq!(run.success(), expected.is_some(), "{parameters}: {}", run.text());
+        if let Some(options) = expected {
+            let typed = code(BASE32, options);
+            assert!(world.onetimectl(&["verify", "alice", &typed]).success(), "{parameters}");
+        } else {
+            assert!(run.stderr.contains("alice: line 1: "), "{parameters}: {}", run.text());
+        }
+    }
 }
