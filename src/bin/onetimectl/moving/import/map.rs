@@ -82,7 +82,7 @@ impl UserMap {
         let mut record = StringRecord::new();
         let mut first = true;
         while csv.read_record(&mut record).context("is not CSV")? {
-            let number = record.position().map_or(0, csv::Position::line);
+            let number = record.position().map_or(0, |position| line_of(text, position));
             let header = std::mem::replace(&mut first, false) && is_header(&record);
             if !header && let Err(fault) = map.line(number, &record) {
                 faults.push(fault);
@@ -164,6 +164,15 @@ impl UserMap {
         let unused = self.lines.iter().filter(|line| line.usage == Usage::Unused);
         unused.map(|line| (line.number, line.name.as_str()))
     }
+}
+
+/// The line of a record, from 1 on. Its position is where the record before it ended: what
+/// the reader passes over comes first.
+fn line_of(text: &str, position: &csv::Position) -> u64 {
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let rest = text.get(start..).unwrap_or_default();
+    let passed = rest.lines().take_while(|line| line.is_empty() || line.starts_with('#'));
+    passed.fold(position.line(), |number, _| number + 1)
 }
 
 /// What separates the fields: a comma, or what spreadsheets write in its place.
