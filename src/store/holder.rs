@@ -171,6 +171,9 @@ mod tests {
         assert_eq!(process.to_string(), "4711 (su????31m, uid 1001, stopped)");
         assert_eq!(parent, Some(12));
         assert_eq!(process_in("Name:\tsu\n", 4711), None);
+        // What the first process has started was started by nobody who is still there.
+        let (_, parent) = process_in(&status.replace("PPid:\t12", "PPid:\t1"), 4711).unwrap();
+        assert_eq!(parent, None);
     }
 
     #[test]

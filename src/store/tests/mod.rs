@@ -380,10 +380,15 @@ fn whoever_reads_while_others_write_finds_a_sound_account_and_never_an_older_one
 }
 
 #[test]
-fn a_repair_ends_a_resynchronization_that_was_under_way() {
+fn a_repair_ends_a_resynchronization_and_spends_recovery_codes_and_forgets_hosts() {
     let (_dir, store) = store();
-    store.issue(&fresh(), Replace::No).unwrap();
-    activate(&store);
+    let mut account = fresh();
+    let recovery = Recovery { set: 7, salt: Salt([7; 16]), hashes: vec![] };
+    account.record.recovery = Some(recovery);
+    account.state.activated_at = Some(Timestamp(5));
+    let host = crate::account::RememberedHost { key: [1; 16], until: Timestamp(9_000) };
+    account.state.hosts[2] = host;
+    store.issue(&account, Replace::No).unwrap();
     let id = crate::account::TokenId::FIRST;
     let under_way = crate::account::TokenState { next: Step(90), drift: 2, resync: Step(150) };
     let change = |account: &Account| Ok::<_, StoreError>(account.state.with_token(id, under_way));
@@ -393,6 +398,10 @@ fn a_repair_ends_a_resynchronization_that_was_under_way() {
     let state = store.inspect(&totp().user).unwrap().unwrap().state;
     let expected = crate::account::TokenState { next: Step(102), drift: 2, resync: Step(0) };
     assert_eq!(state.token(id), expected);
+    assert_eq!(state.hosts, State::fresh(state.generation).hosts);
+    let spent = crate::account::SpentRecovery { set: 7, bits: u16::MAX };
+    assert_eq!(state.recovery, spent);
+    assert_eq!(state.activated_at, Some(Timestamp(5)));
 }
 
 #[test]
@@ -505,6 +514,54 @@ fn nothing_is_left_of_what_was_removed_nor_of_what_was_looked_for_in_vain() {
 }
 
 #[test]
+fn of_several_that_issue_an_account_at_once_one_does_and_its_own_is_in_force() {
+    let (_dir, store) = store();
+    let user = totp().user;
+    for _ in 0..40 {
+        let together = std::sync::Barrier::new(4);
+        let issue = |number: u8| {
+            let generation = Generation([number; 16]);
+            let record = Record { generation, ..totp() };
+            together.wait();
+            let issued = store.issue(&Account::fresh(record), Replace::No).unwrap();
+            (generation, issued)
+        };
+        let outcomes = std::thread::scope(|scope| {
+            let threads = [1, 2, 3, 4].map(|number| scope.spawn(move || issue(number)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        let new: Vec<_> =
+            outcomes.iter().filter(|(_, issued)| *issued == IssueOutcome::New).collect();
+        let [(generation, _)] = new[..] else { panic!("{outcomes:?}") };
+        let in_force = store.inspect(&user).unwrap().unwrap();
+        assert_eq!(in_force.record.generation, *generation);
+        assert_eq!(in_force.phase(), Phase::Pending);
+        store.remove(&user, Timestamp(5)).unwrap();
+    }
+}
+
+#[test]
+fn whoever_waits_for_an_account_that_is_issued_and_removed_all_the_time_gets_it_or_none() {
+    let (_dir, store) = store();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..150 {
+                store.issue(&fresh(), Replace::Yes).unwrap();
+                store.remove(&totp().user, Timestamp(5)).unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            let change = |account: &Account| Ok::<_, StoreError>(account.state);
+            match store.amend(&totp().user, change) {
+                Ok(()) | Err(StoreError::NotEnabled(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        writer.join().unwrap();
+    });
+}
+
+#[test]
 fn no_state_is_made_through_a_link() {
     let (dir, store) = store();
     let elsewhere = dir.path().join("elsewhere");
@@ -522,10 +579,13 @@ fn a_lock_on_a_state_that_was_removed_meanwhile_is_none() {
     let open = || store.backend.open_state(&user, Access::Exclusive).unwrap().unwrap();
     let lock =
         |file| store.backend.lock(&user, file, Access::Exclusive, &mut Wait::lasting(PATIENCE));
-    let (file, again) = (open(), open());
+    let [file, again, once_more] = [open(), open(), open()];
     assert!(matches!(lock(file).unwrap(), Waited::Locked(_)));
     std::fs::remove_file(state_path(&store)).unwrap();
     assert!(matches!(lock(again).unwrap(), Waited::Moved));
+    // Nor is it where another one has its name.
+    store.issue(&fresh(), Replace::Yes).unwrap();
+    assert!(matches!(lock(once_more).unwrap(), Waited::Moved));
 }
 
 #[test]
