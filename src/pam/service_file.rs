@@ -19,13 +19,20 @@ const MAX_DEPTH: u32 = 16;
 /// Modules that know nothing of the account. Lines with no other decide nothing.
 const IDLE: [&str; 2] = ["pam_deny.so", "pam_permit.so"];
 
-/// Those of them that every libpam looks in; the other is one that some are built with.
+/// Those of them that every libpam looks in (since 1.2.0). The other is one that some are
+/// built with (`VENDORDIR`, since 1.4.0), and look in last.
 const EVERYWHERE: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
+/// How a libpam that looks there has it, as the format of a path.
+const VENDOR_FORMAT: &[u8] = b"\0/usr/etc/pam.d/%s\0";
+/// No libpam is nearly as large.
+const MAX_LIBRARY_BYTES: u64 = 1024 * 1024;
 
 /// The file of a service, as it was when libpam read it: once for both phases.
 pub(super) struct ServiceFile {
     name: String,
     text: String,
+    /// Where this libpam looks for what the file includes, as far as that is known.
+    directories: &'static [&'static str],
 }
 
 impl ServiceFile {
@@ -33,9 +40,14 @@ impl ServiceFile {
     /// where this libpam might not look counts as none.
     pub(super) fn find(service: &str) -> Option<Self> {
         let name = file_name(service);
-        let text = read_in(&EVERYWHERE, &name)?;
-        let file = Self { name, text };
-        has_auth(service, &|name| file.read_in(&EVERYWHERE, name)).then_some(file)
+        let file = match read_in(&EVERYWHERE, &name) {
+            Some(text) => Self { name, text, directories: &EVERYWHERE },
+            None => {
+                let text = read_in(&DIRECTORIES, &name).filter(|_| looks_in_vendor_dir())?;
+                Self { name, text, directories: &DIRECTORIES }
+            }
+        };
+        has_auth(service, &|name| file.read_in(file.directories, name)).then_some(file)
     }
 
     /// Whether the account phase says anything of accounts. What cannot be found out is
@@ -47,6 +59,16 @@ impl ServiceFile {
     fn read_in(&self, directories: &[&str], name: &str) -> Option<String> {
         if name == self.name { Some(self.text.clone()) } else { read_in(directories, name) }
     }
+}
+
+/// Whether the libpam of this process looks in `/usr/etc/pam.d`, by what its file says. What
+/// cannot be read does not: then libpam might take `other`.
+fn looks_in_vendor_dir() -> bool {
+    let Some(path) = super::sys::libpam_path() else { return false };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map(|file| file.take(MAX_LIBRARY_BYTES));
+    let read = file.and_then(|mut file| file.read_to_end(&mut bytes));
+    read.is_ok() && bytes.windows(VENDOR_FORMAT.len()).any(|window| window == VENDOR_FORMAT)
 }
 
 fn has_auth(service: &str, read: &dyn Fn(&str) -> Option<String>) -> bool {

@@ -1,7 +1,10 @@
 //! What pam-bindings does not declare of libpam (Linux-PAM's `_pam_types.h`,
 //! `pam_appl.h` and `pam_modules.h`, which have been stable since 1.0).
 
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_uint, c_void};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use pam::module::PamHandle;
 
@@ -18,6 +21,23 @@ pub(super) struct Response {
     pub(super) text: *mut c_char,
     /// Always 0.
     pub(super) code: c_int,
+}
+
+/// The file of the libpam that this process uses; `None` if the loader does not say.
+pub(super) fn libpam_path() -> Option<PathBuf> {
+    let mut found = MaybeUninit::<libc::Dl_info>::zeroed();
+    let symbol = (pam_start as *const ()).cast::<c_void>();
+    // SAFETY: dladdr compares the address alone, and writes no more than a Dl_info.
+    let known = unsafe { libc::dladdr(symbol, found.as_mut_ptr()) } != 0;
+    // SAFETY: zeros are a Dl_info too: null pointers and no addresses.
+    let found = unsafe { found.assume_init() };
+    if !known || found.dli_fname.is_null() {
+        return None;
+    }
+    // SAFETY: the loader's own name of the file ends with NUL, and stays as long as libpam
+    // is loaded, which called us.
+    let name = unsafe { CStr::from_ptr(found.dli_fname) };
+    Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
 }
 
 /// The application's conversation function.

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::common::{
     ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, BOB_PASSWORD, CAROL_PASSWORD, Client,
     ClientRun, Event, PATIENCE, SUCCESS, World, activate, conf, current_code, installed,
+    modules_directory,
 };
 use crate::doctor::{named, report, set_up};
 
@@ -169,6 +170,30 @@ fn a_password_service_without_a_file_of_its_own_is_refused_though_other_would_ac
     // The shipped one, removed.
     world.remove("/etc/pam.d/onetime-password");
     refused("onetime-password");
+}
+
+#[test]
+fn a_password_service_of_the_vendor_counts_where_this_libpam_looks_for_it() {
+    let world = installed();
+    world.remove("/etc/pam.d/onetime-password");
+    world.pam_service("test", "auth required pam_onetime.so\naccount required pam_permit.so\n");
+    world.pam_service("other", "auth required pam_permit.so\naccount required pam_permit.so\n");
+    let modules = modules_directory();
+    let libpam = modules.parent().expect("it is in one").join("libpam.so.0");
+    // What the world has of its own below /usr is bound anew on what is laid over it.
+    let on_usr = "mount -t tmpfs tmpfs /root; mkdir /root/upper /root/work /root/modules; \
+                  mount --bind \"$1\" /root/modules; mount -t overlay overlay -o \
+                  lowerdir=/usr,upperdir=/root/upper,workdir=/root/work /usr; \
+                  mount --bind /root/modules \"$1\"; mkdir -p /usr/etc/pam.d; \
+                  echo 'auth required pam_unix.so nodelay' >/usr/etc/pam.d/onetime-password";
+    world.run("sh", &["-euc", on_usr, "sh", &modules.display().to_string()]).ok();
+    assert_eq!(login(&world, "alice", &[ALICE_PASSWORD]), AUTH_ERR, "this libpam does not look");
+    // As that of SUSE: the two names are of one length.
+    let suse = "sed 's#/usr/lib/pam.d#/usr/etc/pam.d#g' \"$1\" >/root/libpam; \
+                chmod 755 /root/libpam; mount --bind /root/libpam \"$(readlink -f \"$1\")\"";
+    world.run("sh", &["-euc", suse, "sh", &libpam.display().to_string()]).ok();
+    assert_eq!(login(&world, "alice", &[ALICE_PASSWORD]), SUCCESS);
+    assert_eq!(login(&world, "alice", &["wrong"]), AUTH_ERR);
 }
 
 #[test]
