@@ -157,6 +157,23 @@ fn the_index_is_refused_where_others_can_write_it_or_it_is_a_link() {
 }
 
 #[test]
+fn an_entry_is_written_only_where_it_changes_and_again_where_it_was_taken_for_left_behind() {
+    use std::os::unix::fs::MetadataExt;
+    let (_dir, store) = store();
+    issue(&store, "alice", 2001).unwrap();
+    let entry = store.path().join("uids/2001");
+    let inode = || fs::metadata(&entry).unwrap().ino();
+    let before = inode();
+    store.issue(&account("alice", Uid::Is(2001)), Replace::Yes).unwrap();
+    store.confirm(&name("alice"), Uid::Is(2001)).unwrap();
+    assert_eq!(inode(), before, "there is nothing to write");
+    fs::remove_file(&entry).unwrap();
+    store.confirm(&name("alice"), Uid::Is(2001)).unwrap();
+    assert_eq!(names(&store, 2001), ["alice"]);
+    refused_as_other(has_record(&store, "alicia", 2001), "alice");
+}
+
+#[test]
 fn an_older_store_works_as_before_until_init_makes_its_index() {
     let (_dir, store) = store();
     issue(&store, "alice", 2001).unwrap();
