@@ -562,6 +562,29 @@ fn whoever_waits_for_an_account_that_is_issued_and_removed_all_the_time_gets_it_
 }
 
 #[test]
+fn a_repair_of_what_was_restored_begins_where_the_key_was_when_it_was_removed() {
+    let (_dir, store) = store();
+    let account = Account::fresh(record(MovingFactor::Hotp));
+    let user = &account.record.user;
+    store.issue(&account, Replace::No).unwrap();
+    let record_path = store.path().join("users/alice.toml");
+    let files = [record_path, state_path(&store)];
+    let backup = files.each_ref().map(|path| std::fs::read(path).unwrap());
+    let id = crate::account::TokenId::FIRST;
+    let used = crate::account::TokenState { next: Step(5), ..account.state.token(id) };
+    let change = |account: &Account| Ok::<_, StoreError>(account.state.with_token(id, used));
+    store.amend(user, change).unwrap();
+    store.remove(user, Timestamp(3_000)).unwrap();
+    for (path, bytes) in files.iter().zip(backup) {
+        std::fs::write(path, bytes).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    store.repair(user, Timestamp(3_000), 1, Scope::Restored).unwrap();
+    let next = store.inspect(user).unwrap().unwrap().state.token(id).next;
+    assert_eq!(next, Step(5));
+}
+
+#[test]
 fn no_state_is_made_through_a_link() {
     let (dir, store) = store();
     let elsewhere = dir.path().join("elsewhere");

@@ -166,11 +166,28 @@ fn an_entry_is_written_only_where_it_changes_and_again_where_it_was_taken_for_le
     let before = inode();
     store.issue(&account("alice", Uid::Is(2001)), Replace::Yes).unwrap();
     store.confirm(&name("alice"), Uid::Is(2001)).unwrap();
+    initialized(&store);
     assert_eq!(inode(), before, "there is nothing to write");
     fs::remove_file(&entry).unwrap();
     store.confirm(&name("alice"), Uid::Is(2001)).unwrap();
     assert_eq!(names(&store, 2001), ["alice"]);
     refused_as_other(has_record(&store, "alicia", 2001), "alice");
+}
+
+#[test]
+fn whoever_has_the_new_name_keeps_their_record_also_where_a_state_was_lost() {
+    for lost in ["alice", "bob"] {
+        let (_dir, store) = store();
+        issue(&store, "alice", 2001).unwrap();
+        issue(&store, "bob", 2002).unwrap();
+        fs::remove_file(store.path().join("state").join(lost)).unwrap();
+        let refused = store.rename(&name("alice"), &name("bob"), Uid::Is(2001));
+        assert!(matches!(refused, Err(StoreError::AlreadyEnabled(_))), "{lost}: {refused:?}");
+        for (user, uid) in [("alice", 2001), ("bob", 2002)] {
+            let record = store.record(&name(user)).unwrap().unwrap();
+            assert_eq!(record, account(user, Uid::Is(uid)).record, "{lost}");
+        }
+    }
 }
 
 #[test]
