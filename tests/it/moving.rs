@@ -738,3 +738,38 @@ fn an_imported_uri_has_the_codes_of_oathtool_or_is_refused() {
         }
     }
 }
+
+// --- seeds of vendors, and pass ---
+
+#[test]
+fn a_vendors_csv_of_seeds_is_given_out_by_a_map_and_each_line_that_is_no_good_is_named() {
+    let world = hasty();
+    let seeds = format!(
+        "Serial Number;Seed;OTP Type;OTP Length;Time Step\n\
+         S1;{HEX};TOTP;8;30\nS2;{BASE32};TOTP;6;60\nS3;{HEX}x;TOTP;6;30\n"
+    );
+    world.write("/root/seeds.csv", seeds.as_bytes(), 0o600);
+    world.write("/root/map.csv", b"serial,user\nS1,alice\nS2,bob\nS3,carol\n", 0o600);
+    let run = world.onetimectl(&["--json", "import", "--map", "/root/map.csv", "/root/seeds.csv"]);
+    assert_eq!(run.status.code(), Some(3), "{}", run.text());
+    let rows: Vec<Value> = run.json();
+    let carol = rows.iter().find(|row| row["user"] == "carol").expect("carol");
+    assert!(carol["error"].as_str().is_some_and(|text| text.contains("line 4")), "{rows:?}");
+    assert!(!run.text().contains("31323") && !run.text().contains("GEZD"), "{}", run.text());
+    let eight = TotpOptions { digits: 8, ..TotpOptions::default() };
+    assert!(admitted(&world, "alice", &code(BASE32, eight)));
+    // Without a map they are nobody's.
+    let run = import(&world, &["--dry-run", "/root/seeds.csv"]);
+    assert_eq!(run.status.code(), Some(3), "{}", run.text());
+    assert!(run.text().contains("--map"), "{}", run.text());
+}
+
+#[test]
+fn an_entry_of_pass_is_imported_and_its_password_is_shown_nowhere() {
+    let world = hasty();
+    let uri = format!("otpauth://totp/Corp:alice?secret={BASE32}&issuer=Corp");
+    world.write("/root/entry", format!("hunter2\nuser: a\n{uri}\n").as_bytes(), 0o600);
+    let run = import(&world, &["/root/entry"]);
+    assert!(run.status.success() && !run.text().contains("hunter2"), "{}", run.text());
+    assert!(admitted(&world, "alice", &code(BASE32, TotpOptions::default())));
+}

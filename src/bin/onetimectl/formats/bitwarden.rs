@@ -89,7 +89,11 @@ impl Item<'_> {
         if otpauth::after_scheme(totp).is_some() {
             let found = match otpauth::uri(totp, line) {
                 Ok(found) => found,
-                Err(error) => ForeignEntry::new(None, Err(error)),
+                Err(error) => ForeignEntry {
+                    user: None,
+                    labels: vec![format!("line {line}")],
+                    token: Err(error),
+                },
             };
             labels.extend(found.labels);
             // The map may go by either name.

@@ -55,7 +55,8 @@ pub(super) fn entries<'a, T: Deserialize<'a>>(
             Ok(entry) => all.extend(read(entry, line)),
             Err(_) => {
                 let error = FormatError::new(line, "the entry is not as its program writes it");
-                all.push(ForeignEntry::new(None, Err(error)));
+                let labels = vec![format!("line {line}")];
+                all.push(ForeignEntry { user: None, labels, token: Err(error) });
             }
         }
     }
@@ -120,7 +121,9 @@ impl Parameters<'_> {
         line: usize,
     ) -> ForeignEntry {
         let token = self.token().map_err(|error| FormatError::new(line, error));
-        ForeignEntry { user: some(user).map(str::to_owned), labels, token }
+        let user = some(user).map(str::to_owned);
+        let nameless = user.is_none().then(|| format!("line {line}"));
+        ForeignEntry { user, labels: labels.into_iter().chain(nameless).collect(), token }
     }
 }
 

@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use prost::Message;
 use zeroize::Zeroizing;
 
-use super::{ForeignEntry, ForeignToken, Format, FormatError, Users, first_line};
+use super::{ForeignEntry, ForeignToken, Format, FormatError, Users, first_line, lines};
 
 const SCHEME: &str = "otpauth-migration://";
 
@@ -101,7 +101,8 @@ fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
     // Of each export: how many codes it has, which are here, and the line of the last.
     let mut exports: BTreeMap<i32, (i32, BTreeSet<i32>, usize)> = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    for (line, number) in text.lines().zip(1..) {
+    for line in lines(text) {
+        let (number, line) = line?;
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') || !seen.insert(line) {
             // The same code, taken twice, is one.
@@ -155,6 +156,9 @@ impl Parameters {
         let joined = format!("{}:{account}", self.issuer);
         if !self.issuer.is_empty() && joined != self.name {
             labels.push(joined);
+        }
+        if account.is_empty() {
+            labels.push(format!("line {line}"));
         }
         ForeignEntry {
             user: (!account.is_empty()).then(|| account.to_owned()),

@@ -10,7 +10,9 @@ mod google;
 mod json;
 mod migration;
 mod oath;
+mod oath_csv;
 mod otpauth;
+mod pass_otp;
 pub(crate) mod pskc;
 mod two_fas;
 
@@ -29,8 +31,10 @@ pub(crate) static FORMATS: &[&dyn Format] = &[
     &aegis::Aegis,
     &two_fas::TwoFas,
     &bitwarden::Bitwarden,
+    &oath_csv::OathCsv,
     &oath::Oath,
     &google::Google,
+    &pass_otp::PassOtp,
 ];
 
 /// Bytes; 100,000 keys in PSKC, the most verbose format, have half of that.
@@ -307,6 +311,9 @@ mod tests {
             "&issuer=%C3",
             "<KeyContainer xmlns=\"urn:ietf:params:xml:ns:keyprov:pskc\">",
             "otpauth-migration://offline?data=",
+            "serial,key,type,digits,step\n",
+            "S1,",
+            ",TOTP,6,30",
             "CigKFDEyMzQ1Njc4OTAxMjM0NTY3ODkwEgpob3N0OmFsaWNlIAEoATAC",
             "{\"db\": {\"entries\": [{\"type\": \"totp\", \"info\": {\"secret\": \"",
             "{\"services\": [{\"secret\": \"",
