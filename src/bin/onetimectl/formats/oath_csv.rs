@@ -200,10 +200,9 @@ impl Header {
 
     /// How the key of this file is written, if the header says it.
     fn encoding(&self) -> Option<Encoding> {
-        self.0.iter().find_map(|column| match column {
-            Column::Key(encoding) => *encoding,
-            _ => None,
-        })
+        self.0
+            .iter()
+            .find_map(|column| if let Column::Key(encoding) = column { *encoding } else { None })
     }
 
     /// What a line has in a column, if it is not blank.
@@ -458,9 +457,7 @@ mod tests {
             format!("Serial Number;Seed;OTP Type;OTP Length;Time Step\nS1;{HEX};TOTP;8;60\n"),
             format!("\u{20}digits\tinterval\tSECRET KEY\tserialno\n8\t60\t{BASE32}\tS1\n"),
             format!("manufacturer,sn,key_hex,type,digits,period\nX,S1,0x{HEX},TOTP,8,60\n"),
-            format!(
-                "serial,secret (base32),type,digits,step\nS1,gezd gnbv gy3t qojq gezd gnbv gy3t qojq,TOTP,8,60"
-            ),
+            "serial,secret (base32),type,digits,step\nS1,gezd gnbv gy3t qojq gezd gnbv gy3t qojq,TOTP,8,60".to_owned(),
         ] {
             let entry = one(&text);
             assert_eq!((entry.user, entry.labels), (None, vec!["S1".to_owned()]), "{text}");

@@ -60,6 +60,17 @@ pub(super) struct Candidates {
     map: Option<UserMap>,
     /// What is nobody's, by what the files or the map call it.
     ownerless: Ownerless,
+    /// See [`Findings::spare`].
+    spare: Vec<String>,
+}
+
+/// All that the files and the map say together.
+pub(super) struct Findings {
+    pub(super) users: Vec<(String, Candidate)>,
+    pub(super) ownerless: Ownerless,
+    /// Keys in stock, by what the files call them: neither the files nor the map give them
+    /// to anybody, and they stay where they are.
+    pub(super) spare: Vec<String>,
 }
 
 /// A map is there, and does not say whose this token is.
@@ -79,13 +90,13 @@ impl Candidates {
         Self { map, ..Self::default() }
     }
 
-    /// What the files say of each user; and what is nobody's, and why.
-    pub(super) fn finish(mut self) -> (Vec<(String, Candidate)>, Ownerless) {
+    /// What the files say of each user; what is nobody's, and why; and what is in stock.
+    pub(super) fn finish(mut self) -> Findings {
         for (line, name) in self.map.iter().flat_map(UserMap::unused) {
             let error = anyhow::Error::from(UNUSED).context(format!("line {line}"));
             self.ownerless.push((name.to_owned(), error));
         }
-        (self.users, self.ownerless)
+        Findings { users: self.users, ownerless: self.ownerless, spare: self.spare }
     }
 
     /// Reads a file.
@@ -166,11 +177,17 @@ impl Candidates {
     /// others from being imported.
     fn add_all(&mut self, entries: Vec<ForeignEntry>, named_by: NameSource) {
         let alone = entries.len() == 1;
-        let of_nobody = || if alone { ALONE_OF_NOBODY } else { OF_NOBODY };
+        let nobodys = || if alone { ALONE_OF_NOBODY } else { OF_NOBODY };
         for entry in entries {
             if let Some(map) = &mut self.map {
                 let owner = map.owner(&entry);
                 let called = entry.names().next().unwrap_or("a token without a name").to_owned();
+                // A vendor's file has more keys than were handed out.
+                let of_nobody = entry.user.is_none() && matches!(owner, Ok(None));
+                if of_nobody && entry.token.is_ok() {
+                    self.spare.push(called);
+                    continue;
+                }
                 if let Some(user) = self.mapped(called, owner) {
                     self.add(user, NameSource::Known, entry.token.map_err(anyhow::Error::from));
                 }
@@ -180,8 +197,7 @@ impl Candidates {
             match user {
                 Some(user) => self.add(user, named_by, token.map_err(anyhow::Error::from)),
                 None => {
-                    let problem =
-                        token.err().map_or_else(|| of_nobody().into(), anyhow::Error::from);
+                    let problem = token.err().map_or_else(|| nobodys().into(), anyhow::Error::from);
                     self.ownerless.push((format!("token {}", labels.join(", ")), problem));
                 }
             }

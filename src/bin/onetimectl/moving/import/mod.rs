@@ -22,9 +22,10 @@ use crate::people::{Origin, People};
 use crate::say::progress::Progress;
 use crate::say::report::Row;
 use crate::say::{self, Answer, Form, Input};
-use candidates::Candidates;
+use candidates::{Candidates, Findings};
 use importer::Importer;
 use map::UserMap;
+use report::ImportReport;
 
 pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<ExitCode> {
     let map = options.map.as_deref().map(UserMap::open).transpose()?;
@@ -34,9 +35,9 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
             .read(path, options)
             .with_context(|| format!("{}: nothing was imported", path.display()))?;
     }
-    let (candidates, ownerless) = candidates.finish();
+    let Findings { users: candidates, ownerless, spare } = candidates.finish();
     ensure!(
-        !candidates.is_empty() || !ownerless.is_empty(),
+        !candidates.is_empty() || !ownerless.is_empty() || !spare.is_empty(),
         "there are no users to import in these files"
     );
     let asks = options.replace && !options.yes && !options.dry_run;
@@ -54,6 +55,7 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
     let progress = Progress::of(candidates.len());
     let mut seen = BTreeSet::new();
     let ownerless = ownerless.into_iter().map(|(name, error)| (name, Err(error)));
+    let spare = spare.into_iter().map(|name| (name, Ok(ImportReport::unmapped())));
     let rows: Vec<_> = candidates
         .into_iter()
         .map(|(user, candidate)| {
@@ -62,11 +64,13 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
             (user, result)
         })
         .chain(ownerless)
+        .chain(spare)
         .map(|(user, result)| Row { user: printable(user), result })
         .collect();
     drop(progress);
     if context.form == Form::Text {
-        say::line(&report::table(&rows))?;
+        let named = if options.dry_run { usize::MAX } else { report::NAMED };
+        say::line(&report::table(&rows, named))?;
     }
     say::report::finish(context.form, rows)
 }

@@ -27,6 +27,24 @@ pub(super) enum Completion {
     Imported,
     /// By a dry run.
     WouldBeImported,
+    /// A key in stock, which no line of the map gives to anybody.
+    Unmapped,
+}
+
+/// So many names are enough where all would be too many.
+pub(super) const NAMED: usize = 3;
+
+impl ImportReport {
+    /// Of a key that stays in stock.
+    pub(super) const fn unmapped() -> Self {
+        Self {
+            result: Completion::Unmapped,
+            tokens: 1,
+            activated: false,
+            not_carried_over: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
 }
 
 impl Completion {
@@ -35,14 +53,16 @@ impl Completion {
         match self {
             Self::Imported => "imported",
             Self::WouldBeImported => "would be imported",
+            Self::Unmapped => "in no line of the map",
         }
     }
 }
 
-/// The report as text.
-pub(super) fn table(rows: &[Row<ImportReport>]) -> String {
-    let done: Vec<_> =
-        rows.iter().filter_map(|row| Some((&row.user, row.result.as_ref().ok()?))).collect();
+/// The report as text. Of the keys in stock, the first `named` are named.
+pub(super) fn table(rows: &[Row<ImportReport>], named: usize) -> String {
+    let good = rows.iter().filter_map(|row| Some((&row.user, row.result.as_ref().ok()?)));
+    let (spare, done): (Vec<_>, Vec<_>) =
+        good.partition(|(_, report)| report.result == Completion::Unmapped);
     let mut text = String::new();
     if !done.is_empty() {
         let mut table = Table::new();
@@ -64,7 +84,12 @@ pub(super) fn table(rows: &[Row<ImportReport>]) -> String {
     }
     notes(&mut text, "Not carried over:", &done, |report| &report.not_carried_over);
     notes(&mut text, "Warnings:", &done, |report| &report.warnings);
-    let failed = rows.len().saturating_sub(done.len());
+    if !spare.is_empty() {
+        let names: Vec<_> = spare.iter().map(|(name, _)| *name).collect();
+        let names = names_of(&names, named);
+        text.push_str(&format!("{} keys are in no line of the map: {names}\n\n", spare.len()));
+    }
+    let failed = rows.len().saturating_sub(done.len()).saturating_sub(spare.len());
     let completion = match done.first() {
         Some((_, report)) => report.result,
         None => Completion::Imported,
@@ -80,8 +105,7 @@ fn notes<'a>(
     all: &[(&'a String, &'a ImportReport)],
     of: impl Fn(&'a ImportReport) -> &'a Vec<String>,
 ) {
-    const NAMED: usize = 3;
-    let mut by_note: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut by_note: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
     for (user, report) in all {
         for note in of(report) {
             by_note.entry(note).or_default().push(user);
@@ -92,13 +116,21 @@ fn notes<'a>(
     }
     text.push_str(heading);
     for (note, users) in by_note {
-        let more = users.len().saturating_sub(NAMED);
-        let named: Vec<_> = users.into_iter().take(NAMED).collect();
-        text.push_str(&format!("\n  {}", named.join(", ")));
-        if more > 0 {
-            text.push_str(&format!(" and {more} more"));
-        }
-        text.push_str(&format!(": {note}"));
+        text.push_str(&format!("\n  {}: {note}", names_of(&users, NAMED)));
     }
     text.push_str("\n\n");
+}
+
+/// The first `named` of these names, and how many more there are.
+fn names_of(names: &[&String], named: usize) -> String {
+    let mut text = String::new();
+    for (name, number) in names.iter().take(named).zip(0_usize..) {
+        text.push_str(if number == 0 { "" } else { ", " });
+        text.push_str(name);
+    }
+    let more = names.len().saturating_sub(named);
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
 }
