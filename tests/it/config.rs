@@ -75,6 +75,11 @@ fn config_show_says_where_every_login_is_refused_and_still_shows_the_others() {
     let policies = shown(&world);
     let su = of(&policies, "su");
     assert_eq!((&su["values"], &su["error"]), (&Value::Null, &json!("argument windwo: unknown")));
+    assert_eq!(su["version"], 1);
+    world.pam_service("su", "auth required pam_onetime.so config=/nowhere\n");
+    let error = of(&shown(&world), "su")["error"].clone();
+    let error = error.as_str().expect("a reason");
+    assert!(error.ends_with("No such file or directory"), "{error}");
 }
 
 #[test]
@@ -88,7 +93,8 @@ fn config_check_reports_every_fault_of_a_file_that_is_not_in_its_place_to_anybod
     let expected = [2, 4, 5, 7].map(|line| format!("/home/alice/new.toml:{line}"));
     assert_eq!((lines, run.status.code()), (expected.iter().map(|it| &**it).collect(), Some(1)));
     let faults = world.onetimectl(&["--json", "config", "check", "/home/alice/new.toml"]);
-    assert_eq!(faults.json::<Value>()[1]["line"], 4);
+    let fault = &faults.json::<Value>()[1];
+    assert_eq!((&fault["line"], &fault["version"]), (&json!(4), &json!(1)));
     assert_ends(&world.onetimectl(&["config", "check"]), 0, "/etc/onetime/onetime.toml: sound");
     assert_ends(&world.onetimectl(&["config", "check", "/nowhere"]), 1, "cannot open /nowhere");
 }

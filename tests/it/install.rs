@@ -124,7 +124,13 @@ fn nothing_is_uninstalled_while_a_service_lists_the_module_by_whatever_way() {
     const OURS: &str = "auth required pam_onetime.so\n";
     let built = built();
     for (files, named) in [
-        (&[("etc/pam.d/sshd", "# us\n\nauth required pam_onetime.so\n")][..], "etc/pam.d/sshd:3: "),
+        (
+            &[(
+                "etc/pam.d/sshd",
+                "# us\n\nauth required pam_onetime.so\naccount required pam_onetime.so\n",
+            )][..],
+            "etc/pam.d/sshd:3: ",
+        ),
         (&[("etc/pam.d/sshd", "auth \\\n required \\\n pam_onetime.so\n")], "etc/pam.d/sshd:3: "),
         (&[("etc/pam.d/su", "-account [default=bad] /lib/pam_onetime.so x\n")], "etc/pam.d/su:1: "),
         (&[("usr/lib/pam.d/polkit-1", OURS)], "usr/lib/pam.d/polkit-1:1: "),
@@ -152,6 +158,9 @@ fn nothing_is_uninstalled_while_a_service_lists_the_module_by_whatever_way() {
         assert_ends(&run, 2, "pam_onetime.so is in use here");
         assert!(run.stderr.contains(&format!("{}/{named}", dest.path().display())), "{run:?}");
         assert!(run.stderr.contains("\n  -> take these lines out first"), "{run:?}");
+        let listed = format!("{}/", dest.path().display());
+        let mut listed = run.stderr.lines().filter(|line| line.trim_start().starts_with(&listed));
+        assert!(listed.all(|line| line.starts_with("    ")), "each as far in: {}", run.stderr);
         assert_eq!(tree(dest.path()), before, "{named}");
     }
 }

@@ -56,10 +56,15 @@ pub(crate) fn of_user(
     }
 }
 
-/// What went wrong, with all that led to it. The number of an error of the system is
-/// left out: its words are there, and what to do about it.
+/// What went wrong, with all that led to it.
 pub(crate) fn text(error: &anyhow::Error) -> String {
-    let mut rest = &*format!("{error:#}");
+    without_numbers(&format!("{error:#}"))
+}
+
+/// Without the number of an error of the system: its words are there, and what to do
+/// about it.
+pub(crate) fn without_numbers(text: &str) -> String {
+    let mut rest = text;
     let mut text = String::with_capacity(rest.len());
     while let Some((before, after)) = rest.split_once(" (os error ") {
         text.push_str(before);

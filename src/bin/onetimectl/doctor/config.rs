@@ -21,6 +21,8 @@ use super::services::configured;
 use super::stack::{ModuleType, Service, StackLine};
 use super::{config_of, looking, service_names, service_text};
 use crate::cli::{Cli, ConfigVerb};
+use crate::error::without_numbers;
+use crate::say::report::VERSION;
 use crate::say::{self, Colour, Form};
 
 /// No configuration is nearly as large.
@@ -51,7 +53,7 @@ fn check(path: &Path, form: Form) -> anyhow::Result<ExitCode> {
         }
     };
     match form {
-        Form::Json => say::json(&faults)?,
+        Form::Json => say::json(&faults.iter().map(JsonFault::of).collect::<Vec<_>>())?,
         Form::Text if faults.is_empty() => say::line(&format!("{}: sound", Readable(&file)))?,
         Form::Text => {
             for Fault { line, what } in &faults {
@@ -103,7 +105,21 @@ struct Policy {
 }
 
 #[derive(Serialize)]
+struct JsonFault<'a> {
+    version: u8,
+    #[serde(flatten)]
+    fault: &'a Fault,
+}
+
+impl<'a> JsonFault<'a> {
+    const fn of(fault: &'a Fault) -> Self {
+        Self { version: VERSION, fault }
+    }
+}
+
+#[derive(Serialize)]
 struct JsonPolicy<'a> {
+    version: u8,
     services: &'a [String],
     line: Option<&'a str>,
     config: &'a str,
@@ -152,14 +168,14 @@ fn policy_of(entry: &StackLine) -> Policy {
         }
         Err(what) => (String::new(), Err(what)),
     };
-    Policy { line: Some(line), config, values }
+    Policy { line: Some(line), config, values: values.map_err(|what| without_numbers(&what)) }
 }
 
 fn policy_of_file(path: &Path) -> Policy {
     let config = path.display().to_string();
     let text = config_of(path).and_then(|_| read_config(path).map_err(|it| it.with_remedy()));
     let values = text.map(|text| values_of(&config, &text, &[]));
-    Policy { line: None, config, values }
+    Policy { line: None, config, values: values.map_err(|what| without_numbers(&what)) }
 }
 
 /// Each key's value: of the line's arguments, else of the file, else the default. What is
@@ -236,6 +252,7 @@ impl<'a> JsonPolicy<'a> {
             |it: &'a Value| JsonValue { key: &it.key, value: value(&it.value), source: &it.source };
         let values = policy.values.as_ref();
         Self {
+            version: VERSION,
             services,
             line: policy.line.as_deref(),
             config: &policy.config,

@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use crate::error::without_numbers;
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -256,9 +258,10 @@ impl Finding {
     }
 }
 
-/// Names out of files reach a terminal: no control characters among them.
+/// Names out of files reach a terminal: no control characters among them. Nor are there
+/// numbers of errors, which nobody knows.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    without_numbers(text).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// The first names in their order, as many as fit a line, and how many there are.
@@ -367,5 +370,12 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(Finding::sound(FindingId::ModuleSound, "a\u{1b}[2Jb\nc").what, "a?[2Jb?c");
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_in_words_alone() {
+        let error = std::io::Error::from_raw_os_error(2);
+        let finding = Finding::new(FindingId::ConfigurationRefused, format!("a: {error}"), "b");
+        assert_eq!(finding.what, "a: No such file or directory");
     }
 }

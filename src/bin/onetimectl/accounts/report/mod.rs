@@ -16,10 +16,12 @@ use serde::Serialize;
 
 use crate::accounts::status::{StatusRow, Summary, each_account};
 use crate::context::Context;
+use crate::error;
 use crate::paper::file::NewFile;
 use crate::people::{Origin, People};
 use crate::say;
 use crate::say::Form;
+use crate::say::report::VERSION;
 
 /// What the page is about.
 struct Facts {
@@ -34,6 +36,7 @@ struct Facts {
 
 #[derive(Serialize)]
 struct Written {
+    version: u8,
     file: String,
     users: usize,
     unread: usize,
@@ -49,7 +52,8 @@ pub(crate) fn run(context: &Context, output: &Path) -> anyhow::Result<ExitCode> 
     let facts = gather(context)?;
     NewFile::write(output, page::html(&facts)?.as_bytes())?.keep();
     let file = output.display().to_string();
-    let written = Written { file, users: facts.rows.len(), unread: facts.unread.len() };
+    let written =
+        Written { version: VERSION, file, users: facts.rows.len(), unread: facts.unread.len() };
     match context.form {
         Form::Json => say::json(&written)?,
         Form::Text => say::line(&format!("{}: {}", written.file, facts.summary))?,
@@ -71,7 +75,7 @@ fn gather(context: &Context) -> anyhow::Result<Facts> {
                     summary.count(&row);
                     rows.push((account.user, row));
                 }
-                Err(error) => unread.push((account.user, format!("{error:#}"))),
+                Err(error) => unread.push((account.user, error::text(&error))),
             }
         }
     });
