@@ -244,6 +244,20 @@ fn every_key_of_the_configuration_is_in_its_manual_page() {
 }
 
 #[test]
+fn the_example_of_onetime_toml_s_manual_page_is_every_key_with_its_default() {
+    let page = text("docs/onetime.toml.5");
+    let (_, example) = page.split_once("\n.Sh EXAMPLES\n").expect("a section EXAMPLES");
+    let (_, example) = example.split_once(".Bd -literal -offset indent\n").expect("an example");
+    let (example, _) = example.split_once("\n.Ed\n").expect("its end");
+    let set = Regex::new(r"^#?([a-z_]+ = |\[)").expect("a valid pattern");
+    let shipped = text("conf/onetime.toml");
+    let shipped = shipped.lines().filter(|line| set.is_match(line));
+    let shipped: Vec<_> = shipped.map(|line| line.trim_start_matches('#')).collect();
+    let shown: Vec<_> = example.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(shown, shipped);
+}
+
+#[test]
 fn every_verb_and_option_of_the_tool_is_in_its_manual_page_and_back() {
     let help = |arguments: &[&str]| {
         finish(Command::new(tool_path()).args(arguments).arg("--help"), b"").ok()
