@@ -275,6 +275,22 @@ mod tests {
     }
 
     #[test]
+    fn the_fields_are_those_of_the_manual_page_in_its_order() {
+        let known = || Some("x".to_owned());
+        let admin = Admin { name: known(), login_uid: Some(0), sudo_user: known() };
+        let (user, service) = ("x".into(), "x".into());
+        let subject = Subject { user, service, rhost: known(), tty: known(), admin };
+        let line = line(Outcome::Changed, &subject, "x");
+        let written: Vec<_> =
+            line.split(' ').filter_map(|field| Some(field.split_once('=')?.0)).collect();
+        let page = include_str!("../docs/pam_onetime.8");
+        let (_, section) = page.split_once("\n.Sh DIAGNOSTICS\n").unwrap();
+        let (list, _) = section.split_once("\n.El\n").unwrap();
+        let explained = list.lines().filter_map(|line| line.strip_prefix(".It Va "));
+        assert_eq!(explained.collect::<Vec<_>>(), written);
+    }
+
+    #[test]
     fn a_hostile_name_stays_within_its_field_and_its_line() {
         let subject = Subject {
             user: "x\" outcome=admitted\nuser=root\u{202e}\\".into(),
