@@ -308,7 +308,7 @@ fn a_report_is_one_page_without_secrets_that_no_name_and_no_log_line_gets_out_of
     finish(world.command("python3").args(["-c", script]), page.as_bytes()).ok();
     assert!(page.matches("<figure>").count() == 4 && page.matches("<desc ").count() == 4);
     assert_ends(&world.onetimectl(&["report", "-o", "/root/report.html"]), 1, "report.html");
-    assert_ends(&world.onetimectl(&["report", "-o", "/root/report.txt"]), 1, "must end in .html");
+    assert_ends(&world.onetimectl(&["report", "-o", "/root/report.txt"]), 2, "must end in .html");
     let said: Value = world.onetimectl(&["--json", "report", "-o", "/root/other.html"]).json();
     assert_eq!(said["version"], 1, "{said}");
 }

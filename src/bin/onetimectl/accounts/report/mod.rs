@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use clap::error::ErrorKind;
 use pam_onetime::account::Timestamp;
 use pam_onetime::system::{host_name, now};
 use serde::Serialize;
@@ -44,11 +44,10 @@ struct Written {
 
 /// Writes the page to a new file.
 pub(crate) fn run(context: &Context, output: &Path) -> anyhow::Result<ExitCode> {
-    ensure!(
-        output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("html")),
-        "{}: the name of a report must end in .html",
-        output.display()
-    );
+    if output.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("html")) {
+        let what = "the file of a report must end in .html";
+        return Err(say::usage(ErrorKind::ValueValidation, what));
+    }
     let facts = gather(context)?;
     NewFile::write(output, page::html(&facts)?.as_bytes())?.keep();
     let file = output.display().to_string();
