@@ -13,7 +13,7 @@ use first::KnownAccount;
 pub use host::{Host, Machine};
 use pace::Pace;
 
-use crate::account::{Account, Recovery, Timestamp};
+use crate::account::{Account, Phase, Recovery, Timestamp};
 use crate::audit::{Outcome, Subject};
 use crate::config::arguments::Arguments;
 use crate::config::{Config, GroupNames};
@@ -420,8 +420,13 @@ impl<D: Door, H: Host> Login<'_, D, H> {
 
     fn debug(&self, account: Option<&Account>) {
         if self.arguments.debug {
-            let (mode, phase) = (self.arguments.password, account.map(Account::phase));
-            self.host.debug(self.subject, &format!("password={mode:?} phase={phase:?}"));
+            let mode = self.arguments.password;
+            let phase = match account.map(Account::phase) {
+                None => "none",
+                Some(Phase::Pending) => "pending",
+                Some(Phase::Active { .. }) => "active",
+            };
+            self.host.debug(self.subject, &format!("password={mode:?} phase={phase}"));
         }
     }
 }

@@ -74,7 +74,8 @@ impl fmt::Display for Readable<'_> {
 }
 
 /// Whether a character shows nothing, and changes how others are shown.
-fn is_unseen(character: char) -> bool {
+#[must_use]
+pub fn is_unseen(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'

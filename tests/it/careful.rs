@@ -65,6 +65,17 @@ fn nobody_is_asked_where_nothing_would_be_destroyed_and_a_list_is_no_answer() {
     let mut terminal = world.pty("onetimectl", &["enable", "alice", "--new-secret"]);
     assert!(terminal.wait().success(), "{}", terminal.text());
     assert!(!terminal.text().contains("[y/N]"), "{}", terminal.text());
+    // Of those in the file, only who is enabled has something to lose.
+    let other = PSEUDO_FILE.replace("alice", "bob").replace("GEZD", "GEZE");
+    world.write("/root/both", format!("{PSEUDO_FILE}{other}").as_bytes(), 0o600);
+    let mut terminal = world.pty("onetimectl", &["import", "--replace", "/root/both"]);
+    terminal.expect("Replace what 1 user has");
+    terminal.send_line("n");
+    assert!(!terminal.wait().success(), "{}", terminal.text());
+    world.write("/root/bob", other.as_bytes(), 0o600);
+    let mut terminal = world.pty("onetimectl", &["import", "--replace", "/root/bob"]);
+    assert!(terminal.wait().success(), "{}", terminal.text());
+    assert!(!terminal.text().contains("[y/N]"), "{}", terminal.text());
     // What is read as names must not be taken for the answer: it comes from the terminal.
     let script = "printf 'alice\\ny\\n' | onetimectl disable -";
     let mut terminal = world.pty("sh", &["-c", script]);
@@ -448,6 +459,11 @@ fn names_and_paths_do_not_write_over_the_terminal() {
     for order in [&["list"][..], &["status", name], &["unlock", name], &["repair", "--all"]] {
         let said = world.onetimectl(order).ok();
         assert!(!said.contains('\u{202e}') && said.contains("eve\\u{202e}nimda"), "{said:?}");
+    }
+    for order in [&["list"][..], &["status", name], &["unlock", name]] {
+        let rows = world.onetimectl(&[&["--json"], order].concat()).ok();
+        assert!(!rows.contains('\u{202e}') && rows.contains("eve\\u202enimda"), "{rows:?}");
+        assert!(rows.parse::<Value>().is_ok_and(|rows| rows[0]["user"] == name), "{rows}");
     }
     enable(&world, "alice");
     let path = "/root/\u{1b}[2J\u{202e}.html";

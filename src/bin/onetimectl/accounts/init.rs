@@ -20,7 +20,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let issuer = context.config.issuer.clone().or_else(|| host_name().ok());
     if let Some(issuer) = issuer.filter(|issuer| is_common_issuer(issuer)) {
         say::warn(&format!(
-            "apps will show {issuer:?} as the issuer, and other machines are called so too: set \
+            "apps will show `{issuer}` as the issuer, and other machines are called so too: set \
              issuer in onetime.toml before users enroll"
         ));
     }

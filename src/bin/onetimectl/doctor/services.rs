@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::path::Path;
 
+use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::config::Config;
 use pam_onetime::service_lines::lines;
 use pam_onetime::{Arguments, PasswordMode};
@@ -218,8 +219,11 @@ fn judge_service(
     let mut mode = None;
     for entry in service.entries.iter().filter(|entry| role(entry) == Role::Code) {
         if !entry.module.ends_with(".so") {
-            let what =
-                format!("{} names {:?}, which is no file of a module", entry.place, entry.module);
+            let what = format!(
+                "{} names `{}`, which is no file of a module",
+                entry.place,
+                Readable(&entry.module)
+            );
             let remedy = "write pam_onetime.so: libpam refuses every login in its place";
             notes.insert(Note::new(FindingId::PamLineBroken, what, remedy));
         }

@@ -1,10 +1,12 @@
 //! What the tool says, and the only place that prints: lines and JSON on
-//! standard output (`print`), questions (`confirm`), errors and their remedies on standard error
+//! standard output (`print`, `escaping`), questions (`confirm`), errors and their remedies on standard error
 //! (`failure`), a row for each user (`report`), a progress bar (`progress`).
 //! It knows no verb and no check: whoever has something to say brings the words.
 
 mod confirm;
+mod escaping;
 mod failure;
+
 mod print;
 pub(crate) mod progress;
 pub(crate) mod report;

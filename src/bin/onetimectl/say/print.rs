@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::error::OutputError;
+use crate::say::escaping;
 
 /// The colours of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(crate) fn line(text: &str) -> Result<(), OutputError> {
 /// # Errors
 /// Those of the value's `Serialize`, and of writing.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    Ok(line(&serde_json::to_string_pretty(value)?)?)
+    Ok(line(&escaping::text(value)?)?)
 }
 
 /// Writes what another program is to read on standard output, as it is.

@@ -17,7 +17,7 @@ use crate::error::{self, OutputError, ToolError};
 use crate::people::{People, User};
 use crate::say::failure::failure;
 use crate::say::progress::{Progress, ProgressOutput};
-use crate::say::{self, Form};
+use crate::say::{self, Form, escaping};
 
 /// Exit codes, as onetimectl(8) lists them.
 pub(super) const FAILED: u8 = 1;
@@ -109,7 +109,7 @@ pub(crate) fn shown_first<T: Serialize>(
         let end = (error.map(error::text), error.and_then(error::remedy));
         let (error, remedy) = end;
         let row = JsonRow { version: VERSION, user: name, result: Some(&prepared), error, remedy };
-        Ok(Zeroizing::new(serde_json::to_string_pretty(&[row])? + "\n"))
+        Ok(Zeroizing::new(escaping::text(&[row])? + "\n"))
     };
     let head = match form {
         Form::Text => Zeroizing::new(format!("{}: {}\n", Readable(name), *text(&prepared))),
@@ -207,7 +207,7 @@ pub(crate) fn print<T: Serialize, W: Write>(
         }
         Form::Json => {
             let unwritten = |error| OutputError(io::Error::from(error));
-            let mut serializer = serde_json::Serializer::pretty(&mut out);
+            let mut serializer = escaping::serializer(&mut out);
             let mut array = serializer.serialize_seq(None).map_err(unwritten)?;
             for row in rows {
                 count(&row);

@@ -208,7 +208,11 @@ impl Candidates {
         let Some(candidate) = self.of(user, named_by) else { return };
         match token {
             // One more than can be, so that it is an error; no user fills the memory.
-            Ok(token) if candidate.tokens.len() <= MAX_TOKENS => candidate.tokens.push(token),
+            Ok(token) if candidate.tokens.len() <= MAX_TOKENS => {
+                // Nearly everybody has one: room for more is half of the memory of a large import.
+                candidate.tokens.reserve_exact(1);
+                candidate.tokens.push(token);
+            }
             Ok(_) => {}
             Err(error) => _ = candidate.problem.get_or_insert(error),
         }

@@ -22,7 +22,7 @@ use crate::people::{Origin, People};
 use crate::say::progress::Progress;
 use crate::say::report::Row;
 use crate::say::{self, Answer, Form, Input};
-use candidates::{Candidates, Findings};
+use candidates::{Candidate, Candidates, Findings};
 use importer::Importer;
 use map::UserMap;
 use report::ImportReport;
@@ -40,17 +40,12 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
         !candidates.is_empty() || !ownerless.is_empty() || !spare.is_empty(),
         "there are no users to import in these files"
     );
-    let asks = options.replace && !options.yes && !options.dry_run;
-    let question = format!(
-        "Replace what {} users have by what these files say of them? Their old secrets are destroyed.",
-        candidates.len()
-    );
-    let reads_stdin = options.files.iter().any(|path| path == Path::new("-"));
-    if asks && say::confirm(&question, Input::of(reads_stdin))? == Answer::No {
-        return Answer::nothing_changed();
-    }
     let names = candidates.iter().map(|(user, _)| user.clone()).collect();
     let people = People::of(names, Origin::Elsewhere)?;
+    let asks = options.replace && !options.yes && !options.dry_run;
+    if asks && may_replace(context, options, &candidates, &people)? == Answer::No {
+        return Answer::nothing_changed();
+    }
     let importer = Importer::new(context, options, people)?;
     let progress = Progress::of(candidates.len());
     let mut seen = BTreeSet::new();
@@ -73,6 +68,38 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
         say::line(&report::table(&rows, named))?;
     }
     say::report::finish(context.form, rows)
+}
+
+/// Asks, if any of these users is enabled.
+///
+/// # Errors
+/// The store cannot be opened, or the answer not read.
+fn may_replace(
+    context: &Context,
+    options: &ImportOptions,
+    candidates: &[(String, Candidate)],
+    people: &People,
+) -> anyhow::Result<Answer> {
+    if !context.dir_exists()? {
+        return Ok(Answer::Yes);
+    }
+    let store = context.open_or_make()?;
+    // An account that cannot be read may be there, and would be lost too.
+    let is_enabled = |user: &str| {
+        let found = people.find(user);
+        found.is_ok_and(|found| !matches!(store.inspect(&found.name), Ok(None)))
+    };
+    let replaced = candidates.iter().filter(|(_, candidate)| candidate.problem.is_none());
+    let question = match replaced.filter(|(user, _)| is_enabled(user)).count() {
+        0 => return Ok(Answer::Yes),
+        1 => "Replace what 1 user has by what these files say? The old secret is destroyed.".into(),
+        count => format!(
+            "Replace what {count} users have by what these files say of them? Their old secrets \
+             are destroyed."
+        ),
+    };
+    let reads_stdin = options.files.iter().any(|path| path == Path::new("-"));
+    say::confirm(&question, Input::of(reads_stdin))
 }
 
 /// A name as the report has it: what cannot be a user's name anyway must not
