@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{Table, presets};
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use crate::say::report::Row;
 
@@ -65,22 +65,22 @@ pub(super) fn table(rows: &[Row<ImportReport>], named: usize) -> String {
         good.partition(|(_, report)| report.result == Completion::Unmapped);
     let mut text = String::new();
     if !done.is_empty() {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(["USER", "RESULT", "TOKENS", "ACTIVATED"]);
+        let longest = done.iter().map(|(user, _)| user.width()).max().unwrap_or(0);
+        let user_width = longest.max("USER".len());
+        let result_width = Completion::WouldBeImported.text().len();
+        let mut line = |user: &str, result: &str, tokens: &str, activated: &str| {
+            let blanks = user_width.saturating_sub(user.width());
+            text.push_str(&format!(
+                "{user}{:blanks$}  {result:result_width$}  {tokens:6}  {activated}\n",
+                ""
+            ));
+        };
+        line("USER", "RESULT", "TOKENS", "ACTIVATED");
         for (user, report) in &done {
-            table.add_row([
-                (*user).clone(),
-                report.result.text().to_owned(),
-                report.tokens.to_string(),
-                if report.activated { "yes" } else { "no" }.to_owned(),
-            ]);
+            let activated = if report.activated { "yes" } else { "no" };
+            line(user, report.result.text(), &report.tokens.to_string(), activated);
         }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        text.push_str(&table.trim_fmt());
-        text.push_str("\n\n");
+        text.push('\n');
     }
     notes(&mut text, "Not carried over:", &done, |report| &report.not_carried_over);
     notes(&mut text, "Warnings:", &done, |report| &report.warnings);
