@@ -254,6 +254,10 @@ mod tests {
             "line 3: not a label or serial, and a user; line 4: `S1` is in line 2 too; \
              line 5: not a label or serial, and a user; line 6: not a label or serial, and a user"
         );
+        for text in ["S1,a\r\n\r\n# x\r\nS1,b\r\n", "S1,a\n\n# x\nS1,b", "S1,\"a\"\n \n#\nS1,b"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("line 4: `S1` is in line 1 too"), "{text:?}: {error}");
+        }
         let twice: String = (0..100).map(|_| "S1,alice\n").collect();
         assert!(parse(&twice).unwrap_err().to_string().ends_with("; and 79 more"));
         assert!(parse("serial,user\n").unwrap_err().to_string().contains("no lines"));
