@@ -196,10 +196,14 @@ fn a_password_service_of_the_vendor_counts_where_this_libpam_looks_for_it() {
     assert_eq!(login(&world, "alice", &["wrong"]), AUTH_ERR);
 }
 
+/// Where none is configured it is the name of the machine that the tests run on, of which
+/// doctor may say that many have it.
+const ISSUER: &str = "issuer = \"host.example.org\"";
+
 #[test]
 fn doctor_names_policies_that_cannot_be_applied_and_policies_that_are_none() {
     let world = set_up();
-    let shipped = conf("onetime.toml");
+    let shipped = conf("onetime.toml").replace(&format!("#{ISSUER}"), ISSUER);
     for (id, key, line, what, remedy) in [
         (
             "policy-required-group-unknown",
@@ -243,6 +247,7 @@ fn doctor_names_policies_that_cannot_be_applied_and_policies_that_are_none() {
 #[test]
 fn doctor_says_that_a_group_cannot_be_looked_up_where_its_source_is_down() {
     let world = world_with_directory("files extrausers");
+    world.write("/etc/onetime/onetime.toml", ISSUER.as_bytes(), 0o644);
     let line = "auth required pam_onetime.so require_groups=staff\n";
     world.pam_service("test", &format!("{line}account required pam_unix.so\n"));
     assert!(report(&world).1.iter().all(|row| !row.id.starts_with("policy-")));
