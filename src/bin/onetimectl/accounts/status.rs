@@ -10,7 +10,6 @@ use std::sync::mpsc::sync_channel;
 use std::thread::{self, available_parallelism};
 
 use anyhow::anyhow;
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 use pam_onetime::account::{Account, Phase, Timestamp};
 use pam_onetime::config::{Limits, Span};
@@ -20,7 +19,7 @@ use pam_onetime::system::now;
 use serde::Serialize;
 
 use crate::accounts::table::StatusTable;
-use crate::cli::{Cli, Filters, ListOptions, SelectionOptions};
+use crate::cli::{Filters, ListOptions, SelectionOptions};
 use crate::context::Context;
 use crate::people::{Everybody, Origin, People, User, select};
 use crate::say::progress::{Progress, ProgressOutput};
@@ -117,7 +116,7 @@ pub(crate) fn list(context: &Context, options: &ListOptions) -> anyhow::Result<E
     if options.csv && context.form == Form::Json {
         // An option of every verb conflicts with none of one verb's by itself.
         let what = "the argument '--csv' cannot be used with '--json'";
-        Cli::command().error(ErrorKind::ArgumentConflict, what).exit();
+        return Err(say::usage(ErrorKind::ArgumentConflict, what));
     }
     let store = context.store()?;
     let people = candidates(&store, options)?;

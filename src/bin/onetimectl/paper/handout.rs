@@ -5,7 +5,6 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 use pam_onetime::account::{Account, MAX_TOKENS, TokenId};
 use pam_onetime::bytes_as_text::Readable;
@@ -18,13 +17,13 @@ use pam_onetime::system::now;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::cli::{Cli, HandoutOptions};
+use crate::cli::HandoutOptions;
 use crate::context::Context;
 use crate::error::ToolError;
 use crate::paper::file::NewFile;
 use crate::paper::qr;
 use crate::paper::recovery;
-use crate::say::report;
+use crate::say::{self, report};
 
 #[derive(Serialize)]
 struct HandoutReport {
@@ -46,9 +45,11 @@ pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result
     let format = match options.output.extension().and_then(|ending| ending.to_str()) {
         Some("html") => SheetFormat::Html,
         Some("svg") => SheetFormat::Svg,
-        Some("png") if options.recovery => usage("recovery codes need a sheet: .html or .svg"),
+        Some("png") if options.recovery => {
+            return Err(usage("recovery codes need a sheet: .html or .svg"));
+        }
         Some("png") => SheetFormat::Png,
-        Some(_) | None => usage("the file must end in .html, .svg or .png"),
+        Some(_) | None => return Err(usage("the file must end in .html, .svg or .png")),
     };
     let store = context.store()?;
     report::one(
@@ -84,8 +85,8 @@ pub(crate) fn run(context: &Context, options: &HandoutOptions) -> anyhow::Result
     )
 }
 
-fn usage(what: &str) -> ! {
-    Cli::command().error(ErrorKind::ValueValidation, what).exit()
+fn usage(what: &str) -> anyhow::Error {
+    say::usage(ErrorKind::ValueValidation, what)
 }
 
 /// Makes the file, for a pending account and no other.

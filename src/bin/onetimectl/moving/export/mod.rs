@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
-use clap::CommandFactory;
 use clap::error::ErrorKind;
 use pam_onetime::account::{Account, Phase, Timestamp, TokenId, Uid};
 use pam_onetime::bytes_as_text::{Readable, to_bytes};
@@ -26,7 +25,7 @@ use serde::Serialize;
 use serde::ser::SerializeSeq;
 use zeroize::Zeroizing;
 
-use crate::cli::{Cli, ExportFormat, ExportOptions};
+use crate::cli::{ExportFormat, ExportOptions};
 use crate::context::Context;
 use crate::error::ToolError;
 use crate::paper::file::{NewFile, Owner};
@@ -101,7 +100,7 @@ enum Destination<'a> {
 
 /// Without users: everybody.
 pub(crate) fn run(context: &Context, options: &ExportOptions) -> anyhow::Result<ExitCode> {
-    let destination = destination(context.form, options);
+    let destination = destination(context.form, options)?;
     let store = context.store()?;
     if let (Destination::Stdout, true) = (&destination, std::io::stdout().is_terminal()) {
         say::warn("what follows are secrets: whoever sees them can make every code");
@@ -136,27 +135,32 @@ pub(crate) fn run(context: &Context, options: &ExportOptions) -> anyhow::Result<
     report::finish(context.form, rows)
 }
 
-/// Where to; wrong usage ends the program.
-fn destination(form: Form, options: &ExportOptions) -> Destination<'_> {
-    let wrong = |what| Cli::command().error(ErrorKind::ArgumentConflict, what).exit();
-    match (options.format, &options.output) {
+/// Where to.
+///
+/// # Errors
+/// Wrong usage.
+fn destination(form: Form, options: &ExportOptions) -> anyhow::Result<Destination<'_>> {
+    let wrong = |what| Err(say::usage(ErrorKind::ArgumentConflict, what));
+    Ok(match (options.format, &options.output) {
         (ExportFormat::Otpauth, Some(_)) if form == Form::Json => {
-            wrong("--json goes to standard output: leave out --output")
+            return wrong("--json goes to standard output: leave out --output");
         }
         (ExportFormat::Pskc | ExportFormat::Oath | ExportFormat::Google, _)
             if form == Form::Json =>
         {
-            wrong("--json needs --format otpauth")
+            return wrong("--json needs --format otpauth");
         }
         (ExportFormat::Google, Some(directory)) => Destination::Directory(directory),
         (ExportFormat::Google, None) if options.users.len() != 1 => {
-            wrong("--format google is a file for each user: name one USER, or --output DIRECTORY")
+            return wrong(
+                "--format google is a file for each user: name one USER, or --output DIRECTORY",
+            );
         }
         (_, None) => Destination::Stdout,
         (ExportFormat::Otpauth | ExportFormat::Pskc | ExportFormat::Oath, Some(file)) => {
             Destination::File(file)
         }
-    }
+    })
 }
 
 /// Makes the directory, or sees to it that nobody else writes there.
