@@ -254,7 +254,8 @@ fn utc(seconds: u64) -> String {
     zoned(seconds, &TimeZone::UTC, "%Y-%m-%dT%H:%M:%SZ")
 }
 
-fn zoned(seconds: u64, zone: &TimeZone, format: &str) -> String {
+/// A time in a zone, as strftime(3) has the format.
+pub(super) fn zoned(seconds: u64, zone: &TimeZone, format: &str) -> String {
     let time = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
     time.map_or_else(
         || "never".to_owned(),

@@ -8,7 +8,7 @@ use pam_onetime::bytes_as_text::Readable;
 use super::Facts;
 use super::plot::Plot;
 use crate::accounts::status::StatusRow;
-use crate::accounts::table::date;
+use crate::accounts::table::zoned;
 
 const DAY: u64 = 86_400;
 
@@ -33,9 +33,14 @@ svg text { font: 11px sans-serif; fill: var(--ink) } .axis { stroke: var(--line)
 svg { print-color-adjust: exact; -webkit-print-color-adjust: exact }
 ";
 
+/// To the minute, with the zone: whoever reads the page may be elsewhere.
+fn moment(seconds: u64, zone: &TimeZone) -> String {
+    zoned(seconds, zone, "%Y-%m-%d %H:%M %:z")
+}
+
 pub(super) fn html(facts: &Facts) -> Result<String, Error> {
     let zone = TimeZone::system();
-    let when = date(facts.now.0, &zone);
+    let when = moment(facts.now.0, &zone);
     let title = escaped(&format!("One-time codes on {}", facts.host));
     let mut out = String::new();
     writeln!(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n{HEAD}<title>{title}</title>")?;
@@ -62,6 +67,8 @@ fn enrolled(facts: &Facts, zone: &TimeZone) -> Plot<'static> {
     let now = facts.now.0;
     let first = rows().filter_map(|row| row.issued).min().unwrap_or(now).min(now);
     let span = now.saturating_sub(first).max(DAY);
+    // No two of them look alike, where a day has 25 hours either.
+    let format = if span / MOMENTS < 2 * DAY { "%m-%d %H:%M" } else { "%Y-%m-%d" };
     let count = |at: u64, of: fn(&StatusRow) -> Option<u64>| {
         let counted = rows().filter_map(of).filter(|time| *time <= at).count();
         u64::try_from(counted).unwrap_or(0)
@@ -69,7 +76,7 @@ fn enrolled(facts: &Facts, zone: &TimeZone) -> Plot<'static> {
     let moments = (0..MOMENTS).map(|nth| {
         let before = span.saturating_mul(MOMENTS.saturating_sub(1).saturating_sub(nth));
         let at = now.saturating_sub(before / MOMENTS);
-        let label = date(at, zone).split(' ').next().unwrap_or_default().to_owned();
+        let label = zoned(at, zone, format);
         (label, vec![count(at, |row| row.issued), count(at, |row| row.since)])
     });
     let groups = moments.collect();
@@ -106,7 +113,7 @@ fn logins(out: &mut String, facts: &Facts) -> Result<(), Error> {
     writeln!(
         out,
         "<p>Counted from the lines of pam_onetime in {sources}; what was rotated away or sent elsewhere is \
-         missing. A login without a code is one that this module let pass.</p>"
+         missing. Where a line has no year, it is the last one before the file was changed. A login without a code is one that this module let pass.</p>"
     )?;
     let days = log.days.iter().rev().take(30).collect::<Vec<_>>().into_iter().rev();
     let groups: Vec<_> = days
@@ -140,7 +147,7 @@ fn accounts(out: &mut String, facts: &Facts, zone: &TimeZone) -> Result<(), Erro
     let heads =
         ["User", "State", "Issued", "Activated", "Last code", "Wrong codes", "Locked until"];
     let row = |(user, row): &(String, StatusRow)| {
-        let time = |time: Option<u64>| time.map(|time| date(time, zone)).unwrap_or_default();
+        let time = |time: Option<u64>| time.map(|time| moment(time, zone)).unwrap_or_default();
         let cells = [
             row.state().to_owned(),
             time(row.issued),
@@ -203,4 +210,84 @@ pub(super) fn escaped(text: &str) -> String {
         }
     }
     safe
+}
+
+#[cfg(test)]
+mod tests {
+    use pam_onetime::account::Timestamp;
+
+    use super::*;
+    use crate::accounts::report::log::{Day, Logins};
+    use crate::accounts::status::Summary;
+
+    /// 2026-11-28, 04:31 UTC.
+    const NOW: u64 = 1_795_840_260;
+
+    fn pending(issued: u64) -> StatusRow {
+        StatusRow {
+            otp: true,
+            activated: false,
+            issued: Some(issued),
+            since: None,
+            last_login: None,
+            deadline: None,
+            tokens: 1,
+            drift: 0,
+            recovery_codes_left: None,
+            failures: 0,
+            locked_until: None,
+        }
+    }
+
+    fn facts(rows: Vec<(String, StatusRow)>) -> Facts {
+        let mut summary = Summary::default();
+        rows.iter().for_each(|(_, row)| summary.count(row));
+        let (host, unread, logins) = ("h<1>".to_owned(), Vec::new(), Logins::default());
+        Facts { host, now: Timestamp(NOW), rows, unread, summary, logins }
+    }
+
+    #[test]
+    fn of_an_empty_store_the_page_says_that_there_is_nobody() {
+        let page = html(&facts(Vec::new())).unwrap();
+        assert!(page.contains("0 users: 0 disabled, 0 pending, 0 active; 0 locked"), "{page}");
+        assert_eq!(page.matches("<p>None.</p>").count(), 4, "{page}");
+        assert!(page.contains("Logins cannot be counted") && page.contains("h&lt;1&gt;"), "{page}");
+    }
+
+    #[test]
+    fn no_name_no_error_and_no_source_is_markup() {
+        let evil = "<script>alert('1')</script>\"&\u{1b}";
+        let mut facts = facts(vec![(evil.to_owned(), pending(NOW))]);
+        facts.unread.push((evil.to_owned(), evil.to_owned()));
+        facts.logins.sources.push(evil.to_owned());
+        facts.logins.days.insert(evil.to_owned(), Day { locked: 1, ..Day::default() });
+        let page = html(&facts).unwrap();
+        assert!(!page.contains("<script") && !page.contains('\u{1b}'), "{page}");
+        assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"), "{page}");
+    }
+
+    #[test]
+    fn each_time_has_its_zone_and_the_moments_of_a_young_store_differ() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        assert_eq!(moment(NOW, &zone), "2026-11-28 06:31 +02:00");
+        for age in [0, 3600, DAY, 5 * DAY, 12 * DAY, 23 * DAY, 24 * DAY, 4000 * DAY] {
+            let facts = facts(vec![("alice".to_owned(), pending(NOW - age))]);
+            for zone in [&zone, &TimeZone::get("Europe/Berlin").unwrap_or(TimeZone::UTC)] {
+                let groups = enrolled(&facts, zone).groups;
+                let labels: std::collections::BTreeSet<_> =
+                    groups.iter().map(|(label, _)| label).collect();
+                assert_eq!(labels.len(), 12, "{age}: {labels:?}");
+                assert_eq!(groups[11].1, [1, 0], "{age}");
+            }
+        }
+    }
+
+    #[test]
+    fn ten_thousand_accounts_have_a_row_each() {
+        let rows = (0..10_000).map(|nth| (format!("user{nth}"), pending(NOW - nth * 3600)));
+        let page = html(&facts(rows.collect())).unwrap();
+        assert!(page.contains("10000 users: 0 disabled, 10000 pending"));
+        assert_eq!(page.matches("<th scope=\"row\">").count(), 10_000);
+        assert!(page.contains("up to 1 day: pending 24; "), "{page:.9000}");
+    }
 }

@@ -92,3 +92,29 @@ impl Plot<'_> {
         self.groups.iter().map(group).collect::<Vec<_>>().join("; ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plot_of_nothing_and_one_of_zeros_are_drawn_and_labels_are_text() {
+        let plot = |groups| Plot { id: "p", title: "a < b", series: &["x", "<y>"], groups };
+        let nothing = plot(Vec::new()).svg().unwrap();
+        assert!(nothing.contains("a &lt; b") && nothing.matches("<rect").count() == 2, "{nothing}");
+        let zeros = plot(vec![("<script>".to_owned(), vec![0, 0])]).svg().unwrap();
+        assert!(zeros.contains("height=\"0\"") && zeros.contains("&lt;script&gt;"), "{zeros}");
+        assert!(!zeros.contains("<script") && !zeros.contains("<y>"), "{zeros}");
+    }
+
+    #[test]
+    fn the_highest_bar_fills_the_drawing_whatever_its_value_is_and_labels_have_room() {
+        let groups: Vec<_> = (0..30).map(|day| (format!("2026-11-{day:02}"), vec![day])).collect();
+        let svg = Plot { id: "p", title: "t", series: &["x"], groups }.svg().unwrap();
+        assert!(svg.contains(&format!("y=\"0\" width=\"19\" height=\"{}\"", HEIGHT - FOOT)));
+        assert_eq!(svg.matches("<text").count(), 8, "{svg}");
+        let groups = vec![("a".to_owned(), vec![u64::MAX, 1])];
+        let svg = Plot { id: "p", title: "t", series: &["x", "y"], groups }.svg().unwrap();
+        assert!(svg.contains(&format!(">{}</text>", u64::MAX)), "{svg}");
+    }
+}
