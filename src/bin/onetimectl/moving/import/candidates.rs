@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
-use pam_onetime::account::MAX_TOKENS;
+use pam_onetime::account::{MAX_TOKENS, TokenId};
+use pam_onetime::system::Person;
 
 use super::map::{Owner, UserMap};
 use super::source::Source;
@@ -131,17 +132,37 @@ impl Candidates {
                 }
             }
             (Users::ManyByName, None) => self.add_all(entries()?, NameSource::Known),
-            (Users::ManyByLabel, None) => self.add_all(entries()?, NameSource::Label),
+            (Users::ManyByLabel, None) => {
+                let entries = self.of_users(entries()?);
+                self.add_all(entries, NameSource::Label);
+            }
             (Users::ManyByName, Some(user)) => {
                 let mut entries = entries()?;
                 entries.retain(|entry| entry.user.as_ref() == Some(user));
                 self.add_all(entries, NameSource::Known);
             }
             (Users::ManyByLabel, Some(user)) => {
-                self.add_all(owned_by(entries()?, user)?, NameSource::Known);
+                let entries = self.of_users(entries()?);
+                self.add_all(owned_by(entries, user)?, NameSource::Known);
             }
         }
         Ok(())
+    }
+
+    /// Whose the entries are whose labels have the number of a further token of a user. A map
+    /// has labels as they are.
+    fn of_users(&self, mut entries: Vec<ForeignEntry>) -> Vec<ForeignEntry> {
+        if self.map.is_none() {
+            for user in entries.iter_mut().filter_map(|entry| entry.user.as_mut()) {
+                // Who may exist keeps the name.
+                if let Some(name) = without_number(user)
+                    && matches!(Person::find(user), Ok(None))
+                {
+                    *user = name.to_owned();
+                }
+            }
+        }
+        entries
     }
 
     /// Whose a file is that names nobody; `None` where the map leaves it out or lacks it.
@@ -249,6 +270,15 @@ fn owned_by(mut all: Vec<ForeignEntry>, user: &str) -> anyhow::Result<Vec<Foreig
     Ok(all.into_iter().map(given).collect())
 }
 
+/// The user of a label that has the number of a further token behind it, as
+/// [`Enrollment::account`](pam_onetime::enrollment::Enrollment::account) writes it.
+fn without_number(label: &str) -> Option<&str> {
+    let (name, number) = label.strip_suffix(')')?.rsplit_once(" (")?;
+    let is_token =
+        number.parse().ok().and_then(TokenId::new).is_some_and(|id| id != TokenId::First);
+    (is_token && !name.is_empty()).then_some(name)
+}
+
 /// Whose a file is that names nobody.
 fn owner(path: &Path, options: &ImportOptions) -> anyhow::Result<(String, NameSource)> {
     if let Some(user) = &options.user {
@@ -287,6 +317,38 @@ mod tests {
         ] {
             assert_eq!(owner_by_path(Path::new(path)).as_deref(), user, "{path}");
         }
+    }
+
+    #[test]
+    fn the_number_of_a_further_token_is_no_part_of_the_user_s_name() {
+        for (label, user) in [
+            ("alice (2)", Some("alice")),
+            ("alice (4)", Some("alice")),
+            ("Alice B (3)", Some("Alice B")),
+            ("alice", None),
+            ("alice (1)", None),
+            ("alice (5)", None),
+            ("alice(2)", None),
+            ("alice (2) ", None),
+            (" (2)", None),
+            ("alice (b)", None),
+        ] {
+            assert_eq!(without_number(label), user, "{label}");
+        }
+        let secrets = ["GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "MZXW6YTBOJRGC6TPMZXW6YTBOJRGC6TP"];
+        let [first, second] = secrets;
+        let text = format!(
+            "otpauth://totp/h:no-such-user?secret={first}\n\
+             otpauth://totp/h:no-such-user%20(2)?secret={second}\n"
+        );
+        let parse = || formats::by_name("otpauth").unwrap().parse(&text, &TimeZone::UTC).unwrap();
+        let mut candidates = Candidates::by(None);
+        let entries = candidates.of_users(parse());
+        assert_eq!(owned_by(candidates.of_users(parse()), "no-such-user").unwrap().len(), 2);
+        candidates.add_all(entries, NameSource::Label);
+        let users = candidates.finish().users;
+        let [(user, candidate)] = users.as_slice() else { panic!("{} users", users.len()) };
+        assert_eq!((user.as_str(), candidate.tokens.len()), ("no-such-user", 2));
     }
 
     #[test]
