@@ -213,7 +213,7 @@ pub(crate) fn all() -> Vec<Operation> {
             "recovery",
             &active,
             &["recovery", "alice"],
-            "alice: If you lose",
+            "alice: the recovery codes above are valid now",
             has_recovery_codes,
         ),
         Operation {

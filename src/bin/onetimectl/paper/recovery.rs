@@ -18,6 +18,9 @@ use crate::say::{self, Answer, Input, report};
 /// How many are issued at once.
 const COUNT: usize = 8;
 
+/// What is printed once they are in force.
+const VALID: &str = "the recovery codes above are valid now; older ones no longer work";
+
 /// A code as JSON.
 #[derive(Serialize)]
 pub(crate) struct PlainCode(#[serde(serialize_with = "report::plain")] Zeroizing<String>);
@@ -57,6 +60,7 @@ pub(crate) fn run(context: &Context, user: &str, yes: bool) -> anyhow::Result<Ex
             report::log(&user.name, "new recovery codes were issued");
             Ok(())
         },
+        VALID,
     )
 }
 

@@ -89,13 +89,15 @@ pub(crate) fn one<T: Serialize>(
 /// all of it is out, makes it valid. So what is valid now is not replaced by what nobody
 /// has seen.
 ///
-/// As JSON, the object's `error` is written last: with one, what it shows is not valid.
+/// Last comes `valid`, which says that it is. As JSON, that is the object's `error`: with
+/// one, or where it is cut off before, what it shows is not valid.
 pub(crate) fn shown_first<T: Serialize>(
     form: Form,
     name: &str,
     prepare: impl Fn(&User) -> anyhow::Result<T>,
     text: impl Fn(&T) -> Zeroizing<String>,
     commit: impl Fn(&User, &T) -> anyhow::Result<()>,
+    valid: &str,
 ) -> anyhow::Result<ExitCode> {
     ensure_seen()?;
     let row = Row::of(&People::one(name), name, |user| Ok((user.clone(), prepare(user)?)));
@@ -122,9 +124,16 @@ pub(crate) fn shown_first<T: Serialize>(
     say::write(&head).context("nothing was changed")?;
     let done = commit(&user, &prepared).context("what was shown is not valid");
     let error = done.err();
-    if form == Form::Json {
-        let whole = whole(error.as_ref())?;
-        say::write(whole.strip_prefix(&**head).unwrap_or_default())?;
+    match form {
+        Form::Json => {
+            let whole = whole(error.as_ref())?;
+            say::write(whole.strip_prefix(&**head).unwrap_or_default())?;
+        }
+        Form::Text if error.is_none() => {
+            let line = format!("{}: {valid}\n", Readable(name));
+            say::write(&line).context("what was shown is valid")?;
+        }
+        Form::Text => {}
     }
     let Some(error) = error else { return Ok(ExitCode::SUCCESS) };
     failure(Some(name), &error);
