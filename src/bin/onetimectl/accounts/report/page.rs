@@ -25,7 +25,8 @@ body { font: 11pt/1.5 sans-serif; color: var(--ink); background: var(--paper); m
 h1 { font-size: 17pt } h2 { font-size: 13pt; margin-top: 1.6em; break-after: avoid }
 table { border-collapse: collapse; width: 100%; font-size: 9.5pt }
 caption { text-align: left; font-weight: bold }
-th, td { text-align: left; padding: .2em .6em .2em 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere }
+th, td { text-align: left; padding: .2em .6em .2em 0; border-bottom: 1px solid var(--line) }
+tbody th { overflow-wrap: anywhere; min-width: 6em } td { overflow-wrap: break-word }
 thead { display: table-header-group } tr, figure { break-inside: avoid }
 figure { margin: 1.2em 0 } figcaption { font-weight: bold } figure > svg { width: 100%; height: auto }
 svg text { font: 11px sans-serif; fill: var(--ink) } .axis { stroke: var(--line); fill: none }

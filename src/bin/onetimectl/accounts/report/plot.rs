@@ -9,6 +9,8 @@ const WIDTH: u64 = 720;
 const HEIGHT: u64 = 180;
 /// For the words below the bars.
 const FOOT: u64 = 24;
+/// The width of a date.
+const LABEL: u64 = 72;
 
 /// Values side by side: each group of bars has a label, each bar of it a series.
 pub(super) struct Plot<'a> {
@@ -44,7 +46,9 @@ impl Plot<'_> {
         for ((label, values), nth) in groups.iter().zip(0_u64..) {
             let left = nth.saturating_mul(room);
             for (value, place) in values.iter().zip(0_u64..) {
-                let height = base.saturating_mul(*value).checked_div(most).unwrap_or(0);
+                let height = u128::from(base).saturating_mul(u128::from(*value));
+                let height = height.checked_div(u128::from(most)).unwrap_or(0);
+                let height = u64::try_from(height).unwrap_or(base);
                 let (x, y) =
                     (left.saturating_add(place.saturating_mul(bar)), base.saturating_sub(height));
                 writeln!(
@@ -52,14 +56,17 @@ impl Plot<'_> {
                     "<rect class=\"s{place}\" x=\"{x}\" y=\"{y}\" width=\"{bar}\" height=\"{height}\"/>"
                 )?;
                 if groups.len() <= 12 && *value > 0 {
-                    let (x, y) = (x.saturating_add(bar / 2), y.saturating_sub(3));
+                    // That of the highest is above 0.
+                    let y = i64::try_from(y).unwrap_or(0).saturating_sub(3);
+                    let x = x.saturating_add(bar / 2);
                     writeln!(
                         out,
                         "<text x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">{value}</text>"
                     )?;
                 }
             }
-            if nth % every == 0 {
+            // The last one may not fit.
+            if nth % every == 0 && left.saturating_add(LABEL) <= WIDTH {
                 writeln!(
                     out,
                     "<text x=\"{left}\" y=\"{}\">{}</text>",
@@ -112,9 +119,11 @@ mod tests {
         let groups: Vec<_> = (0..30).map(|day| (format!("2026-11-{day:02}"), vec![day])).collect();
         let svg = Plot { id: "p", title: "t", series: &["x"], groups }.svg().unwrap();
         assert!(svg.contains(&format!("y=\"0\" width=\"19\" height=\"{}\"", HEIGHT - FOOT)));
-        assert_eq!(svg.matches("<text").count(), 8, "{svg}");
+        assert_eq!(svg.matches("<text").count(), 7, "{svg}");
+        assert!(svg.contains("<text x=\"576\" y=\"172\">2026-11-24</text>"), "{svg}");
         let groups = vec![("a".to_owned(), vec![u64::MAX, 1])];
         let svg = Plot { id: "p", title: "t", series: &["x", "y"], groups }.svg().unwrap();
-        assert!(svg.contains(&format!(">{}</text>", u64::MAX)), "{svg}");
+        let most = format!("y=\"-3\" text-anchor=\"middle\">{}</text>", u64::MAX);
+        assert!(svg.contains(&most), "{svg}");
     }
 }
