@@ -85,7 +85,7 @@ fn no_change_to_the_core_goes_unnoticed_by_its_unit_tests() {
     let some = ["--shard=3/60", "--sharding=round-robin"];
     let mut arguments = vec!["mutants", "--no-shuffle", "--colors=never", &output];
     arguments.extend(extent(&some[..], &[]));
-    let ended = run(&arguments, extent(10 * MINUTE, 180 * MINUTE));
+    let ended = run(&arguments, extent(20 * MINUTE, 180 * MINUTE));
     let said = ended.text();
     println!("{said}");
     // All noticed, some missed, some timed out: otherwise there is no outcome.
