@@ -390,7 +390,9 @@ fn a_file_that_pskctool_has_signed_is_imported_and_the_signature_is_mentioned() 
     assert!(pskctool("--info", signed).contains("Signed: YES"));
     let rows = imported(&world, signed, &["--from", "pskc"]);
     assert_eq!(rows[0]["user"], "bob");
-    assert!(rows[0]["not_carried_over"].to_string().contains("signature"), "{rows:?}");
+    let left = rows[0]["not_carried_over"].to_string();
+    assert!(left.contains("signature, which was not checked"), "{rows:?}");
+    assert!(left.contains("pskctool --verify of version 2.6.15 or later"), "{rows:?}");
     assert!(admitted(&world, "bob", &current_code(BASE32, 0)));
 }
 

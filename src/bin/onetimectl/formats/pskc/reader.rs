@@ -179,7 +179,8 @@ impl Reader<'_> {
             Signature::Unchecked => {
                 for package in &mut self.packages {
                     package.leave(
-                        "the file's signature, which was not checked (pskctool --verify does)",
+                        "the file's signature, which was not checked (pskctool --verify of version \
+                         2.6.15 or later does)",
                     );
                 }
             }
