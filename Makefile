@@ -24,7 +24,7 @@ BUILD_PACKAGES    = rust gcc libc6-dev libpam0g-dev
 TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client \
                     sudo login util-linux bsdutils mount strace mandoc binutils \
                     libpam-google-authenticator libpam-oath pskctool e2fsprogs python3 \
-                    libnss-extrausers bash-completion zsh fish
+                    libnss-extrausers bash-completion zsh fish qrencode
 CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime
 
 # What cargo installs for the campaigns, and in which version it is known to work.

@@ -76,6 +76,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("pskctool", "pskctool"),
     ("strace", "strace"),
     ("zbarimg", "zbar-tools"),
+    ("qrencode", "qrencode"),
     ("ZXingReader", "zxing-cpp-tools"),
     ("Xvfb", "xvfb"),
     ("xterm", "xterm"),

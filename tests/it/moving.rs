@@ -785,3 +785,77 @@ fn an_entry_of_pass_is_imported_and_its_password_is_shown_nowhere() {
     assert!(run.status.success() && !run.text().contains("hunter2"), "{}", run.text());
     assert!(admitted(&world, "alice", &code(BASE32, TotpOptions::default())));
 }
+
+// --- pictures ---
+
+/// What the real qrencode draws of a text, in the world.
+fn draw(world: &World, name: &str, text: &str, options: &[&str]) {
+    let file = format!("/root/{name}");
+    world.run("qrencode", &[options, &["-t", "PNG", "-o", &file, text]].concat()).ok();
+}
+
+#[test]
+fn a_qr_code_in_a_picture_lets_its_user_in_and_a_picture_without_one_says_what_to_do() {
+    let world = hasty();
+    let uri = format!("otpauth://totp/Corp:alice?secret={BASE32}&issuer=Corp");
+    for options in [&[][..], &["-s", "1", "-m", "1"], &["-l", "H", "--foreground=224488"]] {
+        draw(&world, "picture", &uri, options);
+        for recognized in [&[][..], &["--from", "otpauth"]] {
+            let run = import(&world, &[&["--dry-run", "/root/picture"], recognized].concat());
+            assert!(run.status.success() && !run.text().contains(BASE32), "{}", run.text());
+        }
+    }
+    import(&world, &["/root/picture"]).ok();
+    assert!(admitted(&world, "alice", &code(BASE32, TotpOptions::default())));
+
+    // What the tool itself has drawn.
+    let secret = enable(&world, "bob");
+    world.onetimectl(&["qr", "bob", "--qr", "/root/bob.png"]).ok();
+    import(&world, &["/root/bob.png", "--replace", "--yes"]).ok();
+    assert!(admitted(&world, "bob", &current_code(&secret, 0)));
+
+    draw(&world, "other.png", "https://example.org", &[]);
+    let picture = world.read("/root/other.png");
+    world.write("/root/half.png", &picture[..picture.len() / 2], 0o600);
+    let before = store(&world);
+    for (name, said) in [("other.png", "crop"), ("half.png", "not a PNG file in order")] {
+        let run = import(&world, &[&format!("/root/{name}")]);
+        assert_eq!(run.status.code(), Some(1), "{}", run.text());
+        assert!(run.stderr.contains(said) && run.stderr.contains(name), "{}", run.text());
+    }
+    assert_eq!(store(&world), before);
+}
+
+#[test]
+fn the_codes_of_one_export_are_put_together_from_pictures_and_text_and_a_missing_one_is_named() {
+    let world = hasty();
+    // Two codes of one export: alice's token, and bob's.
+    let uris = [("alice", 0_u8), ("bob", 1)].map(|(name, index)| {
+        let mut token = vec![0x0a, 20];
+        token.extend(b"12345678901234567890");
+        token.extend([0x12, u8::try_from(name.len()).expect("short")]);
+        token.extend(name.as_bytes());
+        token.extend([0x20, 1, 0x28, 1, 0x30, 2]);
+        let mut batch = vec![0x0a, u8::try_from(token.len()).expect("short")];
+        batch.extend(token);
+        batch.extend([0x10, 1, 0x18, 2, 0x20, index, 0x28, 7]);
+        let data = data_encoding::BASE64URL_NOPAD.encode(&batch);
+        format!("otpauth-migration://offline?data={data}")
+    });
+    draw(&world, "1.png", &uris[0], &[]);
+    world.write("/root/2", format!("# by hand\n{}\n", uris[1]).as_bytes(), 0o600);
+    for (file, missing) in [("/root/1.png", "number 2"), ("/root/2", "number 1")] {
+        let run = import(&world, &[file]);
+        assert_eq!(run.status.code(), Some(1), "{}", run.text());
+        assert!(run.stderr.contains(missing) && run.stderr.contains("one run"), "{}", run.text());
+    }
+    let run = import(&world, &["/root/1.png", "/root/2"]);
+    assert!(run.status.success() && !run.text().contains(BASE32), "{}", run.text());
+    for user in ["alice", "bob"] {
+        assert!(admitted(&world, user, &code(BASE32, TotpOptions::default())), "{user}");
+    }
+    // A line is named by its own file.
+    world.write("/root/3", b"\notpauth-migration://offline\n", 0o600);
+    let run = import(&world, &["/root/1.png", "/root/2", "/root/3"]);
+    assert!(run.stderr.contains("/root/3: nothing was imported: line 2"), "{}", run.text());
+}

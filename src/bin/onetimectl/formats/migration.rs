@@ -16,6 +16,9 @@ use super::{ForeignEntry, ForeignToken, Format, FormatError, Users, first_line, 
 
 const SCHEME: &str = "otpauth-migration://";
 
+/// So many missing QR codes are named.
+const NAMED: usize = 8;
+
 /// The format `migration`: a URI on each line, one for each QR code.
 #[derive(Debug)]
 pub(super) struct Migration;
@@ -59,11 +62,15 @@ impl Format for Migration {
     }
 
     fn summary(&self) -> &'static str {
-        "QR codes of Google Authenticator's export, as their text"
+        "QR codes of Google Authenticator's export: pictures or text"
     }
 
     fn users(&self) -> Users {
         Users::ManyByLabel
+    }
+
+    fn spans_files(&self) -> bool {
+        true
     }
 
     /// Some hundred QR codes, of at most 3 KiB each.
@@ -116,11 +123,21 @@ fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
         all.extend(payload.tokens.iter().map(|token| token.entry(number)));
     }
     for (size, there, line) in exports.into_values() {
-        let present = i32::try_from(there.len()).unwrap_or(i32::MAX);
-        if present < size {
-            let what = format!("the export has {size} QR codes, and {present} of them are here");
-            return Err(FormatError::new(line, what)
-                .with_remedy("put the text of all its QR codes into one file, one a line"));
+        let missing: Vec<_> = (0..size)
+            .filter(|index| !there.contains(index))
+            .map(|index| index.saturating_add(1).to_string())
+            .take(NAMED)
+            .collect();
+        if !missing.is_empty() {
+            let present = there.range(0..size).count();
+            let missing = missing.join(", ");
+            let what = format!(
+                "the export has {size} QR codes, and {present} of them are here: missing is \
+                 number {missing}"
+            );
+            return Err(FormatError::new(line, what).with_remedy(
+                "name the pictures or the texts of all its QR codes in one run of import",
+            ));
         }
     }
     Ok(all)
@@ -257,7 +274,19 @@ mod tests {
         let (one, two) = (code("alice", 0), code("bob", 1));
         assert_eq!(parse(&format!("{two}# one more\n{one}{two}")).unwrap().len(), 2);
         let error = parse(&one).unwrap_err();
-        assert!(error.what.contains("2 QR codes, and 1") && error.remedy.is_some(), "{error}");
+        assert!(
+            error.what.ends_with("2 QR codes, and 1 of them are here: missing is number 2")
+                && error.remedy.is_some(),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_code_whose_number_the_export_does_not_have_is_in_no_others_place() {
+        let odd = uri(&BASE64URL_NOPAD.encode(&payload(vec![token("alice")], 1, 7)));
+        assert!(parse(&odd).unwrap_err().what.contains("missing is number 1"));
+        let huge = uri(&BASE64URL_NOPAD.encode(&payload(vec![token("alice")], i32::MAX, 0)));
+        assert!(parse(&huge).unwrap_err().what.ends_with("number 2, 3, 4, 5, 6, 7, 8, 9"));
     }
 
     #[test]

@@ -53,6 +53,11 @@ pub(crate) trait Format: fmt::Debug + Sync {
     /// Whose tokens such a file has.
     fn users(&self) -> Users;
 
+    /// Whether several files may be parts of one whole, which has to be complete.
+    fn spans_files(&self) -> bool {
+        false
+    }
+
     /// The size of the largest file that is accepted, in bytes.
     fn bound(&self) -> u64;
 

@@ -2,18 +2,20 @@
 //! the row of that user.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::mem;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use jiff::tz::TimeZone;
 use pam_onetime::account::{MAX_TOKENS, TokenId};
 use pam_onetime::system::Person;
+use zeroize::Zeroizing;
 
 use super::map::{Owner, UserMap};
 use super::source::Source;
 use crate::cli::ImportOptions;
 use crate::error::ToolError;
-use crate::formats::{self, ForeignEntry, ForeignToken, Users};
+use crate::formats::{self, FORMATS, ForeignEntry, ForeignToken, Format, Users};
 
 /// A token that the file does not give to anybody, beside others.
 const OF_NOBODY: ToolError = ToolError::new(
@@ -63,6 +65,8 @@ pub(super) struct Candidates {
     ownerless: Ownerless,
     /// See [`Findings::spare`].
     spare: Vec<String>,
+    /// Files that are read together, once all are there.
+    parts: Vec<(&'static dyn Format, PathBuf, Source)>,
 }
 
 /// All that the files and the map say together.
@@ -123,6 +127,10 @@ impl Candidates {
             Some(format) => format,
             None => source.recognize()?,
         };
+        if format.spans_files() {
+            self.parts.push((format, path.to_owned(), source));
+            return Ok(());
+        }
         let entries = || Ok::<_, anyhow::Error>(format.parse(source.text()?, &TimeZone::system())?);
         match (format.users(), &options.user) {
             (Users::One { .. }, _) => {
@@ -132,19 +140,57 @@ impl Candidates {
                 }
             }
             (Users::ManyByName, None) => self.add_all(entries()?, NameSource::Known),
-            (Users::ManyByLabel, None) => {
-                let entries = self.of_users(entries()?);
-                self.add_all(entries, NameSource::Label);
-            }
             (Users::ManyByName, Some(user)) => {
                 let mut entries = entries()?;
                 entries.retain(|entry| entry.user.as_ref() == Some(user));
                 self.add_all(entries, NameSource::Known);
             }
-            (Users::ManyByLabel, Some(user)) => {
-                let entries = self.of_users(entries()?);
-                self.add_all(owned_by(entries, user)?, NameSource::Known);
+            (Users::ManyByLabel, _) => self.add_labelled(entries()?, options)?,
+        }
+        Ok(())
+    }
+
+    fn add_labelled(
+        &mut self,
+        entries: Vec<ForeignEntry>,
+        options: &ImportOptions,
+    ) -> anyhow::Result<()> {
+        let entries = self.of_users(entries);
+        match &options.user {
+            None => self.add_all(entries, NameSource::Label),
+            Some(user) => self.add_all(owned_by(entries, user)?, NameSource::Known),
+        }
+        Ok(())
+    }
+
+    /// Reads what is in several files as one whole.
+    ///
+    /// # Errors
+    /// As [`Candidates::read`], or a part is missing.
+    pub(super) fn read_parts(&mut self, options: &ImportOptions) -> anyhow::Result<()> {
+        let parts = mem::take(&mut self.parts);
+        for format in FORMATS {
+            let mut whole = Zeroizing::new(String::new());
+            // Of each file: the last of its lines in the whole.
+            let mut ends: Vec<(usize, &Path)> = Vec::new();
+            for (_, path, source) in parts.iter().filter(|(of, ..)| of.name() == format.name()) {
+                let text = source.text().with_context(|| nothing_from(path))?;
+                let before = ends.last().map_or(0, |(end, _)| *end);
+                ends.push((before.saturating_add(text.lines().count()), path));
+                whole.push_str(text);
+                if !text.ends_with('\n') {
+                    whole.push('\n');
+                }
             }
+            let Some((_, last)) = ends.last().copied() else { continue };
+            let read = format.parse(&whole, &TimeZone::system()).map_err(|mut error| {
+                let place = ends.partition_point(|(end, _)| *end < error.line);
+                let before = place.checked_sub(1).and_then(|place| ends.get(place));
+                error.line = error.line.saturating_sub(before.map_or(0, |(end, _)| *end));
+                let path = ends.get(place).map_or(last, |(_, path)| *path);
+                anyhow::Error::from(error).context(nothing_from(path))
+            });
+            self.add_labelled(read?, options).with_context(|| nothing_from(last))?;
         }
         Ok(())
     }
@@ -247,6 +293,11 @@ impl Candidates {
         }
         self.users.get_mut(place).map(|(_, candidate)| candidate)
     }
+}
+
+/// Which file it is that fails the run.
+pub(super) fn nothing_from(path: &Path) -> String {
+    format!("{}: nothing was imported", path.display())
 }
 
 /// The tokens of a file that are the user's: those that it gives to them; else all, if

@@ -1,11 +1,12 @@
 //! `onetimectl import`: takes over the tokens that users have already. `formats`
-//! knows what files say, `source` opens them, `candidates` has what they say by
+//! knows what files say, `source` opens them, `picture` reads QR codes, `candidates` has what they say by
 //! user, `importer` makes an account of that, whole or not at all, and `report`
 //! reports to the admin.
 
 mod candidates;
 mod importer;
 mod map;
+mod picture;
 mod report;
 mod source;
 
@@ -31,10 +32,9 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
     let map = options.map.as_deref().map(UserMap::open).transpose()?;
     let mut candidates = Candidates::by(map);
     for path in &options.files {
-        candidates
-            .read(path, options)
-            .with_context(|| format!("{}: nothing was imported", path.display()))?;
+        candidates.read(path, options).with_context(|| candidates::nothing_from(path))?;
     }
+    candidates.read_parts(options)?;
     let Findings { users: candidates, ownerless, spare } = candidates.finish();
     ensure!(
         !candidates.is_empty() || !ownerless.is_empty() || !spare.is_empty(),

@@ -13,6 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
+use super::picture;
 use crate::formats::{self, FORMATS, ForeignToken, Format, FormatError, Users};
 use crate::people::User;
 
@@ -33,8 +34,13 @@ impl Source {
     /// link where nobody says that it may lead somewhere.
     pub(super) fn open(path: &Path, format: Option<&dyn Format>) -> anyhow::Result<Self> {
         let bound = format.map_or_else(formats::largest_bound, |format| format.bound());
+        // Who may name users by labels may do so in a picture too.
+        let may_be_picture = match format.map(Format::users) {
+            None | Some(Users::ManyByLabel) => true,
+            Some(Users::One { .. } | Users::ManyByName) => false,
+        };
         if path == Path::new("-") {
-            let bytes = read(std::io::stdin().lock(), 64 * 1024, bound)?;
+            let bytes = contents(std::io::stdin().lock(), 64 * 1024, bound, may_be_picture)?;
             return Ok(Self { path: path.to_owned(), bytes, metadata: None });
         }
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -55,7 +61,7 @@ impl Source {
         ensure!(!metadata.is_dir(), "is a directory");
         let kind = metadata.file_type();
         ensure!(!kind.is_char_device() && !kind.is_block_device(), "is a device");
-        let bytes = read(file, metadata.len(), bound)?;
+        let bytes = contents(file, metadata.len(), bound, may_be_picture)?;
         Ok(Self { path: path.to_owned(), bytes, metadata: Some(metadata) })
     }
 
@@ -121,6 +127,22 @@ impl Source {
 
 fn too_large(bound: u64) -> anyhow::Error {
     anyhow!("has more than {bound} bytes")
+}
+
+/// What a file says: its bytes, or of a picture the texts of its QR codes, one a line.
+fn contents(
+    mut from: impl Read,
+    expected: u64,
+    bound: u64,
+    may_be_picture: bool,
+) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let mut start = Zeroizing::new(Vec::with_capacity(picture::PNG.len()));
+    let length = u64::try_from(picture::PNG.len())?;
+    from.by_ref().take(length).read_to_end(&mut start)?;
+    let is_picture = may_be_picture && start.as_slice() == picture::PNG;
+    let bound = if is_picture { picture::BOUND } else { bound };
+    let bytes = read(start.as_slice().chain(from), expected, bound)?;
+    if is_picture { picture::texts(&bytes) } else { Ok(bytes) }
 }
 
 /// Reads to the end, and leaves no copies behind on the way.
