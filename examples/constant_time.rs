@@ -131,7 +131,8 @@ fn hosts(measurements: usize) -> Compared {
     let config = Config::parse("[login]\nremember = \"1h\"\n").expect("a configuration");
     let key: [u8; 32] = Sha256::new()
         .chain_update(active().state.generation.0)
-        .chain_update(b"192.0.2.7\0sshd")
+        .chain_update(b"192.0.2.7\0sshd\0")
+        .chain_update(3600_u64.to_le_bytes())
         .finalize()
         .into();
     let key: [u8; 16] = key[..16].try_into().expect("half of it");
