@@ -129,6 +129,7 @@ fn a_deadline_that_counts_from_a_later_time_lets_nobody_activate() {
     }
 }
 
+#[cfg(feature = "tool")] // Token::code_at
 #[test]
 fn two_codes_do_not_bring_a_token_back_from_the_future_and_the_error_says_what_does() {
     let account = active(totp(), (NOW + AHEAD) / 30);
