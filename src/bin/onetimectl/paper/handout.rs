@@ -21,6 +21,7 @@ use crate::cli::HandoutOptions;
 use crate::context::Context;
 use crate::error::ToolError;
 use crate::paper::file::NewFile;
+use crate::paper::markup::escaped;
 use crate::paper::qr;
 use crate::paper::recovery;
 use crate::say::{self, report};
@@ -305,23 +306,4 @@ fn wrapped(text: &str, columns: usize) -> Vec<Zeroizing<String>> {
 /// Roughly: too wide only breaks a line early.
 const fn columns_of(letter: char) -> usize {
     if letter < '\u{1100}' { 1 } else { 2 }
-}
-
-/// For HTML and XML, in text and in attributes. What XML cannot hold at all
-/// is replaced.
-fn escaped(text: &str) -> Zeroizing<String> {
-    let mut safe = Zeroizing::new(String::with_capacity(text.len().saturating_mul(6)));
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
-            control if control.is_control() => safe.push('\u{fffd}'),
-            other => safe.push(other),
-        }
-    }
-    safe
 }

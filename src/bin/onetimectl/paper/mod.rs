@@ -2,5 +2,6 @@
 
 pub(crate) mod file;
 pub(crate) mod handout;
+pub(crate) mod markup;
 pub(crate) mod qr;
 pub(crate) mod recovery;

@@ -9,6 +9,7 @@ use super::Facts;
 use super::plot::Plot;
 use crate::accounts::status::StatusRow;
 use crate::accounts::table::zoned;
+use crate::paper::markup::escaped;
 
 const DAY: u64 = 86_400;
 
@@ -42,12 +43,12 @@ fn moment(seconds: u64, zone: &TimeZone) -> String {
 pub(super) fn html(facts: &Facts) -> Result<String, Error> {
     let zone = TimeZone::system();
     let when = moment(facts.now.0, &zone);
-    let title = escaped(&format!("One-time codes on {}", facts.host));
+    let title = &*escaped(&format!("One-time codes on {}", facts.host));
     let mut out = String::new();
     writeln!(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n{HEAD}<title>{title}</title>")?;
     writeln!(out, "<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>")?;
     let s = facts.summary;
-    writeln!(out, "<p>As of {when}. {}.</p>", escaped(&s.to_string()))?;
+    writeln!(out, "<p>As of {when}. {}.</p>", *escaped(&s.to_string()))?;
     writeln!(
         out,
         "<p>Users are those who have a record, and the ordinary users of /etc/passwd; users of a directory \
@@ -110,7 +111,7 @@ fn logins(out: &mut String, facts: &Facts) -> Result<(), Error> {
             "<p>Logins cannot be counted: neither a file of a syslog daemon nor the journal could be read.</p>"
         );
     }
-    let sources = escaped(&log.sources.join(", "));
+    let sources = &*escaped(&log.sources.join(", "));
     writeln!(
         out,
         "<p>Counted from the lines of pam_onetime in {sources}; what was rotated away or sent elsewhere is \
@@ -187,30 +188,13 @@ fn table(
         heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
     writeln!(out, "<table>\n<thead><tr>{heads_row}</tr></thead>\n<tbody>")?;
     for (user, cells) in rows {
-        write!(out, "<tr><th scope=\"row\">{}</th>", escaped(user))?;
+        write!(out, "<tr><th scope=\"row\">{}</th>", *escaped(user))?;
         for cell in cells.iter().take(heads.len().saturating_sub(1)) {
-            write!(out, "<td>{}</td>", escaped(cell))?;
+            write!(out, "<td>{}</td>", *escaped(cell))?;
         }
         writeln!(out, "</tr>")?;
     }
     writeln!(out, "</tbody>\n</table>")
-}
-
-/// For HTML, in text and in attributes.
-pub(super) fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            control if control.is_control() => safe.push('\u{fffd}'),
-            other => safe.push(other),
-        }
-    }
-    safe
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::page::escaped;
+use crate::paper::markup::escaped;
 
 /// In units of the drawing.
 const WIDTH: u64 = 720;
@@ -37,9 +37,9 @@ impl Plot<'_> {
             out,
             "<figure><figcaption>{}</figcaption>\n<svg viewBox=\"0 -16 {WIDTH} {total}\" role=\"img\" \
              aria-labelledby=\"{id}-t {id}-d\"><title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>\n",
-            escaped(title),
-            escaped(title),
-            escaped(&self.words())
+            *escaped(title),
+            *escaped(title),
+            *escaped(&self.words())
         )?;
         let base = HEIGHT.saturating_sub(FOOT);
         writeln!(out, "<path class=\"axis\" d=\"M0 {base}h{WIDTH}\"/>")?;
@@ -71,7 +71,7 @@ impl Plot<'_> {
                     out,
                     "<text x=\"{left}\" y=\"{}\">{}</text>",
                     base.saturating_add(16),
-                    escaped(label)
+                    *escaped(label)
                 )?;
             }
         }
@@ -80,7 +80,7 @@ impl Plot<'_> {
             let key = |(name, nth): (&&str, u64)| {
                 format!(
                     "<span class=\"key\"><svg viewBox=\"0 0 9 9\" aria-hidden=\"true\"><rect class=\"s{nth}\" width=\"9\" height=\"9\"/></svg> {}</span> ",
-                    escaped(name)
+                    *escaped(name)
                 )
             };
             writeln!(out, "<p>{}</p>", series.iter().zip(0_u64..).map(key).collect::<String>())?;
