@@ -12,7 +12,9 @@ use percent_encoding::percent_decode_str;
 use prost::Message;
 use zeroize::Zeroizing;
 
-use super::{ForeignEntry, ForeignToken, Format, FormatError, Users, first_line, lines};
+use super::{
+    ForeignEntry, ForeignToken, Format, FormatError, Users, after_scheme, first_line, lines,
+};
 
 const SCHEME: &str = "otpauth-migration://";
 
@@ -79,7 +81,7 @@ impl Format for Migration {
     }
 
     fn sniff(&self, text: &str) -> bool {
-        after_scheme(first_line(text)).is_some()
+        after_scheme(first_line(text), SCHEME).is_some()
     }
 
     fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
@@ -93,9 +95,14 @@ impl Format for Migration {
     }
 }
 
-fn after_scheme(line: &str) -> Option<&str> {
-    let (scheme, rest) = line.split_at_checked(SCHEME.len())?;
-    scheme.eq_ignore_ascii_case(SCHEME).then_some(rest)
+/// The QR codes of one export.
+#[derive(Default)]
+struct Export {
+    /// How many it has.
+    size: i32,
+    /// The numbers of those that are here, from 0 on.
+    there: BTreeSet<i32>,
+    last_line: usize,
 }
 
 /// Reads a file.
@@ -105,8 +112,7 @@ fn after_scheme(line: &str) -> Option<&str> {
 /// too, and nobody would know whose they are.
 fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
     let mut all = Vec::new();
-    // Of each export: how many codes it has, which are here, and the line of the last.
-    let mut exports: BTreeMap<i32, (i32, BTreeSet<i32>, usize)> = BTreeMap::new();
+    let mut exports: BTreeMap<i32, Export> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for line in lines(text) {
         let (number, line) = line?;
@@ -117,12 +123,12 @@ fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
         }
         let payload = payload(line).map_err(|what| FormatError::new(number, what))?;
         let export = exports.entry(payload.batch_id).or_default();
-        export.0 = export.0.max(payload.batch_size);
-        export.2 = number;
-        export.1.insert(payload.batch_index);
+        export.size = export.size.max(payload.batch_size);
+        export.last_line = number;
+        export.there.insert(payload.batch_index);
         all.extend(payload.tokens.iter().map(|token| token.entry(number)));
     }
-    for (size, there, line) in exports.into_values() {
+    for Export { size, there, last_line } in exports.into_values() {
         let missing: Vec<_> = (0..size)
             .filter(|index| !there.contains(index))
             .map(|index| index.saturating_add(1).to_string())
@@ -135,7 +141,7 @@ fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
                 "the export has {size} QR codes, and {present} of them are here: missing is \
                  number {missing}"
             );
-            return Err(FormatError::new(line, what).with_remedy(
+            return Err(FormatError::new(last_line, what).with_remedy(
                 "name the pictures or the texts of all its QR codes in one run of import",
             ));
         }
@@ -144,7 +150,7 @@ fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
 }
 
 fn payload(line: &str) -> Result<Payload, &'static str> {
-    let rest = after_scheme(line).ok_or("not an otpauth-migration URI")?;
+    let rest = after_scheme(line, SCHEME).ok_or("not an otpauth-migration URI")?;
     let (_, query) = rest.split_once('?').ok_or("it has no data")?;
     let data = query.split('&').find_map(|parameter| parameter.strip_prefix("data="));
     let data = data.ok_or("it has no data")?;

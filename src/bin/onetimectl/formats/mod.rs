@@ -190,6 +190,12 @@ fn first_line(text: &str) -> &str {
     lines.find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or("")
 }
 
+/// What follows the scheme of a URI, if it is this one, in letters of any case.
+fn after_scheme<'a>(line: &'a str, scheme: &str) -> Option<&'a str> {
+    let (start, rest) = line.split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
 /// The lines of a file, by number; one that is far too long is an error.
 fn lines(text: &str) -> impl Iterator<Item = Result<(usize, &str), FormatError>> {
     text.lines().zip(1..).map(|(line, number)| match line.len() {

@@ -70,8 +70,7 @@ fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
 
 /// What follows the scheme, if it is that of otpauth.
 pub(super) fn after_scheme(line: &str) -> Option<&str> {
-    let (scheme, rest) = line.split_at_checked(SCHEME.len())?;
-    scheme.eq_ignore_ascii_case(SCHEME).then_some(rest)
+    super::after_scheme(line, SCHEME)
 }
 
 pub(super) fn uri(line: &str, number: usize) -> Result<ForeignEntry, FormatError> {
