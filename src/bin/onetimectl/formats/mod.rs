@@ -14,6 +14,7 @@ mod oath_csv;
 mod otpauth;
 mod pass_otp;
 pub(crate) mod pskc;
+pub(crate) mod separated;
 mod two_fas;
 
 use std::ffi::OsStr;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::StringRecord;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{
     BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Users, first_line, lines,
+    separated,
 };
 
 /// Bytes; the longest key that is a key has 128 of them, in hexadecimal.
@@ -237,13 +238,7 @@ fn kind_word(word: &str) -> Kind {
 fn reader(text: &str) -> csv::Reader<&[u8]> {
     let first = first_line(text);
     let separator = first.bytes().find(|byte| b",;\t".contains(byte)).unwrap_or(b',');
-    ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .comment(Some(b'#'))
-        .trim(Trim::All)
-        .delimiter(separator)
-        .from_reader(text.as_bytes())
+    separated::reader(text, separator)
 }
 
 /// Calls back for each line that is no header, with its number.
@@ -256,16 +251,13 @@ fn each(
     let mut record = StringRecord::new();
     let mut first = true;
     loop {
-        let line = usize::try_from(csv.position().line()).unwrap_or(usize::MAX);
+        let line = separated::line_of(text, csv.position());
         // The reader's own words could quote the line.
         match csv.read_record(&mut record) {
             Ok(true) => {}
             Ok(false) => return Ok(()),
             Err(_) => return Err(FormatError::new(line, "not CSV")),
         }
-        let line = record
-            .position()
-            .map_or(line, |position| usize::try_from(position.line()).unwrap_or(usize::MAX));
         if std::mem::take(&mut first)
             && let Some(read) = Header::read(&record)
         {
@@ -475,6 +467,18 @@ mod tests {
         assert_eq!(entra.user.as_deref(), Some("alice@example.org"));
         assert_eq!(entra.labels, ["2300"]);
         assert!(entra.token.is_ok());
+    }
+
+    #[test]
+    fn a_line_behind_comments_and_blank_lines_is_named_by_its_number() {
+        for text in [
+            "# seeds\n\nserial,key,type\n# a\n\nS1,,TOTP\n",
+            "# seeds\r\n\r\nserial,key,type\r\n# a\r\n\r\nS1,,TOTP",
+        ] {
+            let all = OathCsv.parse(text, &TimeZone::UTC).unwrap();
+            let error = all.first().unwrap().token.as_ref().unwrap_err();
+            assert_eq!(error.to_string(), "line 6: it has no key", "{text:?}");
+        }
     }
 
     #[test]

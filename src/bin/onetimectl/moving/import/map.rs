@@ -8,10 +8,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::StringRecord;
 
 use super::source;
-use crate::formats::ForeignEntry;
+use crate::formats::{ForeignEntry, separated};
 
 /// Bytes; lines for 100,000 tokens have half of that.
 const BOUND: u64 = 16 * 1024 * 1024;
@@ -29,7 +29,7 @@ pub(super) struct UserMap {
 
 #[derive(Debug)]
 struct Line {
-    number: u64,
+    number: usize,
     name: String,
     owner: Owner,
     usage: Usage,
@@ -72,17 +72,11 @@ impl UserMap {
     fn parse(path: &Path, text: &str) -> anyhow::Result<Self> {
         let mut map = Self { path: path.to_owned(), lines: Vec::new(), places: HashMap::new() };
         let mut faults = Vec::new();
-        let mut csv = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .comment(Some(b'#'))
-            .trim(Trim::All)
-            .delimiter(delimiter(text))
-            .from_reader(text.as_bytes());
+        let mut csv = separated::reader(text, delimiter(text));
         let mut record = StringRecord::new();
         let mut first = true;
         while csv.read_record(&mut record).context("is not CSV")? {
-            let number = record.position().map_or(0, |position| line_of(text, position));
+            let number = record.position().map_or(0, |position| separated::line_of(text, position));
             let header = std::mem::replace(&mut first, false) && is_header(&record);
             if !header && let Err(fault) = map.line(number, &record) {
                 faults.push(fault);
@@ -105,7 +99,7 @@ impl UserMap {
     ///
     /// # Errors
     /// What is wrong with it.
-    fn line(&mut self, number: u64, record: &StringRecord) -> Result<(), String> {
+    fn line(&mut self, number: usize, record: &StringRecord) -> Result<(), String> {
         let (name, user) = match (record.get(0), record.get(1)) {
             (Some(name), Some(user)) if !name.is_empty() && record.len() == 2 => (name, user),
             (_, _) => return Err(format!("line {number}: not a label or serial, and a user")),
@@ -139,7 +133,7 @@ impl UserMap {
         &mut self,
         names: impl Iterator<Item = &'a str>,
     ) -> anyhow::Result<Option<Owner>> {
-        let mut found: Option<(u64, Owner)> = None;
+        let mut found: Option<(usize, Owner)> = None;
         for name in names {
             let Some(line) = self.places.get(name).and_then(|place| self.lines.get_mut(*place))
             else {
@@ -160,19 +154,10 @@ impl UserMap {
     }
 
     /// The lines that no token was found by: line, name.
-    pub(super) fn unused(&self) -> impl Iterator<Item = (u64, &str)> {
+    pub(super) fn unused(&self) -> impl Iterator<Item = (usize, &str)> {
         let unused = self.lines.iter().filter(|line| line.usage == Usage::Unused);
         unused.map(|line| (line.number, line.name.as_str()))
     }
-}
-
-/// The line of a record, from 1 on. Its position is where the record before it ended: what
-/// the reader passes over comes first.
-fn line_of(text: &str, position: &csv::Position) -> u64 {
-    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
-    let rest = text.get(start..).unwrap_or_default();
-    let passed = rest.lines().take_while(|line| line.is_empty() || line.starts_with('#'));
-    passed.fold(position.line(), |number, _| number + 1)
 }
 
 /// What separates the fields: a comma, or what spreadsheets write in its place.
