@@ -149,12 +149,21 @@ impl People {
         Self::of(everybody(Everybody::Enabled(store))?, Origin::Elsewhere)
     }
 
-    /// The ordinary users of /etc/passwd, sorted; perhaps nobody.
+    /// All who have a record, and the ordinary users of /etc/passwd, sorted.
     ///
     /// # Errors
-    /// /etc/passwd or login.defs cannot be read.
-    pub(crate) fn ordinary() -> anyhow::Result<Self> {
-        Self::of(everybody(Everybody::Ordinary)?, Origin::Elsewhere)
+    /// The store, /etc/passwd or login.defs cannot be read.
+    pub(crate) fn enabled_or_ordinary(store: &Store) -> anyhow::Result<Self> {
+        let mut names = everybody(Everybody::Enabled(store))?;
+        names.extend(everybody(Everybody::Ordinary)?);
+        names.sort_unstable();
+        names.dedup();
+        Self::of(names, Origin::Elsewhere)
+    }
+
+    /// Whether one of these has a secret to lose; also if that cannot be found out.
+    pub(crate) fn is_enabled(&self, store: &Store, given: &str) -> bool {
+        self.find(given).is_ok_and(|user| store.is_there(&user.name).unwrap_or(true))
     }
 
     /// A selection of one user, named on the command line.

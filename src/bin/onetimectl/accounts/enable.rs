@@ -23,7 +23,7 @@ use crate::error::ToolError;
 use crate::paper::file::NewFile;
 use crate::paper::qr::{self, AppKey};
 use crate::paper::recovery;
-use crate::people::{Everybody, Origin, People, User, select};
+use crate::people::{Everybody, Origin, User, select};
 use crate::say::{self, Answer, Form, Input, report};
 
 #[derive(Serialize)]
@@ -96,7 +96,7 @@ pub(crate) fn run(context: &Context, options: &EnableOptions) -> anyhow::Result<
     }
     let store = context.open_or_make()?;
     if options.new_secret && !options.yes {
-        let enabled = people.names().iter().filter(|name| is_enabled(&store, &people, name));
+        let enabled = people.names().iter().filter(|name| people.is_enabled(&store, name));
         let whom = enabled.count();
         let question = format!(
             "Issue different secrets for {}? The old secret of {whom} of them is destroyed.",
@@ -109,11 +109,6 @@ pub(crate) fn run(context: &Context, options: &EnableOptions) -> anyhow::Result<
     }
     let job = Job { form: context.form, options, config, issuer, store, on_screen };
     report::each(context.form, &people, |user| job.enable(user), EnableRow::text)
-}
-
-/// Whether a secret would go; also if that cannot be found out.
-fn is_enabled(store: &Store, people: &People, name: &str) -> bool {
-    people.find(name).is_ok_and(|user| store.is_there(&user.name).unwrap_or(true))
 }
 
 /// Whose record an account would be.

@@ -141,23 +141,18 @@ pub(crate) fn list(context: &Context, options: &ListOptions) -> anyhow::Result<E
 
 /// Those who may be shown: who have a record and, if they are asked for, who do not.
 fn candidates(store: &Store, options: &ListOptions) -> anyhow::Result<People> {
-    let groups = SelectionOptions { users: Vec::new(), groups: options.groups.clone(), all: false };
-    let members = match groups.groups.is_empty() {
-        true => None,
-        false => Some(select(&groups, Everybody::Enabled(store))?),
-    };
-    if !options.filters.disabled && members.is_none() {
-        return People::enabled(store);
+    if options.groups.is_empty() {
+        return match options.filters.disabled {
+            true => People::enabled_or_ordinary(store),
+            false => People::enabled(store),
+        };
     }
-    let mut names: BTreeSet<String> = People::enabled(store)?.names().iter().cloned().collect();
-    if let Some(members) = members {
-        let members: BTreeSet<_> = members.names().iter().cloned().collect();
-        names.retain(|name| members.contains(name));
-        if options.filters.disabled {
-            names.extend(members);
-        }
-    } else {
-        names.extend(People::ordinary()?.names().iter().cloned());
+    let groups = SelectionOptions { users: Vec::new(), groups: options.groups.clone(), all: false };
+    let members = select(&groups, Everybody::Enabled(store))?;
+    let mut names: BTreeSet<String> = members.names().iter().cloned().collect();
+    if !options.filters.disabled {
+        let enabled: BTreeSet<_> = People::enabled(store)?.names().iter().cloned().collect();
+        names.retain(|name| enabled.contains(name));
     }
     People::of(names.into_iter().collect(), Origin::Elsewhere)
 }

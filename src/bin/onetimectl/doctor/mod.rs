@@ -98,11 +98,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 /// Says so where no service lists the module: a secret that is issued now asks nobody for
 /// a code. Only the lines themselves are looked at; [`run`] follows them.
 pub(crate) fn warn_where_unused() {
-    let lists = |name: &String| {
-        let text = service_text(name).unwrap_or_default();
-        let mut lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-        lines.any(|line| line.contains("pam_onetime"))
-    };
+    let lists = |name: &String| service_text(name).is_some_and(|text| services::is_meant(&text));
     if !looking::service_names().iter().any(lists) {
         say::warn_with(
             "warning: no service uses pam_onetime.so, so no login asks for a code yet",

@@ -300,14 +300,19 @@ fn judge_others(
             continue;
         }
         let text = (machine.files)(name).unwrap_or_default();
-        let is_meant = lines(&text).iter().any(|(_, line)| line.contains("pam_onetime"));
-        let id = if is_meant { FindingId::PamLineBroken } else { FindingId::PamServiceBroken };
+        let id =
+            if is_meant(&text) { FindingId::PamLineBroken } else { FindingId::PamServiceBroken };
         let missing = missing_modules(FindingId::PamServiceBroken, service, machine);
         for note in broken_lines(id, service).chain(missing) {
             notes.entry(note).or_default().add(*name);
         }
     }
     findings_of(notes).collect()
+}
+
+/// Whether a line of the file has to do with the module, be it understood or not.
+pub(super) fn is_meant(text: &str) -> bool {
+    lines(text).iter().any(|(_, line)| line.contains("pam_onetime"))
 }
 
 /// One finding for each note, with the services that share it.

@@ -101,13 +101,13 @@ fn write(
     qr::must_be_pending(account)?;
     let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
     let language = context.config.login.language;
-    let parts = parts(&invitation, options.token, language)?;
+    let parts = || parts(&invitation, options.token, language);
     match format {
         SheetFormat::Html => {
-            NewFile::write(&options.output, html(&parts, codes, language)?.as_bytes())
+            NewFile::write(&options.output, html(&parts()?, codes, language)?.as_bytes())
         }
         SheetFormat::Svg => {
-            NewFile::write(&options.output, svg(&parts, codes, language)?.as_bytes())
+            NewFile::write(&options.output, svg(&parts()?, codes, language)?.as_bytes())
         }
         SheetFormat::Png => qr::write(&invitation, options.token, &options.output),
     }

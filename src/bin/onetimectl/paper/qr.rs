@@ -133,10 +133,9 @@ pub(crate) fn text_of(
     which: Option<TokenId>,
 ) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(MAX_TOKENS * 32 * 1024));
+    let (canvas, language) = (canvas(config), config.login.language);
     for enrollment in Enrollment::of(invitation) {
         if which.is_none_or(|which| which == enrollment.id) {
-            let canvas = canvas(config);
-            let language = config.login.language;
             text.push_str(&messages::invitation(&enrollment, language, canvas));
             if let Some(QrText::TooLarge) = canvas.map(|canvas| enrollment.qr_text(canvas)) {
                 let user = enrollment.user;

@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
 use pam_onetime::account::UserName;
@@ -254,13 +255,15 @@ pub(crate) fn log(user: &UserName, what: &str) {
     let subject = Subject {
         user: user.as_str().to_owned(),
         service: "onetimectl".to_owned(),
-        admin: admin(),
+        admin: ADMIN.clone(),
         ..Subject::default()
     };
     audit::send(Outcome::Changed, &subject, what);
 }
 
-/// Who runs the tool.
+/// Who runs the tool: looked up once, for however many users.
+static ADMIN: LazyLock<Admin> = LazyLock::new(admin);
+
 fn admin() -> Admin {
     let login_uid = std::fs::read_to_string("/proc/self/loginuid").ok();
     // All ones: not by a login.

@@ -5,7 +5,6 @@ mod log;
 mod page;
 mod plot;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,7 +17,7 @@ use crate::accounts::status::{StatusRow, Summary, each_account};
 use crate::context::Context;
 use crate::error;
 use crate::paper::file::NewFile;
-use crate::people::{Origin, People};
+use crate::people::People;
 use crate::say;
 use crate::say::Form;
 use crate::say::report::VERSION;
@@ -63,9 +62,7 @@ pub(crate) fn run(context: &Context, output: &Path) -> anyhow::Result<ExitCode> 
 /// Everybody who has a record, and every ordinary user who has none.
 fn gather(context: &Context) -> anyhow::Result<Facts> {
     let (store, now) = (context.store()?, now()?);
-    let mut names: BTreeSet<String> = People::enabled(&store)?.names().iter().cloned().collect();
-    names.extend(People::ordinary()?.names().iter().cloned());
-    let people = People::of(names.into_iter().collect(), Origin::Elsewhere)?;
+    let people = People::enabled_or_ordinary(&store)?;
     let (mut rows, mut unread, mut summary) = (Vec::new(), Vec::new(), Summary::default());
     each_account(context, &store, &people, now, |accounts| {
         for account in accounts {

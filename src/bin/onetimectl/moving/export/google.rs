@@ -4,11 +4,11 @@
 use std::fmt::Write;
 
 use pam_onetime::account::{Account, TokenState};
-use pam_onetime::code::{Algorithm, Digits, MovingFactor, Token};
+use pam_onetime::code::{Digits, MovingFactor, Token};
 use pam_onetime::config::CodePolicy;
 use zeroize::Zeroizing;
 
-use super::{Foreign, LeftOut};
+use super::{Foreign, LeftOut, must_be_sha1};
 
 /// Seconds; that module takes no longer period.
 const MAX_PERIOD: u16 = 60;
@@ -47,12 +47,7 @@ pub(super) fn file(account: &Account, policy: &CodePolicy) -> Result<Foreign, Le
 }
 
 fn one(token: &Token, at: TokenState, policy: &CodePolicy) -> Result<Zeroizing<String>, LeftOut> {
-    match token.algorithm {
-        Algorithm::Sha1 => {}
-        other @ (Algorithm::Sha256 | Algorithm::Sha512) => {
-            return Err(LeftOut(format!("its algorithm {other}: that module has SHA1 only")));
-        }
-    }
+    must_be_sha1(token, "that module")?;
     let digits = token.digits;
     if digits != Digits::default() {
         return Err(LeftOut(format!("its codes of {digits} digits: that module has 6")));

@@ -16,6 +16,7 @@ use anyhow::{Context as _, ensure};
 use clap::error::ErrorKind;
 use pam_onetime::account::{Account, Phase, Timestamp, TokenId, Uid};
 use pam_onetime::bytes_as_text::{Readable, to_bytes};
+use pam_onetime::code::{Algorithm, Token};
 use pam_onetime::config::CodePolicy;
 use pam_onetime::enrollment::Enrollment;
 use pam_onetime::login::{Invitation, PasswordProof};
@@ -86,6 +87,16 @@ impl Foreign {
             }
         }
         Ok(self)
+    }
+}
+
+/// Tokens of other digests have no place with `reader`.
+fn must_be_sha1(token: &Token, reader: &str) -> Result<(), LeftOut> {
+    match token.algorithm {
+        Algorithm::Sha1 => Ok(()),
+        other @ (Algorithm::Sha256 | Algorithm::Sha512) => {
+            Err(LeftOut(format!("its algorithm {other}: {reader} has SHA1 only")))
+        }
     }
 }
 

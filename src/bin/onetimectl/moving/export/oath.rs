@@ -8,10 +8,10 @@ use data_encoding::HEXLOWER;
 use jiff::Timestamp as Moment;
 use jiff::tz::TimeZone;
 use pam_onetime::account::{Account, Timestamp, TokenId, TokenState};
-use pam_onetime::code::{Algorithm, MovingFactor, Period, Token};
+use pam_onetime::code::{MovingFactor, Period, Token};
 use zeroize::Zeroizing;
 
-use super::{Foreign, LeftOut};
+use super::{Foreign, LeftOut, must_be_sha1};
 
 /// Bytes; liboath has no room for a longer secret.
 const MAX_SECRET: usize = 32;
@@ -54,12 +54,7 @@ fn line(
             return Err(LeftOut(format!("its period of {period} s: pam_oath has 30 s and 60 s")));
         }
     };
-    match token.algorithm {
-        Algorithm::Sha1 => {}
-        other @ (Algorithm::Sha256 | Algorithm::Sha512) => {
-            return Err(LeftOut(format!("its algorithm {other}: users.oath has SHA1 only")));
-        }
-    }
+    must_be_sha1(token, "users.oath")?;
     let secret = token.secret.as_bytes();
     if secret.len() > MAX_SECRET {
         let bits = token.secret.bits();

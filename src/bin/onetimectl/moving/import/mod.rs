@@ -84,13 +84,8 @@ fn may_replace(
         return Ok(Answer::Yes);
     }
     let store = context.open_or_make()?;
-    // An account that cannot be read may be there, and would be lost too.
-    let is_enabled = |user: &str| {
-        let found = people.find(user);
-        found.is_ok_and(|found| !matches!(store.inspect(&found.name), Ok(None)))
-    };
     let replaced = candidates.iter().filter(|(_, candidate)| candidate.problem.is_none());
-    let question = match replaced.filter(|(user, _)| is_enabled(user)).count() {
+    let question = match replaced.filter(|(user, _)| people.is_enabled(&store, user)).count() {
         0 => return Ok(Answer::Yes),
         1 => "Replace what 1 user has by what these files say? The old secret is destroyed.".into(),
         count => format!(
