@@ -23,7 +23,7 @@ use super::durable::{
 };
 use super::lock::{Access, LockedFile, PATIENCE, StateFile, lock_dir};
 use super::slots::{self, BOTH_BYTES, Beginning, FILE_BYTES, Slot};
-use super::succession::displaced_of;
+use super::succession::{displaced_of, same_twice};
 use super::uids::{Indexing, UIDS};
 use super::{Store, StoreError, TakeOver, TakeOvers, memory, names};
 use crate::account::UserName;
@@ -384,15 +384,10 @@ impl Files {
         file: &StateFile,
     ) -> Result<Option<StoredAccount>, StoreError> {
         let Some(record) = self.record(user)? else { return Ok(None) };
-        let mut before = self.follow(user, file)?;
-        for _ in 0..LOCK_TRIES {
-            let snapshots = self.follow(user, file)?;
-            if snapshots == before {
-                return Ok(Some(StoredAccount { record, snapshots }));
-            }
-            before = snapshots;
+        match same_twice(|| self.follow(user, file))? {
+            Some(snapshots) => Ok(Some(StoredAccount { record, snapshots })),
+            None => Err(self.state_error(user, "it is being changed all the time")),
         }
-        Err(self.state_error(user, "it is being changed all the time"))
     }
 
     /// What is in a state file, valid or not.

@@ -200,26 +200,16 @@ impl<B: Backend> Store<B> {
                 return Ok(RepairOutcome::NoRecord);
             };
             let latest = unless_damaged(self.latest(user, &claim, &record))?;
-            let counters = record.tokens.iter().any(|(_, it)| it.kind == MovingFactor::Hotp);
-            let until = spent_until(&record, now, ahead);
-            let (state, sequence, target, outcome) = match (latest, scope) {
-                (Some(_), Scope::Lost) => return Ok(RepairOutcome::Sound),
-                (Some(LatestState { state, sequence, spare }), Scope::Restored) => {
-                    let state = self.raised(&record, state)?;
-                    let outcome = match counters {
-                        true => RepairOutcome::SpentButCounters { until },
-                        false => RepairOutcome::Spent { until },
-                    };
-                    (state, sequence, Target::OverBoth(spare), outcome)
+            let outcome =
+                foreseen(user, &record, latest.is_some(), scope, spent_until(&record, now, ahead))?;
+            if outcome == RepairOutcome::Sound {
+                return Ok(outcome);
+            }
+            let (state, sequence, target) = match latest {
+                Some(LatestState { state, sequence, spare }) => {
+                    (self.raised(&record, state)?, sequence, Target::OverBoth(spare))
                 }
-                (None, Scope::Lost | Scope::Restored) if counters => {
-                    return Err(StoreError::CounterLost(user.clone()).into());
-                }
-                (None, Scope::Lost | Scope::Restored) => {
-                    let state = State::fresh(record.generation);
-                    let outcome = RepairOutcome::StateRebuilt { until };
-                    (state, slots::FIRST_SEQUENCE, Target::Anew, outcome)
-                }
+                None => (State::fresh(record.generation), slots::FIRST_SEQUENCE, Target::Anew),
             };
             let snapshot = slots::encode(sequence, &spent(&record, state, now, ahead));
             let change = Change { state: Some((&snapshot, target)), record: None };
@@ -252,17 +242,29 @@ impl Store {
     ) -> Result<RepairOutcome, StoreError> {
         let Some(record) = self.record(user)? else { return Ok(RepairOutcome::NoRecord) };
         self.must_not_be_renamed(&record)?;
-        let counters = record.tokens.iter().any(|(_, it)| it.kind == MovingFactor::Hotp);
-        let until = spent_until(&record, now, ahead);
-        Ok(match (unless_damaged(self.inspect(user))?, scope) {
-            (Some(_), Scope::Lost) => RepairOutcome::Sound,
-            (Some(_), Scope::Restored) if counters => RepairOutcome::SpentButCounters { until },
-            (Some(_), Scope::Restored) => RepairOutcome::Spent { until },
-            (None, Scope::Lost | Scope::Restored) if counters => {
-                return Err(StoreError::CounterLost(user.clone()));
-            }
-            (None, Scope::Lost | Scope::Restored) => RepairOutcome::StateRebuilt { until },
-        })
+        let is_sound = unless_damaged(self.inspect(user))?.is_some();
+        foreseen(user, &record, is_sound, scope, spent_until(&record, now, ahead))
+    }
+}
+
+/// What a repair does for whom there is a record, by whether the state is sound. Codes up to
+/// `until` are spent then.
+fn foreseen(
+    user: &UserName,
+    record: &Record,
+    is_sound: bool,
+    scope: Scope,
+    until: Timestamp,
+) -> Result<RepairOutcome, StoreError> {
+    let counters = record.tokens.iter().any(|(_, it)| it.kind == MovingFactor::Hotp);
+    match (is_sound, scope) {
+        (true, Scope::Lost) => Ok(RepairOutcome::Sound),
+        (true, Scope::Restored) if counters => Ok(RepairOutcome::SpentButCounters { until }),
+        (true, Scope::Restored) => Ok(RepairOutcome::Spent { until }),
+        (false, Scope::Lost | Scope::Restored) if counters => {
+            Err(StoreError::CounterLost(user.clone()))
+        }
+        (false, Scope::Lost | Scope::Restored) => Ok(RepairOutcome::StateRebuilt { until }),
     }
 }
 

@@ -41,6 +41,7 @@ const LINK_MAGIC: [u8; 8] = *b"OTSTAND\x01";
 pub(super) struct Link(pub(super) [u8; 8]);
 
 /// The beginning of a state file.
+#[derive(PartialEq, Eq)]
 pub(super) struct Beginning {
     pub(super) slots: [[u8; SLOT_BYTES]; 2],
     /// Set as long as the file has no state of its own: `slots` mean nothing then.

@@ -20,7 +20,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::backend::SlotBytes;
 use super::checked::io_error;
 use super::durable::{create, is_at, temporary, unlink, within_limit};
-use super::files::Files;
+use super::files::{Files, LOCK_TRIES};
 use super::holder::Holder;
 use super::lock::{Access, Attempt, LockedFile, StateFile, try_lock};
 use super::names;
@@ -33,6 +33,22 @@ const MAX_CHAIN: u32 = 100;
 
 /// Letters of a number in a file name: of 8 bytes in base 32.
 const NUMBER_LETTERS: usize = 13;
+
+/// What is read while others may write to it, once it is the same twice; `None` if that is
+/// never.
+pub(super) fn same_twice<T: PartialEq>(
+    mut read: impl FnMut() -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    let mut before = read()?;
+    for _ in 0..LOCK_TRIES {
+        let now = read()?;
+        if now == before {
+            return Ok(Some(now));
+        }
+        before = now;
+    }
+    Ok(None)
+}
 
 impl Files {
     /// Puts a new file in the place of the locked file `held`, which it stands in for;
@@ -145,15 +161,8 @@ impl Files {
         user: &UserName,
         state: &StateFile,
     ) -> Result<Beginning, StoreError> {
-        let mut before = self.beginning_of_any_size(user, state)?;
-        for _ in 0..MAX_CHAIN {
-            let now = self.beginning_of_any_size(user, state)?;
-            if (now.slots, now.link) == (before.slots, before.link) {
-                return Ok(now);
-            }
-            before = now;
-        }
-        Err(StoreError::Busy(user.clone()))
+        same_twice(|| self.beginning_of_any_size(user, state))?
+            .ok_or_else(|| StoreError::Busy(user.clone()))
     }
 
     /// A state that is no state has no valid slot in its successor either.
