@@ -10,6 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::accounts::status::StatusRow;
 use crate::cli::{Column, ListOptions};
+use crate::say;
 
 /// What a table has if no columns are chosen.
 const OF_TABLE: [Column; 8] = [
@@ -211,13 +212,8 @@ impl TextTable {
         out: &mut impl Write,
         cells: impl Iterator<Item = Cow<'a, str>>,
     ) -> io::Result<()> {
-        let mut line = String::with_capacity(128);
-        for (cell, (_, width)) in cells.zip(&self.columns) {
-            let blanks = width.saturating_sub(cell.width()).saturating_add(2);
-            line.push_str(&cell);
-            line.extend(std::iter::repeat_n(' ', blanks));
-        }
-        writeln!(out, "{}", line.trim_end())
+        let widths = self.columns.iter().map(|(_, width)| *width);
+        writeln!(out, "{}", say::columns(cells.zip(widths)))
     }
 }
 

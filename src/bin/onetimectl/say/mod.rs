@@ -13,7 +13,9 @@ pub(crate) mod report;
 
 pub(crate) use confirm::{Answer, Input, confirm};
 pub(crate) use failure::{fail, not_permitted, usage};
-pub(crate) use print::{Colour, is_unseen, json, line, paint, ready, warn, warn_with, write};
+pub(crate) use print::{
+    Colour, columns, is_unseen, json, line, paint, ready, warn, warn_with, write,
+};
 
 /// In which form results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FallocateFlags, FileType, fallocate, fstat};
 use rustix::io::Errno;
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use crate::error::OutputError;
 use crate::say::escaping;
@@ -30,6 +31,19 @@ pub(crate) enum Colour {
 pub(crate) fn line(text: &str) -> Result<(), OutputError> {
     write(text)?;
     write("\n")
+}
+
+/// A line of cells, each as wide on a terminal as its column, two blanks apart.
+pub(crate) fn columns<T: AsRef<str>>(cells: impl Iterator<Item = (T, usize)>) -> String {
+    let mut line = String::with_capacity(128);
+    for (cell, width) in cells {
+        let cell = cell.as_ref();
+        let blanks = width.saturating_sub(cell.width()).saturating_add(2);
+        line.push_str(cell);
+        line.extend(std::iter::repeat_n(' ', blanks));
+    }
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// Prints a value as JSON, indented, on standard output.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
+use crate::say;
 use crate::say::report::Row;
 
 /// What came of a user.
@@ -68,17 +69,15 @@ pub(super) fn table(rows: &[Row<ImportReport>], named: usize) -> String {
         let longest = done.iter().map(|(user, _)| user.width()).max().unwrap_or(0);
         let user_width = longest.max("USER".len());
         let result_width = Completion::WouldBeImported.text().len();
-        let mut line = |user: &str, result: &str, tokens: &str, activated: &str| {
-            let blanks = user_width.saturating_sub(user.width());
-            text.push_str(&format!(
-                "{user}{:blanks$}  {result:result_width$}  {tokens:6}  {activated}\n",
-                ""
-            ));
+        let widths = [user_width, result_width, "TOKENS".len(), 0];
+        let mut line = |cells: [&str; 4]| {
+            text.push_str(&say::columns(cells.into_iter().zip(widths)));
+            text.push('\n');
         };
-        line("USER", "RESULT", "TOKENS", "ACTIVATED");
+        line(["USER", "RESULT", "TOKENS", "ACTIVATED"]);
         for (user, report) in &done {
             let activated = if report.activated { "yes" } else { "no" };
-            line(user, report.result.text(), &report.tokens.to_string(), activated);
+            line([user, report.result.text(), &report.tokens.to_string(), activated]);
         }
         text.push('\n');
     }
