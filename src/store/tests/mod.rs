@@ -496,6 +496,41 @@ fn what_is_wrong_with_a_state_is_said_with_its_path() {
 }
 
 #[test]
+fn a_dry_repair_says_what_the_repair_then_does_and_writes_nothing() {
+    let user = &totp().user;
+    let now = Timestamp(3_000);
+    let until = Timestamp(3_060);
+    for (by_counter, has_state, scope, expected) in [
+        (false, true, Scope::Lost, Some(RepairOutcome::Sound)),
+        (false, true, Scope::Restored, Some(RepairOutcome::Spent { until })),
+        (false, false, Scope::Lost, Some(RepairOutcome::StateRebuilt { until })),
+        (false, false, Scope::Restored, Some(RepairOutcome::StateRebuilt { until })),
+        (true, true, Scope::Lost, Some(RepairOutcome::Sound)),
+        (true, true, Scope::Restored, Some(RepairOutcome::SpentButCounters { until: now })),
+        (true, false, Scope::Lost, None),
+    ] {
+        let (_dir, store) = store();
+        assert_eq!(store.foresee_repair(user, now, 1, scope).unwrap(), RepairOutcome::NoRecord);
+        assert!(!store.is_there(user).unwrap());
+        let record = if by_counter { record(MovingFactor::Hotp) } else { totp() };
+        store.issue(&Account::fresh(record), Replace::No).unwrap();
+        if !has_state {
+            std::fs::remove_file(state_path(&store)).unwrap();
+        }
+        let foreseen = store.foresee_repair(user, now, 1, scope).ok();
+        assert_eq!(state_path(&store).exists(), has_state);
+        assert!(store.is_there(user).unwrap());
+        let repaired = store.repair(user, now, 1, scope).ok();
+        assert_eq!(foreseen, repaired, "{scope:?}");
+        assert_eq!(foreseen, expected, "{by_counter} {has_state} {scope:?}");
+    }
+    let (_dir, store) = store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    std::fs::write(store.path().join("users/alice.toml"), "damaged").unwrap();
+    assert!(store.is_there(user).unwrap(), "a damaged record is one");
+}
+
+#[test]
 fn nothing_is_left_of_what_was_removed_nor_of_what_was_looked_for_in_vain() {
     let (_dir, store) = store();
     let left = || {
