@@ -4,6 +4,8 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 SYSCONFDIR ?= /etc
 MANDIR  ?= $(PREFIX)/share/man
+# Some distributions have no sbin any more.
+SBINDIR ?= $(PREFIX)/sbin
 # Where this system's libpam looks for modules: beside pam_unix.so.
 PAMDIR  ?= $(shell d=$$(ls -d /usr/lib/*/security /lib/*/security /usr/lib64/security /lib64/security /usr/lib/security /lib/security 2>/dev/null | while read -r d; do [ -e "$$d/pam_unix.so" ] && echo "$$d" && break; done); echo "$${d:-/usr/lib/security}")
 
@@ -25,7 +27,8 @@ TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client 
                     sudo login util-linux bsdutils mount strace mandoc binutils \
                     libpam-google-authenticator libpam-oath pskctool e2fsprogs python3 \
                     libnss-extrausers bash-completion zsh fish qrencode
-CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime
+CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime \
+                    python3-venv
 
 # What cargo installs for the campaigns, and in which version it is known to work.
 CARGO_TOOLS = cargo-deny@0.20.2 cargo-fuzz@0.13.2 cargo-mutants@27.1.0
@@ -37,7 +40,7 @@ TESTS = --lib --bins --test it --test story
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER='sudo -E')
 
 .PHONY: all module tool help deps test-deps campaign-deps cargo-tools fetch prebuild test lint \
-	campaigns lint-fuzz promises reliability bench drawings demo demo-interactive install uninstall clean
+	campaigns test-ansible lint-fuzz promises reliability bench drawings demo demo-interactive install uninstall clean
 
 all: module tool ## build the module and the tool
 
@@ -87,6 +90,9 @@ lint: test-deps ## rustfmt, clippy, man pages
 campaigns: campaign-deps cargo-tools fetch prebuild lint-fuzz ## run each campaign against adversity in its short form (CAMPAIGN=killed: one of them)
 	$(AS_ROOT) $(CARGO) test --locked --no-fail-fast --test adversity -- $(CAMPAIGN)
 
+test-ansible: ## run the Ansible collection with a real ansible-core, in worlds of its own
+	@$(MAKE) --no-print-directory campaigns CAMPAIGN=ansible
+
 lint-fuzz: campaign-deps fetch
 	@CARGO=$(CARGO) RUSTFLAGS='--cfg fuzzing' sh packaging/lint clippy --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)/fuzz -- -D warnings
 
@@ -110,16 +116,16 @@ demo-interactive: test-deps ## play the story with your own phone
 
 # An existing configuration is kept. Modes are ours, whatever the umask; directories that
 # are there already keep theirs.
-install: ## install (DESTDIR, PREFIX, PAMDIR, SYSCONFDIR, FISHDIR)
+install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, FISHDIR)
 	@test -e $(TARGET)/module/libpam_onetime.so -a -e $(TARGET)/release/onetimectl || \
 		{ echo "nothing is built: run make first (as yourself), then make install (as root)" >&2; exit 1; }
-	umask 022; for dir in $(PAMDIR) $(PREFIX)/sbin $(MANDIR)/man5 $(MANDIR)/man8 \
+	umask 022; for dir in $(PAMDIR) $(SBINDIR) $(MANDIR)/man5 $(MANDIR)/man8 \
 		$(SYSCONFDIR)/onetime $(SYSCONFDIR)/pam.d $(DOCDIR)/pam.d $(DOCDIR)/pam-configs \
 		$(COMPLETIONS); do \
 		test -d $(DESTDIR)$${dir%:*} || $(INSTALL) -d -m 755 $(DESTDIR)$${dir%:*} || exit 1; \
 	done
 	$(INSTALL) -m 644 $(TARGET)/module/libpam_onetime.so $(DESTDIR)$(PAMDIR)/pam_onetime.so
-	$(INSTALL) -m 755 $(TARGET)/release/onetimectl $(DESTDIR)$(PREFIX)/sbin/onetimectl
+	$(INSTALL) -m 755 $(TARGET)/release/onetimectl $(DESTDIR)$(SBINDIR)/onetimectl
 	$(INSTALL) -m 644 docs/onetime.toml.5 $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 644 docs/pam_onetime.8 docs/onetimectl.8 $(DESTDIR)$(MANDIR)/man8/
 	$(INSTALL) -m 644 README.md CHANGELOG.md SECURITY.md docs/FILEFORMAT.md LICENSE LICENSE-MIT \
@@ -136,11 +142,11 @@ install: ## install (DESTDIR, PREFIX, PAMDIR, SYSCONFDIR, FISHDIR)
 	test -e $(DESTDIR)$(SYSCONFDIR)/pam.d/onetime-password || \
 		$(INSTALL) -m 644 conf/pam.d/onetime-password $(DESTDIR)$(SYSCONFDIR)/pam.d/onetime-password
 	@# In a package's staging directory there is no store: the package's script runs init.
-	if [ -z "$(DESTDIR)" ]; then $(PREFIX)/sbin/onetimectl init; fi
+	if [ -z "$(DESTDIR)" ]; then $(SBINDIR)/onetimectl init; fi
 
 uninstall: ## remove what install has put there, unless a PAM service uses it; configuration and store stay
 	@sh packaging/check-unused "$(DESTDIR)" "$(SYSCONFDIR)"
-	rm -f $(DESTDIR)$(PAMDIR)/pam_onetime.so $(DESTDIR)$(PREFIX)/sbin/onetimectl \
+	rm -f $(DESTDIR)$(PAMDIR)/pam_onetime.so $(DESTDIR)$(SBINDIR)/onetimectl \
 		$(DESTDIR)$(MANDIR)/man5/onetime.toml.5 $(DESTDIR)$(MANDIR)/man8/pam_onetime.8 \
 		$(DESTDIR)$(MANDIR)/man8/onetimectl.8 \
 		$(foreach place,$(COMPLETIONS),$(DESTDIR)$(subst :,/,$(place)))

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod ansible;
 mod budget;
 mod debian;
 mod disk_faults;
