@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=po");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    has_its_flags(&out)?;
     fs::write(out.join("libgcc_s.so"), "INPUT(-lgcc_eh -lgcc)\n")?;
     println!("cargo:rustc-cdylib-link-arg=-L{}", out.display());
     if libc_knows_relr() {
@@ -29,6 +30,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo:rustc-link-arg-examples=-Wl,--export-dynamic-symbol={symbol}");
     }
     fs::write(out.join("translations.rs"), translations(Path::new("po"))?)?;
+    Ok(())
+}
+
+/// RUSTFLAGS in the environment replaces the flags of .cargo/config.toml without a word.
+fn has_its_flags(out: &Path) -> Result<(), Box<dyn Error>> {
+    let profile = out.ancestors().nth(3).and_then(Path::file_name);
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    if profile.is_some_and(|name| name == "module") && !flags.contains("getrandom_backend") {
+        return Err(
+            "RUSTFLAGS has replaced the module's own flags: run `make module`, which adds \
+                    them to these, or unset RUSTFLAGS"
+                .into(),
+        );
+    }
     Ok(())
 }
 
