@@ -41,6 +41,22 @@ fn licences_sources_and_versions_are_those_that_deny_toml_allows() {
 }
 
 #[test]
+fn debians_copyright_names_the_licence_of_each_crate_that_is_linked() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut script = Command::new("python3");
+    script.current_dir(root).env("CARGO_NET_OFFLINE", "true").arg("packaging/make-copyright");
+    let written = finish_within(&mut script, b"", Duration::from_secs(60)).ok();
+    let file = root.join("packaging/debian/copyright");
+    let there = std::fs::read_to_string(file).expect("the file can be read");
+    assert!(there == written, "packaging/debian/copyright is old: make copyright");
+    for it in
+        ["pam-bindings-0.4.0/*", "License: Zlib\n This software", "License: Expat or Apache-2.0"]
+    {
+        assert!(written.contains(it), "no {it}");
+    }
+}
+
+#[test]
 fn the_module_links_few_crates_and_each_one_is_known_by_name_and_version() {
     let tree = [
         "tree",
