@@ -19,6 +19,7 @@ COMPLETIONS = $(PREFIX)/share/bash-completion/completions:onetimectl \
 CARGO   ?= cargo
 INSTALL ?= install
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
+DIST    ?= $(TARGET)/dist
 
 # What Debian and Ubuntu call what is needed. `rust` means a toolchain that is new
 # enough (packaging/install-packages).
@@ -28,7 +29,7 @@ TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client 
                     libpam-google-authenticator libpam-oath pskctool e2fsprogs python3 \
                     libnss-extrausers bash-completion zsh fish qrencode
 CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime \
-                    python3-venv
+                    python3-venv git gpg gpg-agent xz-utils
 
 # What cargo installs for the campaigns, and in which version it is known to work.
 CARGO_TOOLS = cargo-deny@0.20.2 cargo-fuzz@0.13.2 cargo-mutants@27.1.0
@@ -36,11 +37,19 @@ CARGO_TOOLS = cargo-deny@0.20.2 cargo-fuzz@0.13.2 cargo-mutants@27.1.0
 # The tests without the campaigns.
 TESTS = --lib --bins --test it --test story
 
+# This platform in the names of cargo's variables.
+PLATFORM = $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
+
 # Tests log in as several users and mount file systems: they run as root.
-AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER='sudo -E')
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(PLATFORM)_RUNNER='sudo -E')
+
+# RUSTFLAGS, which some distributions set, would replace the module's own flags
+# (.cargo/config.toml). In this way they are added.
+ADDED_FLAGS = $(if $(RUSTFLAGS),env -u RUSTFLAGS CARGO_TARGET_$(PLATFORM)_RUSTFLAGS='$(RUSTFLAGS)')
 
 .PHONY: all module tool help deps test-deps campaign-deps cargo-tools fetch prebuild test lint \
-	campaigns test-ansible lint-fuzz promises reliability bench drawings demo demo-interactive install uninstall clean
+	campaigns test-ansible lint-fuzz promises reliability bench drawings demo demo-interactive dist \
+	release-notes security-insights copyright install uninstall clean
 
 all: module tool ## build the module and the tool
 
@@ -48,7 +57,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 module: ## build pam_onetime.so
-	$(CARGO) module --locked
+	$(ADDED_FLAGS) $(CARGO) module --locked
 
 tool: ## build onetimectl
 	$(CARGO) build --locked --release --bin onetimectl
@@ -104,6 +113,20 @@ reliability: campaign-deps cargo-tools fetch prebuild ## run the long campaigns,
 
 bench: campaign-deps ## measure beside pam_google_authenticator and pam_oath, and write BENCHMARKS.md (PART=login: a part; QUICK=1: a look; AGAINST=FILE.so: beside another build)
 	$(AS_ROOT) $(CARGO) bench --locked --bench side_by_side -- $(PART) $(if $(AGAINST),against=$(abspath $(AGAINST))) $(if $(QUICK),quick)
+
+dist: ## write the source of a release, with its crates, to DIST (SIGN_KEY=KEY: sign it)
+	@CARGO=$(CARGO) sh packaging/dist $(DIST)
+
+release-notes: ## print what CHANGELOG.md says of VERSION (that of Cargo.toml)
+	@sh packaging/release-notes "$(VERSION)"
+
+security-insights: ## write SECURITY-INSIGHTS.yml (REPOSITORY=https://HOST/OWNER/NAME: the page of the repository)
+	@sh packaging/security-insights "$(REPOSITORY)" >SECURITY-INSIGHTS.yml.new
+	mv SECURITY-INSIGHTS.yml.new SECURITY-INSIGHTS.yml
+
+copyright: ## write packaging/debian/copyright from what cargo knows of the crates
+	python3 packaging/make-copyright >packaging/debian/copyright.new
+	mv packaging/debian/copyright.new packaging/debian/copyright
 
 drawings: ## make the drawings of docs/ARCHITECTURE.md again
 	python3 docs/drawings/draw.py

@@ -25,6 +25,7 @@ mod mutants;
 mod operations;
 mod oracle;
 mod power_cut;
+mod release;
 mod sanitizers;
 mod snapshot;
 mod stopped;

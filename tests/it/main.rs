@@ -27,6 +27,7 @@ mod people;
 mod pictures;
 mod policy;
 mod programs;
+mod release;
 mod source;
 mod stack;
 mod succession;

@@ -1,0 +1,177 @@
+//! What goes into a release: one version, which each file that names it takes from
+//! Cargo.toml; notes, which CHANGELOG.md has; and a module that says nothing of the machine
+//! it was built on. The whole way, from a commit to what is installed elsewhere:
+//! tests/adversity/release.rs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::{assert_ends, finish, module_path};
+use regex::Regex;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+// --- version ---
+
+/// How each kind of file names our version, by the end of its path.
+const VERSIONED: [(&str, &str); 9] = [
+    (".github/ISSUE_TEMPLATE/bug.yml", r"pam-onetime (\S+),"),
+    ("fuzz/Cargo.lock", "name = \"pam-onetime\"\nversion = \"(.*)\""),
+    ("debian/changelog", r"\Apam-onetime \((?:\d+:)?([^)-]*)"),
+    (".spec", r"(?m)^Version:\s*(\S+)"),
+    ("PKGBUILD", r"(?m)^pkgver=(\S+)"),
+    ("APKBUILD", r"(?m)^pkgver=(\S+)"),
+    (".nix", "(?m)^\\s*version = \"(.*)\";"),
+    ("galaxy.yml", r"(?m)^version:\s*(\S+)"),
+    (".spdx", r"(?m)^PackageVersion:\s*(\S+)"),
+];
+
+#[test]
+fn each_file_that_names_the_version_names_that_of_cargo_toml() {
+    let (mut named, mut dirs) = (0, vec![root().join("packaging")]);
+    let mut files: Vec<PathBuf> =
+        ["fuzz/Cargo.lock", ".github/ISSUE_TEMPLATE/bug.yml"].map(|file| root().join(file)).into();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry")) {
+            match entry.path().is_dir() {
+                true => dirs.push(entry.path()),
+                false => files.push(entry.path()),
+            }
+        }
+    }
+    for file in files {
+        for (end, pattern) in VERSIONED {
+            let Ok(text) = fs::read_to_string(&file) else { continue };
+            if !file.to_string_lossy().ends_with(end) {
+                continue;
+            }
+            for found in Regex::new(pattern).expect("a pattern").captures_iter(&text) {
+                assert_eq!(&found[1], VERSION, "{}: {}", file.display(), &found[0]);
+                named += 1;
+            }
+        }
+    }
+    assert!(named >= 2, "{named}");
+}
+
+// --- notes ---
+
+const CHANGELOG: &str = "# Changelog\n\nWords.\n\n## [Unreleased]\n\n### Fixed\n\n- Nothing.\n\n\
+    ## [1.2.0] - 2026-01-02\n\n### Added\n\n- A point\n  in two lines.\n- Another.\n\n\
+    ### Security\n\n- A third.\n\n## [1.1.0] - 2026-01-01\n\n- Old.\n\n[1.2.0]: https://example.org\n";
+
+#[test]
+fn release_notes_are_the_points_of_a_version_each_in_one_line_and_nothing_is_no_release() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    fs::write(place.path().join("CHANGELOG.md"), CHANGELOG).expect("it is written");
+    let notes = |of: &str, word: &str| {
+        let manifest = format!("[package]\nversion = \"{of}\"\nrust-version = \"1.88\"\n");
+        fs::write(place.path().join("Cargo.toml"), manifest).expect("it is written");
+        let script = root().join("packaging/release-notes");
+        finish(Command::new("sh").current_dir(place.path()).arg(script).arg(word), b"")
+    };
+    let expected =
+        "### Added\n\n- A point in two lines.\n- Another.\n\n### Security\n\n- A third.\n";
+    assert_eq!(notes("1.2.0", "").ok(), expected);
+    assert_eq!(notes("1.3.0", "1.2.0").ok(), expected);
+    assert_eq!(notes("1.3.0", "1.1.0").ok(), "- Old.\n");
+    assert_eq!(notes("1.2.0", "Unreleased").ok(), "### Fixed\n\n- Nothing.\n");
+    assert_ends(&notes("1.3.0", ""), 1, "  -> a release renames the heading [Unreleased]");
+    assert_ends(&notes("1.2", ""), 1, "CHANGELOG.md has nothing of version 1.2\n");
+}
+
+// --- how faults are reported ---
+
+#[test]
+fn security_insights_lead_to_pages_that_there_are_and_invent_no_address() {
+    let script = |url: &str| {
+        let words = ["packaging/security-insights", url, "2026-01-02"];
+        finish(Command::new("sh").current_dir(root()).args(words), b"")
+    };
+    let insights = script("https://example.org/we/onetime").ok();
+    // What the schema of Security Insights 2.2.0 does not do without.
+    for key in [
+        "header:\n  schema-version: 2.2.0\n  last-updated: '2026-01-02'\n  last-reviewed: '2026-01-02'\n",
+        "\nproject:\n  name: pam-onetime\n",
+        "\n  administrators:\n    - name: ",
+        "\n  repositories:\n    - name: pam-onetime\n      url: https://example.org/we/onetime\n      comment: ",
+        "\n    reports-accepted: true\n    bug-bounty-available: false\n    policy: ",
+        "\nrepository:\n  url: https://example.org/we/onetime\n  status: active\n",
+        "\n  accepts-change-request: true\n  accepts-automated-change-request: false\n  core-team:\n",
+        "\n    expression: MIT OR Apache-2.0\n",
+        "\n    assessments:\n      self:\n        comment: ",
+    ] {
+        assert!(insights.contains(key), "no {key:?} in {insights}");
+    }
+    assert!(!insights.contains('@'), "{insights}");
+    let page = Regex::new(r"/blob/HEAD/(\S+?)(?:#(\S+))?(?:\s|$)").expect("a pattern");
+    let pages: Vec<_> = page.captures_iter(&insights).collect();
+    assert!(pages.len() >= 8, "{insights}");
+    for found in pages {
+        let text = fs::read_to_string(root().join(&found[1]));
+        let text = text.unwrap_or_else(|e| panic!("{}: {e}", &found[1]));
+        let heading = found.get(2).map_or("", |it| it.as_str());
+        let has = text.lines().any(|it| it.to_lowercase() == format!("## {heading}"));
+        assert!(heading.is_empty() || has, "{}", &found[0]);
+    }
+    for url in ["", "http://example.org/we/onetime", "https://example.org/we/onetime/"] {
+        assert_ends(&script(url), 1, "which repository?");
+    }
+}
+
+// --- the module ---
+
+#[test]
+fn each_place_where_source_can_be_has_a_name_that_is_the_same_on_every_machine() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let home = place.path().canonicalize().expect("it is there");
+    let source = home.join("lib/rustlib/src/rust");
+    fs::create_dir_all(&source).expect("a directory");
+    fs::create_dir(home.join("bin")).expect("a directory");
+    let compiler = home.join("bin/rustc");
+    let says = "#!/bin/sh\n[ \"$1\" = -vV ] && echo commit-hash: 4711 || printf '%s\\n' \"$@\"\n";
+    fs::write(&compiler, says).expect("it is written");
+    finish(Command::new("chmod").arg("+x").arg(&compiler), b"").ok();
+    let at = |directory: &Path| {
+        let mut rustc = Command::new(root().join("packaging/rustc"));
+        rustc.current_dir(&home).arg(&compiler).args(["src/lib.rs", "a b"]);
+        rustc.env("CARGO_MANIFEST_DIR", directory).env("OUT_DIR", "/t/out");
+        rustc.env("CARGO_PKG_NAME", "it").env("CARGO_PKG_VERSION", "1.2.3");
+        rustc.env("RUSTUP_HOME", "/nowhere");
+        let said = finish(&mut rustc, b"").ok();
+        said.lines().filter(|line| *line != "--remap-path-prefix").map(str::to_owned).collect()
+    };
+    let home = home.display();
+    let std = format!("{}=/rustc/4711", source.display());
+    let ours: Vec<String> = at(place.path());
+    let common = ["src/lib.rs", "a b", &format!("{home}=."), "/t/out=/crates/it-1.2.3/out"];
+    assert_eq!(ours[..4], common);
+    assert!(ours[4..].contains(&std) && !ours[4..].iter().any(|it| it.contains("/crates/")));
+    for (directory, mapped) in [
+        ("/c/registry/src/x/it-1.2.3".to_owned(), "/c/registry/src/x/it-1.2.3"),
+        (format!("{home}/vendor/it-1.2.3"), "vendor/it-1.2.3"),
+    ] {
+        let crates: Vec<String> = at(Path::new(&directory));
+        assert_eq!(crates[..4], common);
+        assert_eq!(crates[4], format!("{directory}=/crates/it-1.2.3"));
+        assert_eq!(crates[5], format!("{mapped}=/crates/it-1.2.3"));
+        assert!(crates[6..].contains(&std), "{crates:?}");
+    }
+}
+
+#[test]
+fn no_path_of_the_builders_machine_is_in_the_module() {
+    let module = fs::read(module_path()).expect("the module");
+    let has =
+        |text: &str| aho_corasick::AhoCorasick::new([text]).expect("a text").is_match(&module);
+    let home = std::env::var("HOME").expect("cargo has a home");
+    let home = format!("{home}/.");
+    for path in [env!("CARGO_MANIFEST_DIR"), "/registry/src/", "/rustlib/src/", &home] {
+        assert!(!has(path), "{path}: rustc was not called by packaging/rustc (cargo clean)");
+    }
+}
