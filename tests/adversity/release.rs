@@ -1,13 +1,15 @@
 //! From a commit to another machine: the source of a release is the same whoever makes it,
 //! builds without network, and what it builds is what this checkout builds, byte for byte,
-//! though cargo, its crates and the source are in other folders. And it can be signed.
+//! though cargo, its crates and the source are in other folders. And it can be signed. The
+//! short form compares the module alone, and builds the tool without optimisation: that
+//! takes a quarter of the time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common::{Figures, finish, finish_within, module_path};
+use crate::common::{Figures, finish, finish_within, long, module_path};
 
 /// On a slow machine that has other things to do, building takes its time.
 const BUILDING: Duration = Duration::from_secs(1800);
@@ -33,53 +35,72 @@ fn dist(of: &Path, out: &Path, umask: &str, set: &[(&str, &Path)]) -> PathBuf {
     PathBuf::from(said.lines().last().expect("the name of the file"))
 }
 
-#[test]
-fn the_source_of_a_release_is_always_the_same_and_builds_without_network_what_is_built_here() {
-    let started = Instant::now();
-    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let in_place = |name: &str| place.path().join(name);
+fn bytes(file: &Path) -> Vec<u8> {
+    fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+}
 
-    let source = dist(root(), &in_place("one"), "022", &[]);
-    let clone = in_place("a clone").display().to_string();
+/// The source of a release, which was made twice; once with a signature.
+fn source(place: &Path) -> PathBuf {
+    let source = dist(root(), &place.join("one"), "022", &[]);
+    assert!(!source.with_extension("xz.asc").exists(), "signed without a key");
+
+    let clone = place.join("a clone").display().to_string();
     run_in(root(), &["git", "clone", "--quiet", "--no-hardlinks", ".", &clone], &[]);
-    // Short, for the sockets in it.
     let keys = tempfile::tempdir().expect("a directory");
-    let gpg = |words: &[&str]| {
-        let words = [&["gpg", "--batch", "--quiet"], words].concat();
-        run_in(keys.path(), &words, &[("GNUPGHOME", keys.path())])
-    };
-    gpg(&["--passphrase", "", "--quick-generate-key", "releases@example.org", "ed25519"]);
+    let gpg = |words: &[&str]| run_in(keys.path(), words, &[("GNUPGHOME", keys.path())]);
+    let key = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key"];
+    gpg(&[&key[..], &["releases@example.org", "ed25519"]].concat());
     let signing = [
         ("GNUPGHOME", keys.path()),
         ("SIGN_KEY", Path::new("releases@example.org")),
         ("TZ", Path::new("Asia/Tokyo")),
     ];
-    let again = dist(Path::new(&clone), &in_place("two"), "077", &signing);
-    let signature = format!("{}.asc", again.display());
-    gpg(&["--verify", &signature, &source.display().to_string()]);
-    run_in(keys.path(), &["gpgconf", "--kill", "all"], &[("GNUPGHOME", keys.path())]);
-    assert!(!Path::new(&format!("{}.asc", source.display())).exists(), "signed without a key");
-    let bytes = |file: &Path| fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let again = dist(Path::new(&clone), &place.join("two"), "077", &signing);
+    let signature = again.with_extension("xz.asc").display().to_string();
+    gpg(&["gpg", "--batch", "--quiet", "--verify", &signature, &source.display().to_string()]);
+    gpg(&["gpgconf", "--kill", "all"]);
     assert!(bytes(&source) == bytes(&again), "not the same: {source:?}, {again:?}");
-    let dist_took = started.elapsed();
+    source
+}
+
+/// The tool as this checkout builds it for a release.
+fn tool() -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--locked", "--release", "--bin=onetimectl"]).current_dir(root());
+    finish_within(&mut cargo, b"", BUILDING).ok();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent");
+    target.join("release/onetimectl")
+}
+
+#[test]
+fn the_source_of_a_release_is_always_the_same_and_builds_without_network_what_is_built_here() {
+    let started = Instant::now();
+    // Not below this checkout, whose configuration cargo would read too.
+    let place = tempfile::tempdir().expect("a directory");
+    let source = source(place.path());
+    let packing = started.elapsed();
 
     run_in(place.path(), &["tar", "xf", &source.display().to_string()], &[]);
-    let unpacked = in_place(&format!("pam-onetime-{}", env!("CARGO_PKG_VERSION")));
-    let home = in_place("cargo-home");
-    run_in(&unpacked, &["unshare", "--net", "make"], &[("CARGO_HOME", &home)]);
-    let dest = in_place("dest");
+    let unpacked = place.path().join(concat!("pam-onetime-", env!("CARGO_PKG_VERSION")));
+    let home = place.path().join("cargo-home");
+    // The module's profile says all this itself.
+    let quickly = [
+        ("CARGO_PROFILE_RELEASE_OPT_LEVEL", Path::new("0")),
+        ("CARGO_PROFILE_RELEASE_LTO", Path::new("off")),
+        ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", Path::new("16")),
+    ];
+    let mut set = vec![("CARGO_HOME", home.as_path())];
+    set.extend(quickly.into_iter().filter(|_| !long()));
+    run_in(&unpacked, &["unshare", "--net", "make"], &set);
+    let dest = place.path().join("dest");
     let install = ["make", "install", "PREFIX=/usr", "PAMDIR=/security"];
     run_in(&unpacked, &install, &[("DESTDIR", &dest)]);
-    let installed = |file: &str| bytes(&dest.join(file));
+    let building = started.elapsed() - packing;
 
-    let tool = ["build", "--locked", "--release", "--bin=onetimectl"];
-    finish_within(Command::new(env!("CARGO")).current_dir(root()).args(tool), b"", BUILDING).ok();
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent");
     let built = [
-        ("pam_onetime.so", bytes(module_path()), installed("security/pam_onetime.so")),
-        ("onetimectl", bytes(&target.join("release/onetimectl")), installed("usr/sbin/onetimectl")),
+        ("security/pam_onetime.so", Some(module_path().to_owned())),
+        ("usr/sbin/onetimectl", long().then(tool)),
     ];
-    let took = started.elapsed() - dist_took;
     let mut figures = Figures::new(
         "release",
         &[
@@ -90,15 +111,18 @@ fn the_source_of_a_release_is_always_the_same_and_builds_without_network_what_is
             "seconds to build",
         ],
     );
-    for (name, here, there) in built {
-        assert!(here == there, "{name} is another one there; is everything committed here?");
-        let text = String::from_utf8_lossy(&here);
-        for path in [env!("CARGO_MANIFEST_DIR"), "/registry/src/", "/.cargo/", "vendor/"] {
-            assert!(!text.contains(path), "{name} has {path} in it");
+    for (file, here) in built {
+        let installed = bytes(&dest.join(file));
+        let text = String::from_utf8_lossy(&installed);
+        let folder = place.path().display().to_string();
+        for path in [env!("CARGO_MANIFEST_DIR"), &folder, "/registry/src/", "/.cargo/"] {
+            assert!(!text.contains(path), "{file} has {path} in it");
         }
-        figures.row(&[&name, &here.len(), &0, &dist_took.as_secs(), &took.as_secs()]);
+        let Some(here) = here else { continue };
+        assert!(installed == bytes(&here), "{file} is another one; is everything committed here?");
+        figures.row(&[&file, &installed.len(), &0, &packing.as_secs(), &building.as_secs()]);
     }
     figures.publish();
-    let help = finish(Command::new(dest.join("usr/sbin/onetimectl")).arg("--version"), b"").ok();
-    assert_eq!(help.trim(), concat!("onetimectl ", env!("CARGO_PKG_VERSION")));
+    let said = finish(Command::new(dest.join("usr/sbin/onetimectl")).arg("--version"), b"").ok();
+    assert_eq!(said.trim(), concat!("onetimectl ", env!("CARGO_PKG_VERSION")));
 }

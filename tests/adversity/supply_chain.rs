@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::common::{Figures, Finished, finish_within};
 
 /// A bound that a new dependency of the module has to argue with.
@@ -40,19 +42,54 @@ fn licences_sources_and_versions_are_those_that_deny_toml_allows() {
     }
 }
 
+/// A script of `packaging/`, which asks cargo for what is linked.
+fn script(arguments: &[&str]) -> String {
+    let mut script = Command::new("python3");
+    script.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO_NET_OFFLINE", "true");
+    finish_within(script.args(arguments), b"", Duration::from_secs(60)).ok()
+}
+
 #[test]
 fn debians_copyright_names_the_licence_of_each_crate_that_is_linked() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut script = Command::new("python3");
-    script.current_dir(root).env("CARGO_NET_OFFLINE", "true").arg("packaging/make-copyright");
-    let written = finish_within(&mut script, b"", Duration::from_secs(60)).ok();
-    let file = root.join("packaging/debian/copyright");
+    let written = script(&["packaging/make-copyright"]);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/debian/copyright");
     let there = std::fs::read_to_string(file).expect("the file can be read");
     assert!(there == written, "packaging/debian/copyright is old: make copyright");
     for it in
         ["pam-bindings-0.4.0/*", "License: Zlib\n This software", "License: Expat or Apache-2.0"]
     {
         assert!(written.contains(it), "no {it}");
+    }
+}
+
+#[test]
+fn bills_of_materials_have_what_is_linked_and_what_needs_it_and_no_path_of_the_machine() {
+    let names = |what: &str| -> BTreeSet<String> {
+        let text = script(&["packaging/make-sbom", what]);
+        assert!(!text.contains(env!("CARGO_MANIFEST_DIR")) && !text.contains("file:"), "{text}");
+        let bill: Value = serde_json::from_str(&text).expect("a bill is JSON");
+        let refs = |list: &Value, key: &str| -> BTreeSet<String> {
+            let list = list.as_array().expect("a list");
+            list.iter().map(|it| it[key].as_str().expect("a text").to_owned()).collect()
+        };
+        let mut listed = refs(&bill["components"], "bom-ref");
+        listed.insert(bill["metadata"]["component"]["bom-ref"].as_str().expect("ours").to_owned());
+        assert_eq!(refs(&bill["dependencies"], "ref"), listed, "each says what it needs");
+        for it in bill["components"].as_array().expect("a list") {
+            let hash = it["hashes"][0]["content"].as_str();
+            assert!(hash.is_some_and(|hash| hash.len() == 64), "{it}");
+        }
+        let needed = bill["dependencies"].as_array().expect("a list").iter();
+        for need in needed.flat_map(|it| it["dependsOn"].as_array().expect("a list")) {
+            assert!(listed.contains(need.as_str().expect("a text")), "{need}");
+        }
+        refs(&bill["components"], "name")
+    };
+    let (module, tool) = (names("module"), names("tool"));
+    assert!(module.is_subset(&tool) && module.len() > 40, "{module:?}");
+    assert!(tool.contains("clap") && !module.contains("clap"), "{tool:?}");
+    for at_build_time_alone in ["polib", "serde_derive", "syn", "proptest"] {
+        assert!(!tool.contains(at_build_time_alone), "{at_build_time_alone}");
     }
 }
 
