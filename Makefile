@@ -29,7 +29,8 @@ TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client 
                     libpam-google-authenticator libpam-oath pskctool e2fsprogs python3 \
                     libnss-extrausers bash-completion zsh fish qrencode
 CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime \
-                    python3-venv git gpg gpg-agent xz-utils
+                    python3-venv git gpg gpg-agent xz-utils rpm makepkg \
+                    pacman-package-manager libarchive-tools fakeroot
 
 # What cargo installs for the campaigns, and in which version it is known to work.
 CARGO_TOOLS = cargo-deny@0.20.2 cargo-fuzz@0.13.2 cargo-mutants@27.1.0

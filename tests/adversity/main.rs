@@ -24,6 +24,7 @@ mod load;
 mod mutants;
 mod operations;
 mod oracle;
+mod others_packages;
 mod power_cut;
 mod release;
 mod sanitizers;

@@ -1,0 +1,51 @@
+# pam-onetime for Nix: `pkgs.callPackage ./package.nix { }`.
+{
+  lib,
+  rustPlatform,
+  installShellFiles,
+  linux-pam,
+}:
+
+rustPlatform.buildRustPackage {
+  pname = "pam-onetime";
+  version = "0.1.0";
+
+  src = lib.cleanSource ../..;
+  cargoLock.lockFile = ../../Cargo.lock;
+
+  nativeBuildInputs = [ installShellFiles ];
+  buildInputs = [ linux-pam ];
+
+  # Two builds with different features and flags, as the Makefile has them.
+  buildPhase = ''
+    runHook preBuild
+    make module tool
+    runHook postBuild
+  '';
+
+  # The tests need root and name spaces: they are run by the project.
+  doCheck = false;
+
+  # What is in /etc is written by the NixOS module.
+  installPhase = ''
+    runHook preInstall
+    install -D -m 644 target/module/libpam_onetime.so $out/lib/security/pam_onetime.so
+    install -D -m 755 target/release/onetimectl $out/bin/onetimectl
+    installManPage docs/onetime.toml.5 docs/onetimectl.8 docs/pam_onetime.8
+    installShellCompletion --cmd onetimectl \
+      --bash <($out/bin/onetimectl completions bash) \
+      --fish <($out/bin/onetimectl completions fish) \
+      --zsh <($out/bin/onetimectl completions zsh)
+    runHook postInstall
+  '';
+
+  meta = {
+    description = "One-time codes for logins that an administrator switches on and users enroll in by logging in";
+    license = [
+      lib.licenses.mit
+      lib.licenses.asl20
+    ];
+    platforms = lib.platforms.linux;
+    mainProgram = "onetimectl";
+  };
+}
