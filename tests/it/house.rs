@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{finish, module_path, tool_path};
+use crate::common::{PROGRAMS, finish, module_path, tool_path};
 use crate::source::{Crate, Floors, Parts, paths};
 use pam_onetime::Overrides;
 use regex::Regex;
@@ -284,6 +284,29 @@ fn every_verb_and_option_of_the_tool_is_in_its_manual_page_and_back() {
 fn the_drawings_are_what_their_script_makes() {
     let script = root().join("docs/drawings/draw.py");
     finish(Command::new("python3").arg(script).arg("--check"), b"").ok();
+}
+
+#[test]
+fn every_package_that_a_test_asks_for_is_one_that_make_installs() {
+    let makefile = text("Makefile").replace("\\\n", " ");
+    let installed = |variable: &str| -> BTreeSet<String> {
+        let pattern = format!("(?m)^{variable} *= *(.*)$");
+        let list = captures(&pattern, &makefile).pop_first().expect("the Makefile has this list");
+        list.split_whitespace().map(str::to_owned).collect()
+    };
+    let tests = installed("TEST_PACKAGES");
+    let missing: Vec<_> =
+        PROGRAMS.iter().filter(|(_, package)| !tests.contains(*package)).collect();
+    assert!(missing.is_empty(), "not in TEST_PACKAGES: {missing:?}");
+    let campaigns = installed("CAMPAIGN_PACKAGES");
+    let mut asked = BTreeSet::new();
+    for file in sources("tests/adversity") {
+        asked.extend(captures(r#"need\("[^"]+", "([^"]+)"\)"#, &text(file)));
+    }
+    let asked: Vec<_> = asked.iter().flat_map(|packages| packages.split(' ')).collect();
+    assert!(!asked.is_empty(), "campaigns ask for nothing");
+    let missing: Vec<_> = asked.iter().filter(|package| !campaigns.contains(**package)).collect();
+    assert!(missing.is_empty(), "not in CAMPAIGN_PACKAGES: {missing:?}");
 }
 
 #[test]
