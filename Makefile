@@ -10,6 +10,8 @@ SBINDIR ?= $(PREFIX)/sbin
 PAMDIR  ?= $(shell d=$$(ls -d /usr/lib/*/security /lib/*/security /usr/lib64/security /lib64/security /usr/lib/security /lib/security 2>/dev/null | while read -r d; do [ -e "$$d/pam_unix.so" ] && echo "$$d" && break; done); echo "$${d:-/usr/lib/security}")
 
 DOCDIR   = $(PREFIX)/share/doc/pam-onetime
+# What polkit's sandboxed helper needs. systemd looks below /usr/local, too.
+DROPINDIR = $(PREFIX)/lib/systemd/system/polkit-agent-helper@.service.d
 # fish looks below /usr/share and /etc, and not below /usr/local.
 FISHDIR ?= $(if $(filter /usr,$(PREFIX)),/usr/share/fish/vendor_completions.d,$(SYSCONFDIR)/fish/completions)
 # Where each shell looks for completions, and by which name.
@@ -152,6 +154,7 @@ install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, FISHDIR)
 		{ echo "nothing is built: run make first (as yourself), then make install (as root)" >&2; exit 1; }
 	umask 022; for dir in $(PAMDIR) $(SBINDIR) $(MANDIR)/man5 $(MANDIR)/man8 \
 		$(SYSCONFDIR)/onetime $(SYSCONFDIR)/pam.d $(DOCDIR)/pam.d $(DOCDIR)/pam-configs \
+		$(DROPINDIR) \
 		$(COMPLETIONS); do \
 		test -d $(DESTDIR)$${dir%:*} || $(INSTALL) -d -m 755 $(DESTDIR)$${dir%:*} || exit 1; \
 	done
@@ -163,6 +166,7 @@ install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, FISHDIR)
 		LICENSE-APACHE $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 644 conf/pam.d/* $(DESTDIR)$(DOCDIR)/pam.d/
 	$(INSTALL) -m 644 conf/pam-configs/* $(DESTDIR)$(DOCDIR)/pam-configs/
+	$(INSTALL) -m 644 packaging/systemd/polkit-agent-helper@.service.d/* $(DESTDIR)$(DROPINDIR)/
 	umask 022; for place in $(COMPLETIONS); do \
 		file=$(DESTDIR)$${place%:*}/$${place#*:}; \
 		case $$file in *.fish) shell=fish ;; */_*) shell=zsh ;; *) shell=bash ;; esac; \
@@ -182,6 +186,8 @@ uninstall: ## remove what install has put there, unless a PAM service uses it; c
 		$(DESTDIR)$(MANDIR)/man8/onetimectl.8 \
 		$(foreach place,$(COMPLETIONS),$(DESTDIR)$(subst :,/,$(place)))
 	rm -rf $(DESTDIR)$(DOCDIR)
+	rm -f $(DESTDIR)$(DROPINDIR)/pam_onetime.conf
+	rmdir $(DESTDIR)$(DROPINDIR) 2>/dev/null || true
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -1,4 +1,5 @@
-//! Daemons that know passwords, in a world: a real sssd and a real MIT KDC. Their packages
+//! Daemons that know passwords, in a world: a real sssd and a real MIT KDC. Their packages,
+//! and those of programs that are run outside of worlds (fail2ban, apparmor_parser),
 //! are unpacked, not installed (packaging/fetch-foreign), and laid over the world's /usr.
 
 use std::net::{TcpListener, TcpStream};
@@ -17,7 +18,7 @@ const FOREIGN: &str = "/var/lib/foreign";
 /// Lays the packages over the world's /usr; libpam finds their modules.
 #[track_caller]
 pub fn with_foreign(world: &World) {
-    let packages = fetched().join("root");
+    let packages = foreign_root();
     let copy = world.path(FOREIGN);
     finish(Command::new("cp").arg("-a").arg(&packages).arg(&copy), b"").ok();
     let modules = modules_directory();
@@ -40,14 +41,23 @@ pub fn with_foreign(world: &World) {
     world.run("sh", &["-euc", &lay]).ok();
 }
 
-/// The unpacked packages; downloaded by whoever comes first.
+/// Where the packages are unpacked, for what is run from there; downloaded by whoever comes
+/// first.
 #[track_caller]
-fn fetched() -> PathBuf {
+pub fn foreign_root() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent");
-    let place = target.join("foreign");
+    fetch_packages(&target.join("foreign"), "")
+}
+
+/// Unpacks these packages of Debian, or those that `make prebuild` brings, with what they
+/// depend on, and says where.
+#[track_caller]
+pub fn fetch_packages(place: &Path, packages: &str) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/fetch-foreign");
-    finish_within(Command::new("sh").arg(script).arg(&place), b"", Duration::from_secs(300)).ok();
-    place
+    let mut fetch = Command::new("sh");
+    fetch.arg(script).arg(place).args(packages.split_whitespace());
+    finish_within(&mut fetch, b"", Duration::from_secs(300)).ok();
+    place.join("root")
 }
 
 /// A program that runs until it is dropped.

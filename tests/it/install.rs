@@ -86,6 +86,9 @@ fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
                 format!("{below}/share/bash-completion/completions/onetimectl"),
                 format!("{below}/share/zsh/site-functions/_onetimectl"),
                 fish.to_owned(),
+                format!(
+                    "{below}/lib/systemd/system/polkit-agent-helper@.service.d/pam_onetime.conf"
+                ),
                 "etc/onetime/onetime.toml".to_owned(),
                 "etc/pam.d/onetime-password".to_owned(),
             ] {

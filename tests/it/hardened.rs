@@ -1,0 +1,72 @@
+//! How the module and the tool are linked: what an attacker who can write into the memory
+//! of a login must not find there. As readelf(1) shows it.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::common::{finish, module_path, tool_path};
+
+/// What readelf says of a file, each line on its own.
+#[track_caller]
+fn readelf(option: &str, file: &Path) -> Vec<String> {
+    let text = finish(Command::new("readelf").args(["-W", option]).arg(file), b"").ok();
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+/// A segment of a file: its type, and its flags as in `R E`.
+#[derive(Debug, PartialEq, Eq)]
+struct Segment(String, String);
+
+#[track_caller]
+fn segments(file: &Path) -> Vec<Segment> {
+    let is_number = |word: &str| word.starts_with("0x");
+    let segment = |line: String| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        // Type, offset, two addresses, two sizes, flags, alignment.
+        if words.len() < 8 || !words[1..6].iter().copied().all(is_number) {
+            return None;
+        }
+        Some(Segment(words[0].to_owned(), words[6..words.len() - 1].join(" ")))
+    };
+    readelf("-l", file).into_iter().filter_map(segment).collect()
+}
+
+/// The tags of the dynamic section, each with its value.
+#[track_caller]
+fn tags(file: &Path) -> Vec<String> {
+    readelf("-d", file).into_iter().filter(|line| line.starts_with("0x")).collect()
+}
+
+#[track_caller]
+fn assert_hardened(file: &Path) {
+    let (segments, tags) = (segments(file), tags(file));
+    let of = |kind: &str| segments.iter().filter(|segment| segment.0 == kind).collect::<Vec<_>>();
+    assert!(of("LOAD").len() > 2 && tags.len() > 10, "{segments:?} {tags:?}");
+    // What the loader has filled in is read-only before anything of it runs.
+    assert_eq!(of("GNU_RELRO").len(), 1, "{segments:?}");
+    let at_once = |tag: &String| tag.contains("(FLAGS)") && tag.contains("BIND_NOW");
+    assert!(tags.iter().any(at_once), "{tags:?}");
+    // Neither the stack nor anything else can be both written and run.
+    let stack = of("GNU_STACK");
+    assert!(stack.len() == 1 && stack[0].1 == "RW", "{stack:?}");
+    for segment in of("LOAD") {
+        assert!(!(segment.1.contains('W') && segment.1.contains('E')), "{segment:?}");
+    }
+    // Code is not changed by the loader, and libraries come from the system alone.
+    for word in ["TEXTREL", "RPATH", "RUNPATH"] {
+        assert!(!tags.iter().any(|tag| tag.contains(word)), "{word}: {tags:?}");
+    }
+}
+
+#[test]
+fn the_module_is_read_only_once_it_is_loaded_has_no_way_of_its_own_to_libraries_and_runs_no_data() {
+    assert_hardened(module_path());
+}
+
+#[test]
+fn the_tool_is_hardened_as_the_module_is_and_is_loaded_at_any_address() {
+    assert_hardened(tool_path());
+    let header = readelf("-h", tool_path());
+    assert!(header.iter().any(|line| line.starts_with("Type:") && line.contains("DYN")));
+    assert!(tags(tool_path()).iter().any(|tag| tag.contains("(FLAGS_1)") && tag.contains("PIE")));
+}
