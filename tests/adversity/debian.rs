@@ -52,11 +52,16 @@ impl Debian {
         // Nothing is started there.
         debian.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n");
         debian.run("chmod", &["755", "/usr/sbin/policy-rc.d"]).ok();
-        let mut apt = debian.command("apt-get");
+        debian.install_packages(packages);
+        debian
+    }
+
+    #[track_caller]
+    pub(crate) fn install_packages(&self, packages: &[&str]) {
+        let mut apt = self.command("apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--yes", "--quiet"]);
         apt.args(["--no-install-recommends", "-o", "Dpkg::Options::=--force-unsafe-io"]);
         finish_within(apt.args(packages), b"", MAKING).ok();
-        debian
     }
 
     /// Puts there what `make install` would, a store, and two users whose shell says

@@ -9,6 +9,7 @@ use regex::Regex;
 
 use crate::common::{ALICE_PASSWORD, BOB_PASSWORD, Figures, Pty, code, current_code, preflight};
 use crate::debian::Debian;
+use crate::units;
 
 /// What is expected of a suite.
 struct Suite {
@@ -320,19 +321,19 @@ fn services_of_sshd(debian: &Debian) {
     debian.run("rm", &[file, "/etc/pam.d/ssh-plain"]).ok();
 }
 
-/// polkit's helper, of which no more is needed than its files.
+/// polkit's helper, which may write nowhere: as it is shipped, and with our drop-in, which is
+/// then tried in a running systemd.
 fn polkit(debian: &Debian) {
-    let unpack = "cd /root && apt-get download polkitd && dpkg -x polkitd_*.deb /";
-    debian.run("sh", &["-euc", unpack]).ok();
+    debian.install_packages(&["systemd-sysv", "dbus", "polkitd"]);
     let report = Report::of(debian);
     report.says("unit-store-read-only", "polkit-agent-helper@.service");
     assert_eq!(report.failed(), ["unit-store-read-only"], "{:#?}", report.0);
-    let drop_in = "/etc/systemd/system/polkit-agent-helper@.service.d/onetime.conf";
-    debian.write(drop_in, "[Service]\nReadWritePaths=-/var/lib/onetime\n");
+    debian.write(units::DROP_IN, &units::drop_in());
     let report = Report::of(debian);
     assert_eq!(report.failed(), Vec::<&str>::new(), "{:#?}", report.0);
     // As it is shipped, its service asks for codes by common-auth.
     assert!(report.open().is_empty(), "{:?}", report.open());
+    units::try_in_systemd(debian);
 }
 
 /// Debian's own stack for su, with a module of another kind before ours each.

@@ -8,7 +8,9 @@
 mod common;
 
 mod ansible;
+mod booted;
 mod budget;
+mod confined;
 mod debian;
 mod disk_faults;
 mod distributions;
@@ -32,3 +34,4 @@ mod snapshot;
 mod stopped;
 mod supply_chain;
 mod timing;
+mod units;
