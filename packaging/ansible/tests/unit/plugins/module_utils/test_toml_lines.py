@@ -125,14 +125,14 @@ class Random:
 
     def text(self):
         characters = "aé\"'\\#[]{}=,. \t\U0001f511" + "\n\x01\x7f"
-        return "".join(self.chance.choice(characters) for _ in range(self.chance.randrange(6)))
+        return "".join(self.chance.choice(characters) for dummy in range(self.chance.randrange(6)))
 
     def value(self):
         return self.chance.choice([
             lambda: self.chance.randrange(-9, 10**6),
             lambda: self.chance.random() < 0.5,
             self.text,
-            lambda: [self.text() for _ in range(self.chance.randrange(3))],
+            lambda: [self.text() for dummy in range(self.chance.randrange(3))],
         ])()
 
     def written(self, value):
@@ -180,7 +180,7 @@ class AnyDocument(unittest.TestCase):
                 lines = TomlLines(text)
                 expected = leaves(tomllib.loads(text))
                 self.assertEqual(lines.values, expected)
-                for _ in range(4):
+                for dummy in range(4):
                     name = by_chance.chance.choice(Random.NAMES)
                     path = by_chance.chance.choice([("k" + name,), ("a", name), ("b", name), ("d", name)])
                     if by_chance.chance.random() < 0.3:
