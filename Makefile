@@ -14,9 +14,10 @@ DOCDIR   = $(PREFIX)/share/doc/pam-onetime
 DROPINDIR = $(PREFIX)/lib/systemd/system/polkit-agent-helper@.service.d
 # fish looks below /usr/share and /etc, and not below /usr/local.
 FISHDIR ?= $(if $(filter /usr,$(PREFIX)),/usr/share/fish/vendor_completions.d,$(SYSCONFDIR)/fish/completions)
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 # Where each shell looks for completions, and by which name.
 COMPLETIONS = $(PREFIX)/share/bash-completion/completions:onetimectl \
-	$(PREFIX)/share/zsh/site-functions:_onetimectl $(FISHDIR):onetimectl.fish
+	$(ZSHDIR):_onetimectl $(FISHDIR):onetimectl.fish
 
 CARGO   ?= cargo
 INSTALL ?= install
@@ -34,6 +35,7 @@ TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client 
 CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime \
                     python3-venv git gpg gpg-agent xz-utils rpm makepkg \
                     pacman-package-manager libarchive-tools fakeroot
+PACKAGE_PACKAGES  = debhelper dpkg-dev lintian
 
 # What cargo installs for the campaigns, and in which version it is known to work.
 CARGO_TOOLS = cargo-deny@0.20.2 cargo-fuzz@0.13.2 cargo-mutants@27.1.0
@@ -52,8 +54,8 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(PLATFORM)_RUNNER='sudo
 ADDED_FLAGS = $(if $(RUSTFLAGS),env -u RUSTFLAGS CARGO_TARGET_$(PLATFORM)_RUSTFLAGS='$(RUSTFLAGS)')
 
 .PHONY: all module tool help deps test-deps campaign-deps cargo-tools fetch prebuild test lint \
-	campaigns test-ansible lint-fuzz promises reliability bench drawings demo demo-interactive dist \
-	sbom release-notes security-insights copyright install uninstall clean
+	campaigns test-ansible lint-fuzz promises reliability bench drawings demo demo-interactive \
+	deb test-packages dist sbom release-notes security-insights copyright install uninstall clean
 
 all: module tool ## build the module and the tool
 
@@ -147,9 +149,19 @@ demo: test-deps ## play the whole story and print it, in a world of its own
 demo-interactive: test-deps ## play the story with your own phone
 	$(AS_ROOT) $(CARGO) test --locked --test story -- --interactive
 
+deb: ## build the package for Debian and Ubuntu, and look at it with lintian
+	@CARGO=$(CARGO) sh packaging/install-packages $(BUILD_PACKAGES) $(PACKAGE_PACKAGES)
+	$(CARGO) fetch --locked
+	CARGO=$(CARGO) packaging/debian/build $(TARGET)
+	lintian --fail-on error,warning $(TARGET)/deb/*.changes
+
+test-packages: test-deps deb ## install, use and remove the package in whole Debian systems (minutes)
+	@CARGO=$(CARGO) sh packaging/install-packages debootstrap debian-archive-keyring
+	$(AS_ROOT) $(CARGO) test --locked --test packages
+
 # An existing configuration is kept. Modes are ours, whatever the umask; directories that
 # are there already keep theirs.
-install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, FISHDIR)
+install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, ZSHDIR, FISHDIR)
 	@test -e $(TARGET)/module/libpam_onetime.so -a -e $(TARGET)/release/onetimectl || \
 		{ echo "nothing is built: run make first (as yourself), then make install (as root)" >&2; exit 1; }
 	umask 022; for dir in $(PAMDIR) $(SBINDIR) $(MANDIR)/man5 $(MANDIR)/man8 \

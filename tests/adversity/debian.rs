@@ -72,10 +72,15 @@ impl Debian {
         self.copy(module_path(), &format!("{}/pam_onetime.so", modules.trim()), 0o644);
         self.copy(tool_path(), "/usr/local/sbin/onetimectl", 0o755);
         self.write("/etc/onetime/onetime.toml", &conf("onetime.toml"));
-        let doc = "/usr/local/share/doc/pam-onetime";
-        self.write(&format!("{doc}/pam-configs/onetime"), &conf("pam-configs/onetime"));
+        self.write("/usr/share/pam-configs/onetime", &conf("pam-configs/onetime"));
         self.use_ours("onetime-password");
         self.run("onetimectl", &["init"]).ok();
+        self.make_users();
+    }
+
+    /// Two users whose shell says `Welcome` and ends; alice may use sudo.
+    #[track_caller]
+    pub(crate) fn make_users(&self) {
         self.write("/usr/local/bin/welcome", "#!/bin/sh\necho Welcome, $(id -un).\n");
         self.run("chmod", &["755", "/usr/local/bin/welcome"]).ok();
         for (user, password) in [("alice", ALICE_PASSWORD), ("bob", BOB_PASSWORD)] {
@@ -108,7 +113,7 @@ impl Debian {
     /// By another process: a descriptor open for writing here would be inherited by
     /// whatever another thread starts meanwhile, and the file be busy.
     #[track_caller]
-    fn copy(&self, from: &std::path::Path, to: &str, mode: u32) {
+    pub(crate) fn copy(&self, from: &std::path::Path, to: &str, mode: u32) {
         let mut install = Command::new("install");
         install.args(["-m", &format!("{mode:o}")]).arg(from).arg(self.path(to));
         finish(&mut install, b"").ok();

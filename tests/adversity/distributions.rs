@@ -241,10 +241,7 @@ fn single_files(debian: &Debian, suite: &Suite) -> [usize; 2] {
 
 /// README's way: every service asks for a code, also those without a file.
 fn profile(debian: &Debian) -> [usize; 2] {
-    let commands = of_readme(&[
-        "cp /usr/local/share/doc/pam-onetime/pam-configs/onetime /usr/share/pam-configs/",
-        "pam-auth-update --enable onetime",
-    ]);
+    let commands = of_readme(&["onetimectl profile enable"]);
     debian.run("sh", &["-euc", &commands]).ok();
     let report = Report::of(debian);
     let services = report.open().len();

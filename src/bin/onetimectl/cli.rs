@@ -172,6 +172,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Ask for codes in every service of Debian's common-auth, or no longer
+    Profile {
+        #[command(subcommand)]
+        verb: ProfileVerb,
+    },
     /// Print completions for a shell
     Completions {
         /// Shell
@@ -189,6 +194,20 @@ pub(crate) enum ConfigVerb {
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileVerb {
+    /// Show which services it covers or would cover, and which of them cannot ask
+    Show,
+    /// Have pam-auth-update enable it, and look at what has come of that
+    Enable {
+        /// Do not ask first
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Have pam-auth-update disable it, and look at what has come of that
+    Disable,
 }
 
 #[derive(Debug, Subcommand)]

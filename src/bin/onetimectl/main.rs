@@ -81,6 +81,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     if let Verb::Config { verb } = &cli.verb {
         return doctor::config::run(cli, verb);
     }
+    if let Verb::Profile { verb } = &cli.verb {
+        return doctor::switch::run(cli, verb);
+    }
     let context = Context::read(cli)?;
     let ended = run_verb(cli, &context);
     context.report_take_overs();
@@ -115,6 +118,8 @@ fn run_verb(cli: &Cli, context: &Context) -> anyhow::Result<ExitCode> {
         Verb::Export(options) => export::run(context, options),
         Verb::Unlock { whom, dry_run } => unlock::run(context, whom, Run::of(*dry_run)),
         Verb::Report { output } => report::run(context, output),
-        Verb::Doctor | Verb::Config { .. } | Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
+        Verb::Doctor | Verb::Config { .. } | Verb::Profile { .. } | Verb::Completions { .. } => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

@@ -33,6 +33,8 @@ impl Level {
 pub(crate) enum Check {
     #[serde(rename = "pam.d")]
     PamD,
+    #[serde(rename = "profile")]
+    Profile,
     #[serde(rename = "password service")]
     PasswordService,
     #[serde(rename = "sshd")]
@@ -60,6 +62,7 @@ impl Check {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::PamD => "pam.d",
+            Self::Profile => "profile",
             Self::PasswordService => "password service",
             Self::Sshd => "sshd",
             Self::Units => "units",
@@ -132,6 +135,13 @@ finding_ids! {
     PamCodeAlone = "pam-code-alone", PamD, Warn;
     PamAccountMissing = "pam-account-missing", PamD, Fail;
     PamAccountOverruled = "pam-account-overruled", PamD, Fail;
+
+    ProfileInForce = "profile-in-force", Profile, Ok;
+    ProfileOff = "profile-off", Profile, Ok;
+    ProfileNeverAsks = "profile-never-asks", Profile, Ok;
+    ProfileCannotAsk = "profile-cannot-ask", Profile, Warn;
+    ProfileEdited = "profile-edited", Profile, Warn;
+    ProfileNotInForce = "profile-not-in-force", Profile, Fail;
 
     PasswordServiceSound = "password-service-sound", PasswordService, Ok;
     PasswordServiceMissing = "password-service-missing", PasswordService, Fail;

@@ -69,6 +69,11 @@ pub(super) fn service_names() -> BTreeSet<String> {
     service_dirs().iter().flat_map(|dir| file_names(Path::new(dir))).collect()
 }
 
+/// The names of the profiles of pam-auth-update(8).
+pub(super) fn profile_names() -> Vec<String> {
+    file_names(Path::new("/usr/share/pam-configs"))
+}
+
 /// The file of a service: the first that there is.
 pub(super) fn service_path(name: &str) -> String {
     let mut paths = service_dirs().iter().map(|dir| format!("{dir}/{name}"));

@@ -18,6 +18,7 @@ mod open_services;
 mod password_service;
 mod persons;
 mod policy;
+mod profile;
 mod roles;
 mod rules;
 mod search;
@@ -26,6 +27,7 @@ mod sshd;
 mod sshd_config;
 mod stack;
 mod store;
+pub(crate) mod switch;
 mod table;
 mod units;
 mod walk;
@@ -146,6 +148,7 @@ fn logins(config: Option<&Config>) -> (Vec<Finding>, BTreeSet<String>) {
         },
     );
     let mut findings = report.findings;
+    findings.extend(profile::judge(&names, &looking::profile_names(), &service_text));
     findings.extend(account_line::judge(&report.users, &service_text, &config_of));
     for service in &report.password_services {
         findings.extend(report.shared.get(service).map(|name| password_service::shared(name)));

@@ -89,8 +89,14 @@ const PARTS: [&str; 9] = [
     "xdg-auth",
 ];
 
-fn is_never_asked(name: &str) -> bool {
+/// Whether the programs of a service ask nobody, or only root starts them.
+pub(super) fn is_never_asked(name: &str) -> bool {
     NEVER_ASKED.contains(&name) || NEVER_ASKED_ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Whether a file of this name is there to be included.
+pub(super) fn is_part_by_name(name: &str) -> bool {
+    PARTS.iter().any(|start| name.starts_with(start))
 }
 
 /// The services that let in without a code. Left out: those that verify passwords for the
@@ -105,10 +111,7 @@ pub(super) fn of<'a>(
         others.filter(|file| *file != *name)
     });
     let included: BTreeSet<_> = includes.collect();
-    let is_part = |name: &str| {
-        let is_named = PARTS.iter().any(|start| name.starts_with(start));
-        (is_named || included.contains(name)) && !is_used(name)
-    };
+    let is_part = |name: &str| (is_part_by_name(name) || included.contains(name)) && !is_used(name);
     let has_auth = |service: &Service| !service.stack(ModuleType::Auth).is_empty();
     let mut open = BTreeMap::new();
     for (name, service) in services {
