@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use regex::Regex;
+use rustix::fs::FlockOperation;
 
 use crate::common::{
     ALICE_PASSWORD, BOB_PASSWORD, Client, World, current_code, enable, finish, foreign_root, hasty,
@@ -47,23 +49,30 @@ impl Uses {
 
     /// Reads one system call that has succeeded, of `strace -f -y`.
     fn read(&mut self, call: &str) {
-        let form = Regex::new(r"^\d+ +(\w+)\((.*)\) += \d+").expect("a valid pattern");
-        let Some(parts) = form.captures(call) else { return };
-        let (name, arguments) = (&parts[1], &parts[2]);
+        static FORM: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r"^\d+ +(\w+)\((.*)\) += \d+").expect("a valid pattern"));
         // `5</var/lib/onetime>, "users"`, or a path alone, or a descriptor alone.
-        let at = Regex::new(r#"(?:(?:AT_FDCWD|\d+)<([^>]*)>, )?"([^"]*)""#).expect("valid");
-        let held = Regex::new(r"\d+<(/[^>]*)>").expect("a valid pattern");
+        static AT: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r#"(?:(?:AT_FDCWD|\d+)<([^>]*)>, )?"([^"]*)""#).expect("a valid pattern")
+        });
+        static HELD: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new(r"\d+<(/[^>]*)>").expect("a valid pattern"));
+        if !call.contains(STORE) {
+            return;
+        }
+        let Some(parts) = FORM.captures(call) else { return };
+        let (name, arguments) = (&parts[1], &parts[2]);
         let join = |above: &str, name: &str| match name {
             absolute if absolute.starts_with('/') => absolute.to_owned(),
             "" => above.to_owned(),
             _ => format!("{above}/{name}"),
         };
-        let mut places: Vec<_> = at
+        let mut places: Vec<_> = AT
             .captures_iter(arguments)
             .map(|parts| join(parts.get(1).map_or("", |above| above.as_str()), &parts[2]))
             .collect();
         if places.is_empty() {
-            places.extend(held.captures_iter(arguments).map(|parts| parts[1].to_owned()));
+            places.extend(HELD.captures_iter(arguments).map(|parts| parts[1].to_owned()));
         }
         places.retain(|place| place.starts_with(STORE));
         for place in &mut places {
@@ -157,15 +166,9 @@ fn uses_of_logins() -> Uses {
     traced(&world, &mut uses, "sshd", "alice", &[ALICE_PASSWORD, ""]);
     traced(&world, &mut uses, "sshd", "alice", &[ALICE_PASSWORD, &current_code(&key, -1)]);
     traced(&world, &mut uses, "sshd", "alice", &[ALICE_PASSWORD, &current_code(&key, 0)]);
-    let mut holder = world.command("flock");
-    holder.args([&format!("{STORE}/state/alice"), "-c", "echo locked; exec sleep 60"]);
-    let mut holder = holder.stdout(std::process::Stdio::piped()).spawn().expect("it starts");
-    let mut locked = String::new();
-    let output = holder.stdout.take().expect("its output is a pipe");
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut locked).expect("a line");
-    assert_eq!(locked, "locked\n");
+    let state = fs::File::open(world.path(&format!("{STORE}/state/alice"))).expect("her state");
+    rustix::fs::flock(&state, FlockOperation::LockExclusive).expect("nobody else has it");
     traced(&world, &mut uses, "sshd", "alice", &[ALICE_PASSWORD, &current_code(&key, 1)]);
-    holder.kill().and_then(|()| holder.wait()).expect("it ends");
     uses
 }
 

@@ -307,7 +307,7 @@ fn real_logins_are_counted_and_reported_as_they_ended_and_no_name_typed_at_sshd_
     let sshd = Sshd::start(&world, "");
     world.forget_syslog();
     let ssh = |user: &str, answers: &[(&str, &str)]| {
-        let mut ssh = sshd.ssh("alice", &["-l", user, "true"]);
+        let mut ssh = sshd.ssh(user, &["true"]);
         for (prompt, answer) in answers {
             ssh.expect(*prompt);
             ssh.send_line(answer);
