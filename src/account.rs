@@ -45,20 +45,39 @@ impl Timestamp {
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// To the minute, for people: `2026-11-28 04:31 UTC`.
+    #[must_use]
+    pub fn to_minute(self) -> String {
+        let time = self.date_time();
+        format!("{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute())
+    }
+
+    /// For programs, by RFC 3339: `2026-11-28T04:31:00Z`.
+    #[cfg(feature = "tool")]
+    #[must_use]
+    pub fn to_rfc_3339(self) -> String {
+        let time = self.date_time();
+        let (hour, minute, second) = time.to_hms();
+        format!("{}T{hour:02}:{minute:02}:{second:02}Z", time.date())
+    }
+
+    /// In UTC; of times after the year 9999, its last second.
+    fn date_time(self) -> OffsetDateTime {
+        let seconds = i64::try_from(self.0).unwrap_or(i64::MAX).min(LAST_SECOND);
+        OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
 }
 
-/// As a date in UTC: neither a login nor a log knows the reader's time zone.
+/// 9999-12-31 23:59:59, which is as far as RFC 3339 goes.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// As a date in UTC, to the second: neither a login nor a log knows the reader's time zone.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = i64::try_from(self.0).ok();
-        match seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()) {
-            Some(time) => {
-                let (hour, minute, second) = time.to_hms();
-                write!(f, "{} {hour:02}:{minute:02}:{second:02} UTC", time.date())
-            }
-            // Later than the year 9999.
-            None => write!(f, "{} seconds after 1970", self.0),
-        }
+        let time = self.date_time();
+        let (hour, minute, second) = time.to_hms();
+        write!(f, "{} {hour:02}:{minute:02}:{second:02} UTC", time.date())
     }
 }
 
@@ -504,6 +523,19 @@ pub(crate) mod tests {
                     kind,
                 },
             )],
+        }
+    }
+
+    #[test]
+    fn a_time_is_written_with_its_zone_however_late_it_is() {
+        let time = Timestamp(1_700_000_000);
+        assert_eq!(time.to_string(), "2023-11-14 22:13:20 UTC");
+        assert_eq!(time.to_minute(), "2023-11-14 22:13 UTC");
+        assert_eq!(time.to_rfc_3339(), "2023-11-14T22:13:20Z");
+        for late in [253_402_300_799, 253_402_300_800, u64::MAX] {
+            assert_eq!(Timestamp(late).to_string(), "9999-12-31 23:59:59 UTC");
+            assert_eq!(Timestamp(late).to_minute(), "9999-12-31 23:59 UTC");
+            assert_eq!(Timestamp(late).to_rfc_3339(), "9999-12-31T23:59:59Z");
         }
     }
 

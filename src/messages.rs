@@ -6,10 +6,8 @@
 
 use std::borrow::Cow;
 
-use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::account::Timestamp;
 use crate::code::RecoveryCode;
 use crate::config::{Config, Language};
 use crate::enrollment::{Canvas, Enrollment, QrText};
@@ -171,7 +169,7 @@ pub fn invitation(
         None => KEY,
     };
     if let Some(deadline) = enrollment.deadline {
-        text.push_str(&say(language, DEADLINE).replace("{date}", &date(deadline)));
+        text.push_str(&say(language, DEADLINE).replace("{date}", &deadline.to_minute()));
         text.push('\n');
     }
     if let Some(parameters) = enrollment.parameters() {
@@ -218,7 +216,8 @@ impl Sheet {
         let parameters = parameters
             .map(|parameters| say(language, PARAMETERS).replace("{parameters}", &parameters));
         let deadline = enrollment.deadline;
-        let deadline = deadline.map(|time| say(language, DEADLINE).replace("{date}", &date(time)));
+        let deadline =
+            deadline.map(|time| say(language, DEADLINE).replace("{date}", &time.to_minute()));
         let mut facts = vec![Zeroizing::new(issuer), Zeroizing::new(account)];
         facts.push(key(enrollment, language, KEY));
         facts.extend(parameters.into_iter().chain(deadline).map(Zeroizing::new));
@@ -228,15 +227,6 @@ impl Sheet {
             steps: [SCAN, LOG_IN, FROM_THEN_ON].map(|step| say(language, step)),
             recovery: say(language, RECOVERY),
         }
-    }
-}
-
-/// To the minute, in UTC: a login knows no time zone.
-fn date(time: Timestamp) -> String {
-    let seconds = i64::try_from(time.0).ok();
-    match seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()) {
-        Some(time) => format!("{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute()),
-        None => "-".to_owned(),
     }
 }
 
@@ -278,11 +268,5 @@ mod tests {
             assert!(languages.iter().any(|language| language.word() == *code), "{code} is new");
             assert!(ALL.contains(english), "translated, but never said: {english}");
         }
-    }
-
-    #[test]
-    fn a_deadline_is_shown_as_a_date() {
-        assert_eq!(date(Timestamp(1_700_000_000)), "2023-11-14 22:13 UTC");
-        assert_eq!(date(Timestamp(u64::MAX)), "-");
     }
 }

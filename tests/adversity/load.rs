@@ -349,13 +349,17 @@ fn lost(world: &World, accounts: &[Mutex<Account>]) -> usize {
     let differs = |account: &&Mutex<Account>| {
         let account = lock(account);
         let row = &known[&account.name];
+        let last_login = row["last_login"].as_str().map(|time| {
+            let time: jiff::Timestamp = time.parse().expect("a date of RFC 3339");
+            u64::try_from(time.as_second()).expect("after 1970")
+        });
         let mut agrees = row["activated"] == account.active
-            && row["last_login"].as_u64() == account.last_login
+            && last_login == account.last_login
             && row["drift"].as_i64() == Some(account.drift)
             && row["failures"].as_u64() == Some(account.failures);
         if account.by_time {
             // The step that was accepted last, as the store has it.
-            let step = row["last_login"].as_u64().map(|time| {
+            let step = last_login.map(|time| {
                 (time / STEP).saturating_add_signed(row["drift"].as_i64().unwrap_or(i64::MIN)) + 1
             });
             agrees &= step.unwrap_or(0) == account.next;

@@ -461,7 +461,7 @@ fn of_all_kinds() -> World {
 #[test]
 fn status_and_list_are_tables_that_show_pending_active_locked_and_disabled_users() {
     let world = of_all_kinds();
-    let time = r"\d{4}-\d\d-\d\d \d\d:\d\d";
+    let time = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC";
     let mut rows = vec![
         "USER +OTP +ACTIVATED +SINCE +LAST CODE LOGIN +DRIFT +RECOVERY +FAILURES".to_owned(),
         "alice +yes +no +- +- +- +- +0".to_owned(),
@@ -514,14 +514,20 @@ fn status_as_json_has_these_keys_for_a_user_and_an_error_alone_for_one_who_is_un
     assert_eq!(words("user"), ["alice", "bob", "carol", "daemon"]);
     assert_eq!(words("otp"), [true, true, true, false]);
     assert_eq!(words("activated"), [false, true, true, false]);
+    // RFC 3339, which says the zone, and has an order.
+    let time = |row: &Value, key: &str| {
+        let time = row[key].as_str().map(|time| time.parse::<jiff::Timestamp>());
+        let time = time.map(|time| time.expect("a date of RFC 3339").as_second());
+        time.map(|time| u64::try_from(time).expect("after 1970"))
+    };
     let recent = |key: &str| {
-        let is = |row: &Value| row[key].as_u64().map(|time| (start..=now()).contains(&time));
+        let is = |row: &Value| time(row, key).map(|time| (start..=now()).contains(&time));
         rows.iter().map(is).collect::<Vec<_>>()
     };
     assert_eq!(recent("issued"), [Some(true), Some(true), Some(true), None]);
     assert_eq!(recent("since"), [None, Some(true), Some(true), None]);
     assert_eq!(recent("last_login"), [None; 4], "an admin's `verify` is no login");
-    let locked = |row: &Value| row["locked_until"].as_u64().map(|time| time > now());
+    let locked = |row: &Value| time(row, "locked_until").map(|time| time > now());
     assert_eq!(rows.iter().map(locked).collect::<Vec<_>>(), [None, None, Some(true), None]);
 
     assert_ends(&world.onetimectl(&["status", "ghost"]), 1, "onetimectl: ghost: this system");

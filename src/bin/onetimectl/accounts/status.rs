@@ -16,7 +16,7 @@ use pam_onetime::config::{Limits, Span};
 use pam_onetime::login::in_force;
 use pam_onetime::store::Store;
 use pam_onetime::system::now;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::accounts::table::StatusTable;
 use crate::cli::{Filters, ListOptions, SelectionOptions};
@@ -30,12 +30,15 @@ use crate::say::{self, Form};
 pub(crate) struct StatusRow {
     pub(crate) otp: bool,
     pub(crate) activated: bool,
-    /// Unix times.
-    pub(crate) issued: Option<u64>,
-    pub(crate) since: Option<u64>,
-    pub(crate) last_login: Option<u64>,
+    #[serde(serialize_with = "rfc_3339")]
+    pub(crate) issued: Option<Timestamp>,
+    #[serde(serialize_with = "rfc_3339")]
+    pub(crate) since: Option<Timestamp>,
+    #[serde(serialize_with = "rfc_3339")]
+    pub(crate) last_login: Option<Timestamp>,
     /// Until when it must be activated.
-    pub(crate) deadline: Option<u64>,
+    #[serde(serialize_with = "rfc_3339")]
+    pub(crate) deadline: Option<Timestamp>,
     pub(crate) tokens: usize,
     /// Steps that a totp token's clock is ahead, that of the token furthest off.
     pub(crate) drift: i32,
@@ -43,7 +46,12 @@ pub(crate) struct StatusRow {
     pub(crate) recovery_codes_left: Option<usize>,
     pub(crate) failures: u32,
     /// Only while locked.
-    pub(crate) locked_until: Option<u64>,
+    #[serde(serialize_with = "rfc_3339")]
+    pub(crate) locked_until: Option<Timestamp>,
+}
+
+fn rfc_3339<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(Timestamp::to_rfc_3339).serialize(serializer)
 }
 
 impl StatusRow {
@@ -52,23 +60,22 @@ impl StatusRow {
         let failures = state.map(|state| in_force(state.failures, now, limits));
         let since = account.and_then(|account| match account.phase() {
             Phase::Pending => None,
-            Phase::Active { since } => Some(since.0),
+            Phase::Active { since } => Some(since),
         });
         Self {
             otp: account.is_some(),
             activated: since.is_some(),
-            issued: account.map(|account| account.record.issued_at.0),
+            issued: account.map(|account| account.record.issued_at),
             since,
-            last_login: state.and_then(|state| state.last_login).map(|time| time.0),
-            deadline: account.and_then(|account| account.record.deadline).map(|time| time.0),
+            last_login: state.and_then(|state| state.last_login),
+            deadline: account.and_then(|account| account.record.deadline),
             tokens: account.map_or(0, |account| account.record.tokens.len()),
             drift: account.map_or(0, furthest_off),
             recovery_codes_left: account.and_then(Account::recovery_codes_left),
             failures: failures.map_or(0, |failures| failures.recent(now, limits.period)),
             locked_until: failures
                 .map(|failures| failures.locked_until)
-                .filter(|until| *until > now)
-                .map(|until| until.0),
+                .filter(|until| *until > now),
         }
     }
 
@@ -80,13 +87,13 @@ impl StatusRow {
             || (locked && self.locked_until.is_some())
             || (disabled && !self.otp)
             || !(pending || active || locked || disabled);
-        let is_old = |age| self.last_event().is_some_and(|at| now.since(Timestamp(at)) > age);
+        let is_old = |age| self.last_event().is_some_and(|at| now.since(at) > age);
         is_wanted && options.older_than.and_then(Span::seconds).is_none_or(is_old)
     }
 
     /// When something last came of the account's codes, or of the secret; `None` if there
     /// is none.
-    fn last_event(&self) -> Option<u64> {
+    fn last_event(&self) -> Option<Timestamp> {
         self.last_login.or(self.since).or(self.issued)
     }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use jiff::tz::TimeZone;
+use pam_onetime::account::Timestamp;
 use pam_onetime::bytes_as_text::Readable;
 use unicode_width::UnicodeWidthStr;
 
@@ -77,15 +77,15 @@ impl Column {
         }
     }
 
-    /// What is in it; empty if there is nothing to say. `date` writes a Unix time.
+    /// What is in it; empty if there is nothing to say. `date` writes a time.
     fn cell<'a>(
         self,
         user: &'a str,
         status: &StatusRow,
-        date: &dyn Fn(u64) -> String,
+        date: fn(Timestamp) -> String,
     ) -> Cow<'a, str> {
         let word = |yes: bool| Cow::Borrowed(if yes { "yes" } else { "no" });
-        let time = |time: Option<u64>| Cow::Owned(time.map(date).unwrap_or_default());
+        let time = |time: Option<Timestamp>| Cow::Owned(time.map(date).unwrap_or_default());
         let nothing = Cow::Borrowed("");
         match self {
             Self::User => Cow::Borrowed(user),
@@ -145,7 +145,7 @@ impl StatusTable {
                         // A number, where a table has nothing.
                         Cow::Owned(status.drift.to_string())
                     } else {
-                        column.cell(user, status, &utc)
+                        column.cell(user, status, Timestamp::to_rfc_3339)
                     }
                 });
                 csv_line(out, cells)
@@ -169,7 +169,6 @@ impl StatusTable {
 /// known yet.
 pub(super) struct TextTable {
     columns: Vec<(Column, usize)>,
-    zone: TimeZone,
     begun: bool,
 }
 
@@ -189,17 +188,18 @@ impl TextTable {
             column.heading().len().max(cells)
         };
         let columns = columns.into_iter().map(|column| (column, width(column))).collect();
-        Self { columns, zone: TimeZone::system(), begun: false }
+        Self { columns, begun: false }
     }
 
     fn row(&mut self, out: &mut impl Write, user: &str, status: &StatusRow) -> io::Result<()> {
         if !std::mem::replace(&mut self.begun, true) {
             self.line(out, self.columns.iter().map(|(column, _)| column.heading().into()))?;
         }
-        let date = |time| date(time, &self.zone);
         let cells = self.columns.iter().map(|(column, _)| match (column, status.locked_until) {
-            (Column::Failures, Some(until)) => Cow::Owned(format!("locked until {}", date(until))),
-            (column, _) => match column.cell(user, status, &date) {
+            (Column::Failures, Some(until)) => {
+                Cow::Owned(format!("locked until {}", until.to_minute()))
+            }
+            (column, _) => match column.cell(user, status, Timestamp::to_minute) {
                 empty if empty.is_empty() => Cow::Borrowed("-"),
                 cell => cell,
             },
@@ -237,27 +237,8 @@ fn csv_line<'a>(out: &mut impl Write, cells: impl Iterator<Item = Cow<'a, str>>)
     write!(out, "{}\r\n", cells.map(cell).collect::<Vec<_>>().join(","))
 }
 
-/// Of what [`date`] writes.
-const DATE_WIDTH: usize = 16;
-
-/// Local time, to the minute.
-pub(super) fn date(seconds: u64, zone: &TimeZone) -> String {
-    zoned(seconds, zone, "%Y-%m-%d %H:%M")
-}
-
-/// UTC, as RFC 3339 writes it.
-fn utc(seconds: u64) -> String {
-    zoned(seconds, &TimeZone::UTC, "%Y-%m-%dT%H:%M:%SZ")
-}
-
-/// A time in a zone, as strftime(3) has the format.
-pub(super) fn zoned(seconds: u64, zone: &TimeZone, format: &str) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
-    time.map_or_else(
-        || "never".to_owned(),
-        |time| time.to_zoned_datetime(zone.clone()).strftime(format).to_string(),
-    )
-}
+/// Of what [`Timestamp::to_minute`] writes.
+const DATE_WIDTH: usize = "2026-11-28 04:31 UTC".len();
 
 #[cfg(test)]
 mod tests {

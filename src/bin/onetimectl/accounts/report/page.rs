@@ -2,13 +2,12 @@
 
 use std::fmt::{Error, Write as _};
 
-use jiff::tz::TimeZone;
+use pam_onetime::account::Timestamp;
 use pam_onetime::bytes_as_text::Readable;
 
 use super::Facts;
 use super::plot::Plot;
 use crate::accounts::status::StatusRow;
-use crate::accounts::table::zoned;
 use crate::paper::markup::escaped;
 
 const DAY: u64 = 86_400;
@@ -35,50 +34,45 @@ svg text { font: 11px sans-serif; fill: var(--ink) } .axis { stroke: var(--line)
 svg { print-color-adjust: exact; -webkit-print-color-adjust: exact }
 ";
 
-/// To the minute, with the zone: whoever reads the page may be elsewhere.
-fn moment(seconds: u64, zone: &TimeZone) -> String {
-    zoned(seconds, zone, "%Y-%m-%d %H:%M %:z")
-}
-
 pub(super) fn html(facts: &Facts) -> Result<String, Error> {
-    let zone = TimeZone::system();
-    let when = moment(facts.now.0, &zone);
+    let when = facts.now.to_minute();
     let title = &*escaped(&format!("One-time codes on {}", facts.host));
     let mut out = String::new();
     writeln!(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n{HEAD}<title>{title}</title>")?;
     writeln!(out, "<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>")?;
     let s = facts.summary;
     writeln!(out, "<p>As of {when}. {}.</p>", *escaped(&s.to_string()))?;
+    writeln!(out, "<p>Times are in UTC; the days of logins are those of the log.</p>")?;
     writeln!(
         out,
         "<p>Users are those who have a record, and the ordinary users of /etc/passwd; users of a directory \
          who have no record are not in this report.</p>"
     )?;
-    out.push_str(&enrolled(facts, &zone).svg()?);
+    out.push_str(&enrolled(facts).svg()?);
     out.push_str(&pending(facts).svg()?);
     logins(&mut out, facts)?;
-    accounts(&mut out, facts, &zone)?;
+    accounts(&mut out, facts)?;
     writeln!(out, "</body>\n</html>")?;
     Ok(out)
 }
 
 /// How many of today's accounts had been issued and activated, at twelve moments.
-fn enrolled(facts: &Facts, zone: &TimeZone) -> Plot<'static> {
+fn enrolled(facts: &Facts) -> Plot<'static> {
     const MOMENTS: u64 = 12;
     let rows = || facts.rows.iter().map(|(_, row)| row);
-    let now = facts.now.0;
+    let now = facts.now;
     let first = rows().filter_map(|row| row.issued).min().unwrap_or(now).min(now);
-    let span = now.saturating_sub(first).max(DAY);
-    // No two of them look alike, where a day has 25 hours either.
-    let format = if span / MOMENTS < 2 * DAY { "%m-%d %H:%M" } else { "%Y-%m-%d" };
-    let count = |at: u64, of: fn(&StatusRow) -> Option<u64>| {
+    let span = now.since(first).max(DAY);
+    // `11-28 04:31`, or `2026-11-28`: no two of them look alike.
+    let shown = if span / MOMENTS < DAY { 5..16 } else { 0..10 };
+    let count = |at: Timestamp, of: fn(&StatusRow) -> Option<Timestamp>| {
         let counted = rows().filter_map(of).filter(|time| *time <= at).count();
         u64::try_from(counted).unwrap_or(0)
     };
     let moments = (0..MOMENTS).map(|nth| {
         let before = span.saturating_mul(MOMENTS.saturating_sub(1).saturating_sub(nth));
-        let at = now.saturating_sub(before / MOMENTS);
-        let label = zoned(at, zone, format);
+        let at = Timestamp(now.0.saturating_sub(before / MOMENTS));
+        let label = at.to_minute().get(shown.clone()).unwrap_or_default().to_owned();
         (label, vec![count(at, |row| row.issued), count(at, |row| row.since)])
     });
     let groups = moments.collect();
@@ -91,7 +85,7 @@ fn pending(facts: &Facts) -> Plot<'static> {
     let ages = [("1 day", 1), ("7 days", 7), ("30 days", 30), ("90 days", 90)];
     let pending = facts.rows.iter().filter(|(_, row)| row.otp && !row.activated);
     let issued: Vec<_> = pending.filter_map(|(_, row)| row.issued).collect();
-    let age = |time: u64| facts.now.0.saturating_sub(time) / DAY;
+    let age = |time: Timestamp| facts.now.since(time) / DAY;
     let (mut groups, mut least) = (Vec::new(), 0);
     for (word, most) in ages.into_iter().chain([("more", u64::MAX)]) {
         let fits = issued.iter().filter(|time| (least..most).contains(&age(**time))).count();
@@ -145,11 +139,11 @@ fn logins(out: &mut String, facts: &Facts) -> Result<(), Error> {
     }
 }
 
-fn accounts(out: &mut String, facts: &Facts, zone: &TimeZone) -> Result<(), Error> {
+fn accounts(out: &mut String, facts: &Facts) -> Result<(), Error> {
     let heads =
         ["User", "State", "Issued", "Activated", "Last code", "Wrong codes", "Locked until"];
     let row = |(user, row): &(String, StatusRow)| {
-        let time = |time: Option<u64>| time.map(|time| moment(time, zone)).unwrap_or_default();
+        let time = |time: Option<Timestamp>| time.map(Timestamp::to_minute).unwrap_or_default();
         let cells = [
             row.state().to_owned(),
             time(row.issued),
@@ -199,8 +193,6 @@ fn table(
 
 #[cfg(test)]
 mod tests {
-    use pam_onetime::account::Timestamp;
-
     use super::*;
     use crate::accounts::report::log::{Day, Logins};
     use crate::accounts::status::Summary;
@@ -212,7 +204,7 @@ mod tests {
         StatusRow {
             otp: true,
             activated: false,
-            issued: Some(issued),
+            issued: Some(Timestamp(issued)),
             since: None,
             last_login: None,
             deadline: None,
@@ -253,17 +245,17 @@ mod tests {
 
     #[test]
     fn each_time_has_its_zone_and_the_moments_of_a_young_store_differ() {
-        let zone = TimeZone::fixed(jiff::tz::offset(2));
-        assert_eq!(moment(NOW, &zone), "2026-11-28 06:31 +02:00");
         for age in [0, 3600, DAY, 5 * DAY, 12 * DAY, 23 * DAY, 24 * DAY, 4000 * DAY] {
             let facts = facts(vec![("alice".to_owned(), pending(NOW - age))]);
-            for zone in [&zone, &TimeZone::get("Europe/Berlin").unwrap_or(TimeZone::UTC)] {
-                let groups = enrolled(&facts, zone).groups;
-                let labels: std::collections::BTreeSet<_> =
-                    groups.iter().map(|(label, _)| label).collect();
-                assert_eq!(labels.len(), 12, "{age}: {labels:?}");
-                assert_eq!(groups[11].1, [1, 0], "{age}");
-            }
+            let page = html(&facts).unwrap();
+            assert!(page.contains("<p>As of 2026-11-28 04:31 UTC. "), "{page}");
+            let issued = Timestamp(NOW - age).to_minute();
+            assert!(page.contains(&format!("<td>{issued}</td>")), "{page}");
+            let groups = enrolled(&facts).groups;
+            let labels: std::collections::BTreeSet<_> =
+                groups.iter().map(|(label, _)| label).collect();
+            assert_eq!(labels.len(), 12, "{age}: {labels:?}");
+            assert_eq!(groups[11].1, [1, 0], "{age}");
         }
     }
 
