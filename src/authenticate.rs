@@ -420,13 +420,13 @@ impl<D: Door, H: Host> Login<'_, D, H> {
 
     fn debug(&self, account: Option<&Account>) {
         if self.arguments.debug {
-            let mode = self.arguments.password;
+            let mode = self.arguments.password.word();
             let phase = match account.map(Account::phase) {
                 None => "none",
                 Some(Phase::Pending) => "pending",
                 Some(Phase::Active { .. }) => "active",
             };
-            self.host.debug(self.subject, &format!("password={mode:?} phase={phase}"));
+            self.host.debug(self.subject, &format!("password={mode} phase={phase}"));
         }
     }
 }

@@ -27,6 +27,18 @@ pub enum PasswordMode {
     None,
 }
 
+impl PasswordMode {
+    /// As the argument has it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Stack => "stack",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Where the password comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstPass {

@@ -5,6 +5,7 @@
 use std::cell::Cell;
 
 use super::ports::Tone;
+use crate::bytes_as_text::Readable;
 
 /// What the password service says once the login is admitted.
 #[derive(Debug, Default)]
@@ -123,8 +124,9 @@ pub enum ServiceFault {
     Result(i32),
     /// It has no file of its own with lines that verify passwords.
     #[error(
-        "no file with auth lines in pam.d for the password service {service:?}, and libpam would \
-         take `other`"
+        "no file with auth lines in pam.d for the password service \"{}\", and libpam would take \
+         \"other\"",
+        Readable(service)
     )]
     NoFile {
         /// Its name.
@@ -133,7 +135,10 @@ pub enum ServiceFault {
         result: i32,
     },
     /// It asked for something else than the password, or a second time.
-    #[error("the password service asked {prompt:?}, and gets no answer but the password, once")]
+    #[error(
+        "the password service asked \"{}\", and gets no answer but the password, once",
+        Readable(prompt)
+    )]
     Asked {
         /// What it asked, cut to a line of the log.
         prompt: String,
@@ -141,7 +146,7 @@ pub enum ServiceFault {
         result: i32,
     },
     /// One of its modules changed the user's name to that of somebody else.
-    #[error("the password service proved another user ({name:?})")]
+    #[error("the password service proved another user (\"{}\")", Readable(name))]
     OtherUser {
         /// The name at the end.
         name: String,

@@ -2,6 +2,7 @@
 //! text. Safe to call; the declarations behind it are in `sys`.
 
 use std::ffi::{CStr, CString};
+use std::fmt;
 
 use pam::constants::{
     PAM_ERROR_MSG, PAM_PROMPT_ECHO_OFF, PAM_PROMPT_ECHO_ON, PAM_SILENT, PAM_TEXT_INFO, PamFlag,
@@ -120,7 +121,7 @@ impl Door for PamDoor<'_> {
     }
 
     fn note_account(&mut self, note: AccountNote) -> Result<(), NoteError> {
-        account::note(self.pamh, note).map_err(|code| NoteError(format!("{code:?}")))
+        account::note(self.pamh, note).map_err(|code| NoteError(ResultName(code).to_string()))
     }
 
     fn ask(&mut self, prompt: &str, echo: Echo) -> Result<RawAnswer, ConversationError> {
@@ -151,7 +152,17 @@ fn typed(secret: &SecretBytes) -> RawAnswer {
 }
 
 fn failed(code: PamResultCode) -> ConversationError {
-    ConversationError(format!("{code:?}"))
+    ConversationError(ResultName(code).to_string())
+}
+
+/// A result by libpam's own name of it, such as `PAM_CONV_ERR`: the crate has them as words
+/// of its `Debug` alone.
+struct ResultName(PamResultCode);
+
+impl fmt::Display for ResultName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
 }
 
 /// PAM_USER.

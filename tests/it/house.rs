@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::{PROGRAMS, finish, module_path, tool_path};
-use crate::source::{Crate, Floors, Parts, paths};
+use crate::source::{Crate, Floors, Parts, paths, texts};
 use pam_onetime::Overrides;
 use regex::Regex;
 
@@ -194,6 +194,18 @@ fn what_reaches_for_clock_chance_or_system_is_seen_however_it_is_written() {
     }
     let pure = "use std::time::Duration; // std::fs\n#[cfg(test)] mod tests { use std::fs; }";
     assert_eq!(impure(pure), [""; 0]);
+}
+
+#[test]
+fn no_text_for_people_is_in_the_notation_of_rust() {
+    let notation = Regex::new(r":#?[xX]?\?\}|\b(Some|Ok|Err)\(").expect("a valid pattern");
+    let tool = files("src/bin/onetimectl").into_iter();
+    let mut wrong = Vec::new();
+    for (module, source) in files("src").into_iter().chain(tool) {
+        let texts = texts(&source).into_iter().filter(|text| notation.is_match(text));
+        wrong.extend(texts.map(|text| format!("{}: {text}", module.join("::"))));
+    }
+    assert_eq!(wrong, [""; 0]);
 }
 
 #[test]

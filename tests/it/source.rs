@@ -18,6 +18,37 @@ pub(crate) fn paths(source: &str) -> Vec<Parts> {
     found
 }
 
+/// What the strings of a source text say, also those of `#[error(...)]`, outside of tests
+/// and of what implements `Debug`, which is for developers.
+#[track_caller]
+pub(crate) fn texts(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    collect_texts(&tokens_and_errors(parse(source)), &mut found);
+    found
+}
+
+fn collect_texts(tokens: &[TokenTree], found: &mut Vec<String>) {
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Literal(literal) => found.push(literal.to_string()),
+            TokenTree::Group(group) if !implements_debug(&tokens[..at]) => {
+                collect_texts(&tokens_and_errors(group.stream()), found);
+            }
+            TokenTree::Group(_) | TokenTree::Ident(_) | TokenTree::Punct(_) => {}
+        }
+    }
+}
+
+/// Whether these tokens end with `impl ... Debug for ...`.
+fn implements_debug(before: &[TokenTree]) -> bool {
+    let words = before
+        .iter()
+        .rev()
+        .take_while(|token| !matches!(token, TokenTree::Group(_)) && !is_punct(token, ';'));
+    let words: Vec<_> = words.map(ToString::to_string).collect();
+    words.windows(2).any(|pair| pair == ["for", "Debug"]) && words.iter().any(|it| it == "impl")
+}
+
 /// The modules that a source text declares (`mod name;`), outside of tests.
 #[track_caller]
 pub(crate) fn modules(source: &str) -> BTreeSet<String> {
@@ -36,11 +67,24 @@ pub(crate) fn modules(source: &str) -> BTreeSet<String> {
 /// The tokens outside of tests.
 #[track_caller]
 fn tokens(source: &str) -> Vec<TokenTree> {
-    let stream: TokenStream = source.parse().unwrap_or_else(|e| panic!("no Rust: {e}"));
-    without_tests(stream)
+    without_tests(parse(source))
+}
+
+#[track_caller]
+fn parse(source: &str) -> TokenStream {
+    source.parse().unwrap_or_else(|e| panic!("no Rust: {e}"))
 }
 
 fn without_tests(stream: TokenStream) -> Vec<TokenTree> {
+    filtered(stream, |_| false)
+}
+
+/// Outside of tests, with the texts of errors, which are in attributes.
+fn tokens_and_errors(stream: TokenStream) -> Vec<TokenTree> {
+    filtered(stream, |attribute| attribute.starts_with("error("))
+}
+
+fn filtered(stream: TokenStream, kept_attribute: fn(&str) -> bool) -> Vec<TokenTree> {
     let mut kept = Vec::new();
     let mut rest = stream.into_iter().peekable();
     while let Some(token) = rest.next() {
@@ -53,6 +97,7 @@ fn without_tests(stream: TokenStream) -> Vec<TokenTree> {
         match attribute.as_deref() {
             // The item ends with its braces or its semicolon.
             Some("cfg(test)" | "test") => drop(rest.find(is_end_of_item)),
+            Some(attribute) if kept_attribute(attribute) => kept.extend(rest.next()),
             // Another attribute is no code: a reason may speak of paths.
             Some(_) => drop(rest.next()),
             None => kept.push(token),
@@ -188,6 +233,19 @@ fn absolute(module: &[String], parts: &[String]) -> Option<Parts> {
 }
 
 // --- that all this can fail ---
+
+#[test]
+fn the_texts_of_errors_are_read_and_those_of_tests_and_of_debug_are_not() {
+    let source = r##"
+        #[error("a {b:?}")] struct A;
+        #[doc = "no"] #[expect(x, reason = "no")] fn f() { say!("c", d(r#"e"#)); }
+        impl fmt::Debug for A { fn fmt(&self) { write!(f, "no") } }
+        impl<T: Debug> Display for B<T> { fn fmt(&self) { write!(f, "f") } }
+        #[cfg(test)] mod tests { fn f() { g("no") } }
+        fn g() { h("i") }
+    "##;
+    assert_eq!(texts(source), ["\"a {b:?}\"", "\"c\"", "r#\"e\"#", "\"f\"", "\"i\""]);
+}
 
 fn house(files: &[(&str, &str)]) -> Crate {
     let root = "mod top; mod middle; mod floor; use middle::helper; #[cfg(test)] mod tests;";

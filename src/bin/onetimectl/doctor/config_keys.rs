@@ -4,6 +4,7 @@
 use pam_onetime::config::{Config, ConfigError};
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
+use toml_writer::ToTomlKey;
 
 /// The configuration as it is shipped: each key with its default, behind a `#`.
 const SHIPPED: &str = include_str!("../../../../conf/onetime.toml");
@@ -108,7 +109,7 @@ pub(super) fn faults(text: &str) -> Vec<Fault> {
 /// A configuration with this key and no other.
 fn alone(key: &Key) -> String {
     // A name may need its quotes.
-    let names = key.path.split('.').map(|name| format!("{name:?}")).collect::<Vec<_>>();
+    let names = key.path.split('.').map(|name| name.to_toml_key()).collect::<Vec<_>>();
     format!("{} = {}\n", names.join("."), key.value)
 }
 
