@@ -694,6 +694,46 @@ fn a_guessed_name_of_nobody_is_said_to_be_guessed_and_force_is_not_advised() {
 }
 
 #[test]
+fn an_entry_of_pass_whose_label_is_nobody_s_is_of_the_user_that_its_file_is_called_after() {
+    let world = hasty();
+    let entry = |label: &str| format!("hunter2\notpauth://totp/{label}?secret={BASE32}\n");
+    for (file, label, options, user, said) in [
+        ("alice", "Corp:a.smith%40example.org", &[][..], "alice", ""),
+        ("bob.txt", "Corp:a.smith%40example.org", &[], "bob", ""),
+        ("alice.gpg", "", &[], "alice", ""),
+        // A label that is a user's here is none to guess about.
+        ("alice.txt", "Corp:bob", &[], "bob", ""),
+        ("alice.txt", "Corp:nobody", &["--user", "carol"], "carol", ""),
+        ("corp.txt", "Corp:a.smith", &[], "", "guessed from the label in the file"),
+        ("corp.txt", "", &[], "", "guessed from the path of the file"),
+        ("-", "", &[], "", "does not say whose it is"),
+    ] {
+        let order = [&["--json", "import", "--dry-run", "--from", "pass-otp"], options].concat();
+        let path = if file == "-" { "-".to_owned() } else { format!("/root/{file}") };
+        let mut command = world.command("onetimectl");
+        if file != "-" {
+            world.write(&path, entry(label).as_bytes(), 0o600);
+        }
+        let run = finish(command.args(order).arg(path), entry(label).as_bytes());
+        if said.is_empty() {
+            let rows: Vec<Value> = run.json();
+            assert_eq!((rows.len(), &rows[0]["user"]), (1, &user.into()), "{}", run.text());
+            assert!(run.success(), "{file} {label}: {}", run.text());
+        } else {
+            assert_eq!(run.status.code(), Some(1), "{file} {label}: {}", run.text());
+            assert!(run.stderr.contains(said), "{file} {label}: {}", run.text());
+        }
+        assert!(!run.text().contains("hunter2"), "{}", run.text());
+    }
+    // A map goes by the file's name, too.
+    world.write("/root/corp.txt", entry("Corp:a.smith").as_bytes(), 0o600);
+    world.write("/root/map", b"corp.txt,bob\n", 0o600);
+    let run = import(&world, &["--map", "/root/map", "/root/corp.txt"]);
+    assert!(run.success(), "{}", run.text());
+    assert!(admitted(&world, "bob", &current_code(BASE32, 0)));
+}
+
+#[test]
 fn a_key_of_nobody_fails_alone_and_is_given_to_nobody_who_was_not_meant() {
     let world = hasty();
     let nobodys = package("x", "totp", "").replace(BASE64, "NzEyMzQ1Njc4OTAxMjM0NTY3ODk=");

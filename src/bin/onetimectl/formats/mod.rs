@@ -90,6 +90,8 @@ pub(crate) enum Users {
     ManyByName,
     /// Many users', by labels that may be other names: of an account elsewhere.
     ManyByLabel,
+    /// One user's, by such a label or else by the name of the file.
+    OneByLabel,
 }
 
 /// One token of a file.
@@ -171,7 +173,7 @@ pub(crate) fn by_name(name: &str) -> Option<&'static dyn Format> {
 pub(crate) fn by_file_name(name: &OsStr) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| match format.users() {
         Users::One { file_name } => name == file_name,
-        Users::ManyByName | Users::ManyByLabel => false,
+        Users::ManyByName | Users::ManyByLabel | Users::OneByLabel => false,
     })
 }
 
@@ -243,7 +245,7 @@ mod tests {
             for ForeignEntry { user, token, .. } in all {
                 let named = match format.users() {
                     Users::One { .. } => None,
-                    Users::ManyByName | Users::ManyByLabel => Some("alice"),
+                    Users::ManyByName | Users::ManyByLabel | Users::OneByLabel => Some("alice"),
                 };
                 assert_eq!(user.as_deref(), named, "{format:?}");
                 assert_eq!(token.unwrap().token.secret.bits(), 160, "{format:?}");

@@ -19,7 +19,7 @@ impl Format for PassOtp {
     }
 
     fn users(&self) -> Users {
-        Users::ManyByLabel
+        Users::OneByLabel
     }
 
     /// An entry is a page of text at most.

@@ -146,6 +146,7 @@ impl Candidates {
                 self.add_all(entries, NameSource::Known);
             }
             (Users::ManyByLabel, _) => self.add_labelled(entries()?, options)?,
+            (Users::OneByLabel, _) => self.add_entries(entries()?, path, options)?,
         }
         Ok(())
     }
@@ -159,6 +160,35 @@ impl Candidates {
         match &options.user {
             None => self.add_all(entries, NameSource::Label),
             Some(user) => self.add_all(owned_by(entries, user)?, NameSource::Known),
+        }
+        Ok(())
+    }
+
+    /// Adds what is in a file of one user's: whose it is, the label says, or else the name of
+    /// the file, as it would of another format that names nobody.
+    fn add_entries(
+        &mut self,
+        mut entries: Vec<ForeignEntry>,
+        path: &Path,
+        options: &ImportOptions,
+    ) -> anyhow::Result<()> {
+        let names = names_of_entry(path);
+        if self.map.is_some() || options.user.is_some() {
+            entries.iter_mut().for_each(|entry| entry.labels.extend(names.iter().cloned()));
+            return self.add_labelled(entries, options);
+        }
+        for mut entry in self.of_users(entries) {
+            // Who cannot be looked up may exist.
+            let of_nobody = |user: &String| matches!(Person::find(user), Ok(None));
+            let user = || names.iter().find(|name| matches!(Person::find(name), Ok(Some(_))));
+            let guess = match &entry.user {
+                Some(label) if of_nobody(label) => user(),
+                Some(_) => None,
+                None => user().or(names.last()),
+            };
+            let named_by = if guess.is_some() { NameSource::Path } else { NameSource::Label };
+            entry.user = guess.cloned().or(entry.user);
+            self.add_all(vec![entry], named_by);
         }
         Ok(())
     }
@@ -352,9 +382,30 @@ fn owner_by_path(path: &Path) -> Option<String> {
     name.to_str().map(str::to_owned)
 }
 
+/// What an entry of pass may be called: its file, with and without its ending.
+fn names_of_entry(path: &Path) -> Vec<String> {
+    let file = path.file_name().filter(|name| *name != "-");
+    let stem = file.and_then(|_| path.file_stem()).filter(|stem| Some(*stem) != file);
+    let names = file.into_iter().chain(stem).filter_map(|name| name.to_str());
+    names.map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_of_pass_is_called_as_its_file_with_and_without_the_ending() {
+        for (path, names) in [
+            ("/root/alice", &["alice"][..]),
+            ("work/alice.gpg", &["alice.gpg", "alice"]),
+            ("a.b.txt", &["a.b.txt", "a.b"]),
+            (".alice", &[".alice"]),
+            ("-", &[]),
+        ] {
+            assert_eq!(names_of_entry(Path::new(path)), names, "{path}");
+        }
+    }
 
     #[test]
     fn whose_a_google_file_is_can_be_read_from_its_path() {

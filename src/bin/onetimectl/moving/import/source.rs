@@ -36,7 +36,7 @@ impl Source {
         let bound = format.map_or_else(formats::largest_bound, |format| format.bound());
         // Who may name users by labels may do so in a picture too.
         let may_be_picture = match format.map(Format::users) {
-            None | Some(Users::ManyByLabel) => true,
+            None | Some(Users::ManyByLabel | Users::OneByLabel) => true,
             Some(Users::One { .. } | Users::ManyByName) => false,
         };
         if path == Path::new("-") {
@@ -47,9 +47,10 @@ impl Source {
         let file = match (openat(CWD, path, flags, Mode::empty()), format.map(Format::users)) {
             (Ok(file), _) => file,
             // The admin says what it is, and so where it may lead.
-            (Err(Errno::LOOP), Some(Users::ManyByName | Users::ManyByLabel)) => {
-                OwnedFd::from(File::open(path)?)
-            }
+            (
+                Err(Errno::LOOP),
+                Some(Users::ManyByName | Users::ManyByLabel | Users::OneByLabel),
+            ) => OwnedFd::from(File::open(path)?),
             (Err(Errno::LOOP), Some(Users::One { .. })) => bail!("is a symbolic link"),
             (Err(Errno::LOOP), None) => {
                 bail!("is a symbolic link: name the format of its target with --from")
