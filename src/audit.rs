@@ -78,30 +78,45 @@ impl Outcome {
     }
 }
 
-/// Outcome and reason of a verdict.
+/// Outcome and reason of a verdict, and the remedy in parentheses where there is one.
 #[must_use]
 pub fn explain(verdict: Verdict) -> (Outcome, String) {
+    let (outcome, reason, remedy) = explain_apart(verdict);
+    match remedy {
+        Some(remedy) => (outcome, format!("{reason} ({remedy})")),
+        None => (outcome, reason),
+    }
+}
+
+/// Outcome, reason and remedy of a verdict.
+#[must_use]
+pub fn explain_apart(verdict: Verdict) -> (Outcome, String, Option<&'static str>) {
     match verdict {
-        Verdict::Admitted(grant) => (
-            Outcome::Admitted,
-            match grant {
+        Verdict::Admitted(grant) => {
+            let reason = match grant {
                 Grant::PasswordAlone => "password right, no code needed (not enabled)".to_owned(),
                 Grant::Skipped => "password right, code skipped (pending)".to_owned(),
                 Grant::Activated => "first code right: activated".to_owned(),
                 Grant::Code => "code right".to_owned(),
                 Grant::RecoveryCode { left } => format!("recovery code right, {left} left"),
                 Grant::Exempt(why) => format!("password right, no code needed ({})", exempt(why)),
-            },
-        ),
-        Verdict::NotNeeded(why) => (
-            Outcome::Ignored,
-            match why {
+            };
+            (Outcome::Admitted, reason, None)
+        }
+        Verdict::NotNeeded(why) => {
+            let reason = match why {
                 NotNeeded::NotEnabled => "no code needed (not enabled)".to_owned(),
                 NotNeeded::Skipped => "code skipped (pending)".to_owned(),
                 NotNeeded::Exempt(why) => format!("no code needed ({})", exempt(why)),
-            },
-        ),
-        Verdict::Again(refusal) | Verdict::Refused(refusal) => explain_refusal(refusal),
+            };
+            (Outcome::Ignored, reason, None)
+        }
+        Verdict::Again(refusal) | Verdict::Refused(refusal) => {
+            let is_broken =
+                matches!(refusal, Refusal::PasswordService { .. } | Refusal::GroupUnknown);
+            let (reason, remedy) = explain_refusal(refusal);
+            (if is_broken { Outcome::Failed } else { Outcome::Refused }, reason, remedy)
+        }
     }
 }
 
@@ -114,50 +129,48 @@ const fn exempt(why: Exemption) -> &'static str {
     }
 }
 
-fn explain_refusal(refusal: Refusal) -> (Outcome, String) {
-    let reason = match refusal {
+fn explain_refusal(refusal: Refusal) -> (String, Option<&'static str>) {
+    const NEW_SECRET: &str = "onetimectl enable --new-secret";
+    let (reason, remedy) = match refusal {
         Refusal::PasswordService { result } => {
             let reason =
                 format!("the password service could not verify the password (PAM result {result})");
-            return (Outcome::Failed, reason);
+            return (reason, None);
         }
         Refusal::LockedOut { until } => {
-            let reason =
-                format!("locked after too many wrong codes, until {until} (onetimectl unlock)");
-            return (Outcome::Refused, reason);
+            let reason = format!("locked after too many wrong codes, until {until}");
+            return (reason, Some("onetimectl unlock"));
         }
         Refusal::ClockWentBack { until } => {
             let reason = format!(
                 "code of a time already used: the clock went back; codes are accepted again \
-                 from {until} on, earlier only with a new secret (onetimectl enable --new-secret)"
+                 from {until} on, earlier only with a new secret"
             );
-            return (Outcome::Refused, reason);
+            return (reason, Some(NEW_SECRET));
         }
-        Refusal::GroupUnknown => {
-            let reason = "not enabled, and whether a code is required cannot be found out \
-                          (correct require_groups, or onetimectl enable)";
-            return (Outcome::Failed, reason.to_owned());
-        }
-        Refusal::WrongPassword => "wrong password",
-        Refusal::WrongCode => "wrong code",
-        Refusal::SpentCode => "code already used",
-        Refusal::NotACode => "the answer was not a code",
-        Refusal::NoCode => "no code given",
+        Refusal::GroupUnknown => (
+            "not enabled, and whether a code is required cannot be found out",
+            Some("correct require_groups, or onetimectl enable"),
+        ),
+        Refusal::WrongPassword => ("wrong password", None),
+        Refusal::WrongCode => ("wrong code", None),
+        Refusal::SpentCode => ("code already used", None),
+        Refusal::NotACode => ("the answer was not a code", None),
+        Refusal::NoCode => ("no code given", None),
         Refusal::RefusedBySshd => {
-            "sshd had refused this user before (it sent INCORRECT for the user's answer)"
+            ("sshd had refused this user before (it sent INCORRECT for the user's answer)", None)
         }
-        Refusal::OutOfStep => "code of a counter far ahead (onetimectl resync)",
-        Refusal::NotEnrolled => "not enabled, but a code is required (onetimectl enable)",
-        Refusal::DeadlinePassed => {
-            "not activated before the deadline (onetimectl enable --new-secret)"
-        }
-        Refusal::DeadlineUnknown => {
+        Refusal::OutOfStep => ("code of a counter far ahead", Some("onetimectl resync")),
+        Refusal::NotEnrolled => ("not enabled, but a code is required", Some("onetimectl enable")),
+        Refusal::DeadlinePassed => ("not activated before the deadline", Some(NEW_SECRET)),
+        Refusal::DeadlineUnknown => (
             "issued at a time that has not come, so its deadline cannot be judged: set the \
-             clock, or issue a new secret (onetimectl enable --new-secret)"
-        }
-        Refusal::Disabled => "the account was changed during the login",
+             clock, or issue a new secret",
+            Some(NEW_SECRET),
+        ),
+        Refusal::Disabled => ("the account was changed during the login", None),
     };
-    (Outcome::Refused, reason.to_owned())
+    (reason.to_owned(), remedy)
 }
 
 /// The text of a line, without time and tag.

@@ -45,7 +45,8 @@ impl SystemError {
         match self {
             Self::Clock => Some("set the clock"),
             Self::HostName => Some("set `issuer` in the configuration"),
-            Self::Users(_) | Self::File(..) | Self::UserName(_) => None,
+            Self::Users(_) => Some("see whether it answers: getent passwd"),
+            Self::File(..) | Self::UserName(_) => None,
         }
     }
 

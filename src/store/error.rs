@@ -248,6 +248,11 @@ fn remedy_of_system(error: &io::Error) -> Option<&'static str> {
         }
         Some(Errno::FBIG) => Some("let the process write larger files: ulimit -f"),
         Some(Errno::MFILE) => Some("let the process open more files: ulimit -n"),
+        Some(Errno::NOENT | Errno::NOTDIR) => Some("put it back, or correct the path"),
+        Some(Errno::ACCESS | Errno::PERM) => Some(
+            "let the program run as root; where it does, SELinux or AppArmor refuses: see the \
+             audit log",
+        ),
         Some(_) | None => None,
     }
 }
@@ -348,6 +353,10 @@ mod tests {
             (Errno::ROFS, "remount"),
             (Errno::FBIG, "ulimit -f"),
             (Errno::MFILE, "ulimit -n"),
+            (Errno::NOENT, "correct the path"),
+            (Errno::NOTDIR, "correct the path"),
+            (Errno::ACCESS, "AppArmor"),
+            (Errno::PERM, "AppArmor"),
         ] {
             let error = StoreError::Io { path: "p".into(), what: "write", error: errno.into() };
             assert!(error.remedy().is_some_and(|it| it.contains(remedy)), "{error}");
@@ -355,7 +364,7 @@ mod tests {
             assert_eq!(error.to_string(), why);
             assert!(error.with_remedy().starts_with(&format!("{why} (")));
         }
-        let error = io::Error::from(Errno::NOENT);
+        let error = io::Error::from(Errno::NXIO);
         let why = format!("p: cannot open: {error}");
         let error = StoreError::Io { path: "p".into(), what: "open", error };
         assert_eq!(error.remedy(), None);

@@ -53,7 +53,7 @@ fn a_group_is_its_members_and_those_whose_primary_group_it_is() {
     for (verb, done, undone) in [
         ("repair", "nothing to repair", "not enabled"),
         ("unlock", "unlocked", "not enabled"),
-        ("disable", "disabled", "was not enabled"),
+        ("disable", "disabled", "not enabled"),
     ] {
         let run = world.onetimectl(&[verb, "--group", "staff"]);
         assert_ends(&run, 0, &format!("bob: {done}"));

@@ -2,6 +2,7 @@
 //! it destroys, what it only says it would do, what it makes of a slip of the hand, and of
 //! an output that nobody reads.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::process::{Command, Stdio};
 
@@ -109,7 +110,7 @@ fn a_dry_run_says_for_each_user_what_would_be_done_and_writes_nothing() {
         (&["enable", "bob", "--new-secret"], 0, &["bob: would be enabled with a different secret"]),
         (&["enable", "ghost"], 1, &["ghost: this system knows no such user"]),
         (&["enable", "ghost", "--force"], 0, &["ghost: would be enabled"]),
-        (&["disable", "alice", "bob"], 0, &["alice: was not enabled", "bob: would be disabled"]),
+        (&["disable", "alice", "bob"], 0, &["alice: not enabled", "bob: would be disabled"]),
         (&["disable", "--all"], 0, &["bob: would be disabled", "carol: would be disabled"]),
         (&["unlock", "bob"], 0, &["bob: would be unlocked; it was not locked, and 1 failure"]),
         (&["unlock", "alice"], 1, &["alice: not enabled"]),
@@ -158,7 +159,7 @@ fn a_name_that_nobody_has_is_an_error_to_every_verb_and_one_without_a_record_is_
     }
     let listed = finish(world.command("onetimectl").args(["disable", "-"]), b"carlo\nbob\n");
     assert_ends(&listed, 3, "carlo: this system knows no such user");
-    assert_ends(&world.onetimectl(&["disable", "alice"]), 0, "alice: was not enabled");
+    assert_ends(&world.onetimectl(&["disable", "alice"]), 0, "alice: not enabled");
     assert_ends(&world.onetimectl(&["repair", "alice"]), 0, "alice: not enabled");
     // Who has a record, though the system does not know them, is somebody.
     world.onetimectl(&["enable", "--force", "ghost"]).ok();
@@ -218,11 +219,30 @@ const ORDERS: &[&[&str]] = &[
     &["handout", "alice", "-o", "/root/sheet.html"],
     &["import", "--dry-run", "/root/tokens"],
     &["export"],
+    &["export", "--format", "pskc"],
+    &["export", "--format", "oath", "--output", "/root/users.oath"],
+    &["--json", "export"],
+    &["report", "-o", "/root/report.html"],
+    &["--json", "report", "-o", "/root/report.html"],
+    &["config", "show"],
+    &["--json", "config", "show"],
+    &["config", "check"],
+    &["--json", "config", "check", "/root/tokens"],
+    &["list", "--csv"],
+    &["list", "--disabled", "--summary"],
     &["unlock", "--all"],
     &["disable", "carol"],
     &["enable", "nosuch"],
     &["nosuch"],
 ];
+
+/// The verbs of the tool, as its help has them.
+fn verbs(world: &World) -> BTreeSet<String> {
+    let help = world.onetimectl(&["--help"]).ok();
+    let verb = regex::Regex::new(r"(?m)^  ([a-z]+)  ").expect("a valid pattern");
+    let verbs = verb.captures_iter(&help).map(|found| found[1].to_owned());
+    verbs.filter(|verb| verb != "help").collect()
+}
 
 /// How a run ended whose outputs a shell has arranged.
 fn arranged(world: &World, order: &[&str], how: &str) -> Finished {
@@ -234,6 +254,11 @@ fn arranged(world: &World, order: &[&str], how: &str) -> Finished {
 #[test]
 fn no_verb_panics_or_is_killed_whatever_its_outputs_are() {
     let world = installed();
+    let missing: Vec<_> = verbs(&world)
+        .into_iter()
+        .filter(|verb| !ORDERS.iter().any(|order| order.contains(&verb.as_str())))
+        .collect();
+    assert_eq!(missing, [""; 0], "verbs that are not tried");
     enable(&world, "alice");
     activate(&world, "bob");
     world.write("/root/tokens", PSEUDO_FILE.as_bytes(), 0o600);
@@ -406,6 +431,8 @@ fn unlock_says_what_it_forgets() {
     for _ in 0..3 {
         world.onetimectl(&["verify", "alice", "000000"]);
     }
+    let locked = world.onetimectl(&["verify", "alice", "000000"]);
+    assert_ends(&locked, 1, " UTC\n  -> onetimectl unlock\n");
     assert_ends(
         &unlock(),
         0,
@@ -523,7 +550,16 @@ fn each_key_and_word_of_the_json_output_is_in_the_manual_page_with_its_version()
     let word = regex::Regex::new("[a-z_]+").expect("a valid pattern");
     let section = section.replace("\\(dq", " ");
     let documented: Vec<_> = word.find_iter(&section).map(|found| found.as_str()).collect();
+    world.write("/root/wrong.toml", b"nosuch = 1\n", 0o600);
+    let mut tried = BTreeSet::new();
     for order in [
+        "init",
+        "doctor",
+        "config show",
+        "config check /root/wrong.toml",
+        "config show --config /root/wrong.toml",
+        "doctor --config /root/wrong.toml",
+        "report -o /root/report.html",
         "enable bob --dry-run",
         "enable alice bob --show-secret --recovery",
         "enable alice",
@@ -551,18 +587,95 @@ fn each_key_and_word_of_the_json_output_is_in_the_manual_page_with_its_version()
         "disable alice carol",
     ] {
         let words: Vec<_> = order.split(' ').collect();
-        let rows: Value = world.onetimectl(&[&["--json"], &words[..]].concat()).json();
-        for row in rows.as_array().expect("an array") {
-            let row = row.as_object().expect("of objects");
-            assert_eq!(row["version"], 1, "{order}: {row:?}");
-            let result = row.get("result").and_then(Value::as_str);
-            for key in row.keys().map(String::as_str).chain(result) {
-                assert!(documented.contains(&key), "{order}: {key} is not in the manual page");
+        let printed: Value = world.onetimectl(&[&["--json"], &words[..]].concat()).json();
+        let objects = match &printed {
+            Value::Array(rows) => rows.iter().collect(),
+            other => vec![other],
+        };
+        assert!(!objects.is_empty(), "{order}");
+        for object in objects {
+            assert_eq!(object["version"], 1, "{order}: {object:?}");
+        }
+        for word in keys_and_words(&printed) {
+            assert!(documented.contains(&&*word), "{order}: {word} is not in the manual page");
+        }
+        tried.insert(words[0].to_owned());
+    }
+    // What prints JSON is every verb but this.
+    tried.insert("completions".to_owned());
+    assert_eq!(tried, verbs(&world));
+}
+
+/// The keys of a value, however deep, and the words that say what came of it or where it is
+/// from.
+fn keys_and_words(value: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    match value {
+        Value::Array(values) => found.extend(values.iter().flat_map(keys_and_words)),
+        Value::Object(object) => {
+            for (key, value) in object {
+                let is_word = ["result", "from"].contains(&key.as_str());
+                found.extend(value.as_str().filter(|_| is_word).map(str::to_owned));
+                found.insert(key.clone());
+                found.extend(keys_and_words(value));
             }
         }
+        _ => {}
     }
-    let init: Value = world.onetimectl(&["--json", "init"]).json();
-    assert_eq!((&init["version"], &init["store"]), (&1.into(), &"/var/lib/onetime".into()));
+    found
+}
+
+#[test]
+fn what_people_read_has_no_seconds_of_unix_no_number_of_an_error_and_no_name_is_left_out() {
+    let world = installed();
+    enable(&world, "alice");
+    for user in ["bob", "carol"] {
+        activate(&world, user);
+    }
+    for _ in 0..3 {
+        world.onetimectl(&["verify", "bob", "000000"]);
+    }
+    world.write("/var/lib/onetime/users/carol.toml", b"checksum = \"crc32:0\"\n", 0o600);
+    let machine = regex::Regex::new(r"\b1[6-9]\d{8}\b|os error|\bSome\(").expect("a pattern");
+    let check = |order: &[&str], text: &str| {
+        assert!(!machine.is_match(text), "{order:?}: {text}");
+    };
+    for user in ["alice", "bob", "carol", "root", "ghost"] {
+        for order in [
+            &["status", user][..],
+            &["verify", user, "000000"],
+            &["resync", user, "000000", "000001"],
+            &["unlock", "--dry-run", user],
+            &["repair", "--dry-run", user],
+            &["repair", "--dry-run", "--restored", user],
+            &["rebind", user],
+            &["token", "list", user],
+            &["disable", "--dry-run", user],
+        ] {
+            let run = world.onetimectl(order);
+            check(order, &run.text());
+            // Each error says whose it is, and each fact is said in the same words.
+            let named = format!("onetimectl: {user}: ");
+            assert!(run.success() || run.stderr.contains(&named), "{order:?}: {}", run.text());
+            let why = match user {
+                "ghost" => "this system knows no such user",
+                "root" if order[0] != "status" => "not enabled",
+                "carol" if order[0] != "disable" => "damaged record",
+                _ => "",
+            };
+            assert!(run.text().contains(why), "{order:?}: {}", run.text());
+        }
+    }
+    for order in
+        [&["list"][..], &["list", "--csv"], &["--json", "list"], &["--json", "status"], &["doctor"]]
+    {
+        check(order, &world.onetimectl(order).text());
+    }
+    world.onetimectl(&["report", "-o", "/root/report.html"]);
+    check(&["report"], &world.read_text("/root/report.html"));
+    for line in world.syslog() {
+        check(&["log"], &line.text);
+    }
 }
 
 #[test]
@@ -577,6 +690,15 @@ fn an_error_of_the_system_has_no_number_and_says_what_to_do() {
         &["handout", "alice", "-o", "/root/there.html"],
         &["handout", "alice", "-o", "/root/no/such.html"],
         &["enable", "bob", "--qr", "/etc/passwd/a.png"],
+        &["--config", "/etc/passwd/x", "list"],
+        &["config", "check", "/root/nowhere.toml"],
+        &["config", "check", "/root"],
+        &["import", "/root"],
+        &["import", "/root/there.html", "--map", "/root/nowhere"],
+        &["export", "-o", "/root/no/such"],
+        &["report", "-o", "/root/no/such.html"],
+        &["list", "--group", "nosuch"],
+        &["enable", "--group", "nosuch"],
     ] {
         let run = world.onetimectl(order);
         assert_eq!(run.status.code(), Some(1), "{order:?}: {}", run.text());

@@ -264,7 +264,7 @@ fn a_user_fails_whole_and_the_others_do_not() {
     assert!(run.stdout.contains("1 imported, 2 failed"), "{}", run.text());
     assert!(run.stderr.contains("alice: line 2: 9 digits"), "{}", run.text());
     assert!(
-        run.stderr.contains("nobody9: this system knows no such user (--force"),
+        run.stderr.contains("nobody9: this system knows no such user\n  -> check the name; for a user who is still to come: --force\n"),
         "{}",
         run.text()
     );

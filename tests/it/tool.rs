@@ -110,9 +110,16 @@ fn an_error_has_its_remedy_on_a_line_of_its_own_and_as_json_null_where_nothing_f
     let sound = &as_json(&world, &["unlock", "alice"])[0];
     assert_eq!((&sound["error"], &sound["remedy"]), (&Value::Null, &Value::Null));
     // Where nothing is known that would help, nothing is said.
+    let wrong = world.onetimectl(&["verify", "alice", "000000"]);
+    assert_eq!(wrong.stderr, "onetimectl: alice: wrong code\n");
+    assert_eq!(as_json(&world, &["verify", "alice", "000000"])[0]["remedy"], Value::Null);
+    // A name that nobody has may be misspelt, or the source of names is down.
     let unknown = world.onetimectl(&["status", "ghost"]);
-    assert_eq!(unknown.stderr, "onetimectl: ghost: this system knows no such user\n");
-    assert_eq!(status(&world, "ghost")["remedy"], Value::Null);
+    assert_ends(&unknown, 1, "onetimectl: ghost: this system knows no such user\n  -> check the");
+    for part in ["spelling", "getent passwd", "no record of that name"] {
+        assert!(unknown.stderr.contains(part), "{}", unknown.stderr);
+        assert!(status(&world, "ghost")["remedy"].as_str().is_some_and(|it| it.contains(part)));
+    }
 }
 
 // --- init ---
@@ -421,7 +428,7 @@ fn disable_asks_on_a_terminal_only_and_what_it_removes_is_the_record_and_the_sta
     let pipe = world.onetimectl(&["disable", "alice"]);
     assert_ends(&pipe, 0, "alice: disabled");
     assert!(!pipe.text().contains("[y/N]"), "{}", pipe.text());
-    assert_ends(&world.onetimectl(&["disable", "alice"]), 0, "alice: was not enabled");
+    assert_ends(&world.onetimectl(&["disable", "alice"]), 0, "alice: not enabled");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What an admin can do about an error: the remedies that the library's errors
 //! bring with them, and errors of the tool's own that have one.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 
 use pam_onetime::account::UserName;
@@ -19,7 +20,7 @@ pub(crate) struct OutputError(#[from] pub(crate) io::Error);
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub(crate) struct ToolError {
-    what: &'static str,
+    what: Cow<'static, str>,
     remedy: &'static str,
 }
 
@@ -28,14 +29,24 @@ impl ToolError {
     pub(crate) const NOT_ENABLED: Self =
         Self::new("not enabled", "issue a secret: onetimectl enable");
     /// Nor is there anybody by that name: it may be a slip of the hand.
-    pub(crate) const UNKNOWN: Self = Self::new(
-        "this system knows no such user",
-        "check the name: there is no record of that name either",
+    pub(crate) const UNKNOWN: Self = Self::unknown(
+        "check the spelling, and whether the source of names has it: getent passwd NAME; there is \
+         no record of that name either",
     );
+
+    /// Nobody has that name.
+    pub(crate) const fn unknown(remedy: &'static str) -> Self {
+        Self::new("this system knows no such user", remedy)
+    }
 
     /// `what` is wrong, as a user's row says it; `remedy` is an order to the admin.
     pub(crate) const fn new(what: &'static str, remedy: &'static str) -> Self {
-        Self { what, remedy }
+        Self { what: Cow::Borrowed(what), remedy }
+    }
+
+    /// The same, where what is wrong has a name or a time in it.
+    pub(crate) const fn of(what: String, remedy: &'static str) -> Self {
+        Self { what: Cow::Owned(what), remedy }
     }
 }
 
@@ -99,8 +110,10 @@ fn of_store(error: &StoreError) -> Option<&'static str> {
 fn of_system(error: &SystemError) -> Option<&'static str> {
     error.remedy().or_else(|| match error {
         SystemError::File(_, error) => of_io(error),
-        SystemError::Users(_) => Some("see whether it answers: getent passwd"),
-        SystemError::Clock | SystemError::UserName(_) | SystemError::HostName => None,
+        SystemError::Clock
+        | SystemError::Users(_)
+        | SystemError::UserName(_)
+        | SystemError::HostName => None,
     })
 }
 

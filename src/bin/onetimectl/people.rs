@@ -96,7 +96,10 @@ pub(crate) fn select(whom: &SelectionOptions, all: Everybody<'_>) -> anyhow::Res
         let passwd = Passwd::read()?;
         for group in &whom.groups {
             let found = members(group, &passwd).with_context(|| format!("group {group}"))?;
-            let mut found = found.with_context(|| format!("there is no group {group}"))?;
+            let mut found = found.ok_or_else(|| {
+                let what = format!("there is no group {group}");
+                ToolError::of(what, "check the spelling, and whether it is there: getent group")
+            })?;
             ensure!(!found.is_empty(), "nobody selected: the group {group} has no members");
             found.sort();
             found.iter().for_each(|name| chosen.add(name));

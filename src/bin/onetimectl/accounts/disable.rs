@@ -25,7 +25,7 @@ impl DisableRow {
         match self {
             Self::Disabled => "disabled; the secret is destroyed",
             Self::WouldBeDisabled => "would be disabled",
-            Self::NotEnabled => "was not enabled",
+            Self::NotEnabled => "not enabled",
         }
     }
 }

@@ -116,11 +116,10 @@ fn uid_of(options: &EnableOptions, user: &User) -> anyhow::Result<Uid> {
     match &user.person {
         Some(person) => Ok(person.uid()),
         None if options.force => Ok(Uid::Any),
-        None => Err(ToolError::new(
-            "this system knows no such user",
-            "check the name; to issue a secret all the same: --force",
-        )
-        .into()),
+        None => {
+            let remedy = "check the name; to issue a secret all the same: --force";
+            Err(ToolError::unknown(remedy).into())
+        }
     }
 }
 

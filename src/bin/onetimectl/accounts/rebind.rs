@@ -31,8 +31,7 @@ pub(crate) fn run(context: &Context, name: &str) -> anyhow::Result<ExitCode> {
         context.form,
         name,
         |user| {
-            let uid = user.uid().ok_or(ToolError::new(
-                "this system knows no such user",
+            let uid = user.uid().ok_or(ToolError::unknown(
                 "check the name; if the user is gone: onetimectl disable",
             ))?;
             if store.recorded_uid(&user.name)? == Uid::Is(uid) {

@@ -67,11 +67,8 @@ fn rename(store: &Store, old: &UserName, new: &User, check: Check) -> anyhow::Re
         (Some(uid), Check::ByUid | Check::Forced) => Uid::Is(uid),
         (None, Check::Forced) => recorded,
         (None, Check::ByUid) => {
-            return Err(ToolError::new(
-                "this system knows no such user",
-                "check the name; to rename all the same: --force",
-            )
-            .into());
+            let remedy = "check the name; to rename all the same: --force";
+            return Err(ToolError::unknown(remedy).into());
         }
     };
     let (RenameOutcome::Renamed | RenameOutcome::Finished) = store.rename(old, &new.name, uid)?;

@@ -50,10 +50,11 @@ pub(crate) fn run(context: &Context, user: &str, codes: &[String]) -> anyhow::Re
     let store = context.store()?;
     // Codes are not asked for if nothing can be done with them.
     let found = User::find(user)?;
-    if store.inspect(&found.name)?.is_none() {
+    let shown = || Readable(user).to_string();
+    if store.inspect(&found.name).with_context(shown)?.is_none() {
         let unknown =
             if found.person.is_none() { ToolError::UNKNOWN } else { ToolError::NOT_ENABLED };
-        return Err(unknown).with_context(|| Readable(user).to_string());
+        return Err(unknown).with_context(shown);
     }
     let typed = match codes {
         [] => [verify::ask("First code: ")?, verify::ask("Next code: ")?],

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, available_parallelism};
 
-use anyhow::anyhow;
 use clap::error::ErrorKind;
 use pam_onetime::account::{Account, Phase, Timestamp};
 use pam_onetime::config::{Limits, Span};
@@ -21,6 +20,7 @@ use serde::{Serialize, Serializer};
 use crate::accounts::table::StatusTable;
 use crate::cli::{Filters, ListOptions, SelectionOptions};
 use crate::context::Context;
+use crate::error::ToolError;
 use crate::people::{Everybody, Origin, People, User, select};
 use crate::say::progress::{Progress, ProgressOutput};
 use crate::say::report::{self, Row};
@@ -278,7 +278,7 @@ fn look(
 ) -> anyhow::Result<StatusRow> {
     let account = store.inspect_as(&user.name, user.uid())?;
     if account.is_none() && user.person.is_none() {
-        return Err(anyhow!("this system knows no such user"));
+        return Err(ToolError::UNKNOWN.into());
     }
     Ok(StatusRow::of(account.as_ref(), now, &context.config.limits))
 }

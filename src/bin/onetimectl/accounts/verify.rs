@@ -86,7 +86,11 @@ pub(crate) fn run(context: &Context, name: &str, code: Option<&str>) -> anyhow::
                     Grant::Code | Grant::PasswordAlone | Grant::Skipped | Grant::Exempt(_),
                 ) => Ok(VerifyRow::Right),
                 Verdict::NotNeeded(_) | Verdict::Again(_) | Verdict::Refused(_) => {
-                    bail!(audit::explain(verdict).1)
+                    let (_, what, remedy) = audit::explain_apart(verdict);
+                    match remedy {
+                        Some(remedy) => Err(ToolError::of(what, remedy).into()),
+                        None => bail!(what),
+                    }
                 }
             }
         },

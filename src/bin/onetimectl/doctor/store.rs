@@ -238,7 +238,7 @@ fn judge_deadline(
     match phase {
         Phase::Pending if late => Some(Fault::new(
             FindingId::AccountDeadlinePassed,
-            "not activated in time, and refused",
+            "not activated before the deadline, and refused",
             "issue a new secret: onetimectl enable --new-secret",
         )),
         Phase::Pending | Phase::Active { .. } => None,

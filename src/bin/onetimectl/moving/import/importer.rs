@@ -21,6 +21,9 @@ use crate::formats::ForeignToken;
 use crate::people::People;
 use crate::say;
 
+/// A name that was given, or that the file has.
+const NOBODY: ToolError =
+    ToolError::unknown("check the name; for a user who is still to come: --force");
 /// A label of another program's account that is no user here.
 const LABEL_OF_NOBODY: ToolError = ToolError::new(
     "this system knows no such user: the name was guessed from the label in the file",
@@ -84,9 +87,7 @@ impl<'a> Importer<'a> {
             // --force would enrol nobody, and whoever it is would go on without a code.
             (None, NameSource::Label) => bail!(LABEL_OF_NOBODY),
             (None, NameSource::Path) => bail!(PATH_OF_NOBODY),
-            (None, NameSource::Known) => bail!(
-                "this system knows no such user (--force imports for one who is still to come)"
-            ),
+            (None, NameSource::Known) => bail!(NOBODY),
         };
         ensure!(
             !seen.contains(&known.name),

@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use csv::StringRecord;
 
 use super::source;
+use crate::error::ToolError;
 use crate::formats::{ForeignEntry, separated};
 
 /// Bytes; lines for 100,000 tokens have half of that.
@@ -61,7 +62,7 @@ impl UserMap {
         let read = || {
             let file = File::open(path)?;
             let metadata = file.metadata()?;
-            ensure!(!metadata.is_dir(), "is a directory");
+            ensure!(!metadata.is_dir(), ToolError::new("is a directory", "name a file in it"));
             let bytes = source::read(file, metadata.len(), BOUND)?;
             let text = std::str::from_utf8(&bytes).context("is not text in UTF-8")?;
             Self::parse(path, text.strip_prefix('\u{feff}').unwrap_or(text))

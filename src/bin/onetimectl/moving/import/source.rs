@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::picture;
+use crate::error::ToolError;
 use crate::formats::{self, FORMATS, ForeignToken, Format, FormatError, Users};
 use crate::people::User;
 
@@ -59,7 +60,7 @@ impl Source {
         };
         let file = File::from(file);
         let metadata = file.metadata()?;
-        ensure!(!metadata.is_dir(), "is a directory");
+        ensure!(!metadata.is_dir(), ToolError::new("is a directory", "name the files in it"));
         let kind = metadata.file_type();
         ensure!(!kind.is_char_device() && !kind.is_block_device(), "is a device");
         let bytes = contents(file, metadata.len(), bound, may_be_picture)?;
