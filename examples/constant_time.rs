@@ -23,7 +23,7 @@ use pam_onetime::code::{
 };
 use pam_onetime::config::Config;
 use pam_onetime::login::{
-    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, Plan, judge, plan,
+    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, Plan, View, judge, plan,
 };
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -213,6 +213,7 @@ fn attempt<'a>(password: &'a PasswordCheck, answer: &'a Answer) -> Attempt<'a> {
         password,
         rhost: Some("192.0.2.7"),
         service: "sshd",
+        view: View::Everything,
         groups: &[],
         now: NOW,
     };

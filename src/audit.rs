@@ -23,6 +23,8 @@ pub struct Subject {
     pub user: String,
     /// The PAM service.
     pub service: String,
+    /// PAM_RUSER: on whose behalf, as the program says.
+    pub ruser: Option<String>,
     /// PAM_RHOST.
     pub rhost: Option<String>,
     /// PAM_TTY.
@@ -156,6 +158,10 @@ fn explain_refusal(refusal: Refusal) -> (String, Option<&'static str>) {
         Refusal::WrongCode => ("wrong code", None),
         Refusal::SpentCode => ("code already used", None),
         Refusal::NotACode => ("the answer was not a code", None),
+        Refusal::PasswordAgain => (
+            "the password was given in place of a code",
+            Some("a program that gives it to every prompt needs prompt=combined"),
+        ),
         Refusal::NoCode => ("no code given", None),
         Refusal::RefusedBySshd => {
             ("sshd had refused this user before (it sent INCORRECT for the user's answer)", None)
@@ -184,6 +190,7 @@ pub fn line(outcome: Outcome, subject: &Subject, reason: &str) -> String {
         ("admin", subject.admin.name.as_deref()),
         ("login_uid", login_uid.as_deref()),
         ("sudo_user", subject.admin.sudo_user.as_deref()),
+        ("ruser", subject.ruser.as_deref()),
         ("rhost", subject.rhost.as_deref()),
         ("tty", subject.tty.as_deref()),
         ("reason", Some(reason)),
@@ -277,6 +284,7 @@ mod tests {
         let subject = Subject {
             user: "alice".into(),
             service: "sshd".into(),
+            ruser: None,
             rhost: Some("10.0.0.1".into()),
             tty: None,
             admin: Admin::default(),
@@ -292,7 +300,8 @@ mod tests {
         let known = || Some("x".to_owned());
         let admin = Admin { name: known(), login_uid: Some(0), sudo_user: known() };
         let (user, service) = ("x".into(), "x".into());
-        let subject = Subject { user, service, rhost: known(), tty: known(), admin };
+        let (ruser, rhost, tty) = (known(), known(), known());
+        let subject = Subject { user, service, ruser, rhost, tty, admin };
         let line = line(Outcome::Changed, &subject, "x");
         let written: Vec<_> =
             line.split(' ').filter_map(|field| Some(field.split_once('=')?.0)).collect();

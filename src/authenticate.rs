@@ -24,7 +24,7 @@ use crate::login::ports::{
 use crate::login::{
     AccountNote, AccountVerdict, Answer, Attempt, Circumstances, CodeNeed, FixedVerdict, Grant,
     GroupAnswer, Membership, NoteError, PasswordCheck, PasswordFault, Plan, Prompt, Question,
-    Refusal, ServiceFault, Verdict, WithoutRecord, judge, plan, plan_without_record,
+    Refusal, ServiceFault, Verdict, View, WithoutRecord, judge, plan, plan_without_record,
 };
 use crate::messages;
 use crate::system::{Person, SystemError};
@@ -108,7 +108,8 @@ fn log_in<D: Door, H: Host, A: Accounts>(
     subject.user = known.unwrap_or("(unknown)").to_owned();
     let name = known.unwrap_or(&given);
     let LoginSettings { config, arguments } = settings;
-    let mut login = Login { door, host, config, arguments, name, subject, pace };
+    let view = View::of(&subject.service, door.output(), config);
+    let mut login = Login { door, host, config, arguments, name, subject, pace, view };
 
     // The password. A user who is unknown, or cannot be looked up, meets the same prompt
     // and the same check.
@@ -132,7 +133,7 @@ fn log_in<D: Door, H: Host, A: Accounts>(
     };
     login.log_unknown_groups(&surroundings.groups);
     let record = account.as_ref().map(AsRef::as_ref);
-    let circumstances = surroundings.with(login.subject, &NOT_YET_KNOWN);
+    let circumstances = surroundings.with(&login, &NOT_YET_KNOWN);
     let known = record.map(|account| KnownAccount {
         account,
         need: CodeNeed::of(account, &circumstances, config),
@@ -184,11 +185,16 @@ impl Surroundings {
         Ok(Self { groups: host.groups_among(person, groups), now: host.now()? })
     }
 
-    fn with<'c>(&'c self, subject: &'c Subject, password: &'c PasswordCheck) -> Circumstances<'c> {
+    fn with<'c, D, H>(
+        &'c self,
+        Login { subject, view, .. }: &Login<'c, D, H>,
+        password: &'c PasswordCheck,
+    ) -> Circumstances<'c> {
         Circumstances {
             password,
             rhost: subject.rhost.as_deref(),
             service: &subject.service,
+            view: *view,
             groups: &self.groups,
             now: self.now,
         }
@@ -199,7 +205,7 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
     /// Plan, show and ask, judge and commit, report.
     fn make(&mut self, account: Option<A::Snapshot>) -> Result<Verdict, Failure<A::Error>> {
         let config = self.login.config;
-        let circumstances = self.surroundings.with(self.login.subject, &self.password);
+        let circumstances = self.surroundings.with(self.login, &self.password);
 
         // Plan.
         let account = match account {
@@ -310,7 +316,7 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
         let config = self.login.config;
         let count = usize::try_from(config.enrollment.recovery_codes.get()).unwrap_or(0);
         // Codes that nobody sees are useless.
-        if count == 0 || !self.login.shows_texts() {
+        if count == 0 || !self.login.view.has_secrets() || !self.login.shows_texts() {
             return;
         }
         let failed = |what: &dyn std::fmt::Display, login: &Login<'_, D, H>| {
@@ -341,6 +347,7 @@ struct Login<'a, D, H> {
     name: &'a str,
     subject: &'a Subject,
     pace: &'a Pace<'a, H>,
+    view: View,
 }
 
 impl<D: Door, H: Host> Login<'_, D, H> {
@@ -371,7 +378,12 @@ impl<D: Door, H: Host> Login<'_, D, H> {
     fn ask_code(&mut self, prompt: &str) -> Result<Answer, ConversationError> {
         let echo = if self.config.login.echo { Echo::On } else { Echo::Off };
         let typed = self.ask(prompt, echo)?;
-        Ok(if typed.len() > MAX_ANSWER { Answer::NotACode } else { Answer::read(&typed) })
+        // A program may give its one answer to every prompt: what is left as the password.
+        Ok(match self.door.left_password() {
+            _ if typed.len() > MAX_ANSWER => Answer::NotACode,
+            Some(password) => Answer::after(&password, &typed),
+            None => Answer::read(&typed),
+        })
     }
 
     /// Hears what else the password service has to say, now that the login is admitted:
@@ -397,14 +409,17 @@ impl<D: Door, H: Host> Login<'_, D, H> {
 
     /// Whether texts are shown that need no answer.
     fn shows_texts(&self) -> bool {
-        !self.door.wants_silence() || !self.config.login.honour_silent
+        self.view.has_texts() && (!self.door.wants_silence() || !self.config.login.honour_silent)
     }
 
     /// QR code and key of each token, if the question permits it.
     fn show_invitation(&mut self, question: &Question<'_>) {
         let Some(invitation) = &question.show else { return };
         for enrollment in Enrollment::of(invitation) {
-            let canvas = Canvas::login(self.config.enrollment.qr);
+            let canvas = match self.view {
+                View::Everything => Canvas::login(self.config.enrollment.qr),
+                View::Prompts | View::Texts | View::ShortSecrets => None,
+            };
             let language = self.config.login.language;
             self.show(&messages::invitation(&enrollment, language, canvas), Tone::Info);
         }

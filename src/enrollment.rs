@@ -24,6 +24,9 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// read well and let a usual code fit a terminal of 24 lines.
 const TERMINAL_BORDER: usize = 2;
 
+/// Lines of a QR code under which key and prompt fit a terminal of 24 lines.
+const USUAL_ROWS: usize = 22;
+
 /// How a QR code is drawn with text, and on how large a screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Canvas {
@@ -69,6 +72,12 @@ impl Canvas {
             Some(_) => Some(Self { ink: Ink::Coloured, columns, rows: Some(rows) }),
             None => None,
         }
+    }
+
+    /// The screen to try for first: where nobody knows how many lines it has, most have 24
+    /// or more. Two are for the key and the prompt.
+    fn usual(self) -> Self {
+        Self { rows: Some(self.rows.unwrap_or(USUAL_ROWS)), ..self }
     }
 
     fn holds(self, columns: usize) -> bool {
@@ -261,10 +270,14 @@ impl<'a> Enrollment<'a> {
     /// URI first.
     #[must_use]
     pub fn qr_text(&self, canvas: Canvas) -> QrText {
-        for naming in [IssuerNaming::Twice, IssuerNaming::Once] {
+        let of = |naming| {
             let uri = self.uri_of(&self.account(), Step(0), naming);
-            let modules = Modules::of(&uri, TERMINAL_BORDER);
-            if let Some(modules) = modules.filter(|modules| canvas.holds(modules.side())) {
+            Modules::of(&uri, TERMINAL_BORDER)
+        };
+        let codes = [of(IssuerNaming::Twice), of(IssuerNaming::Once)];
+        for canvas in [canvas.usual(), canvas] {
+            let mut codes = codes.iter().flatten();
+            if let Some(modules) = codes.find(|modules| canvas.holds(modules.side())) {
                 return QrText::Drawn(modules.half_blocks(canvas.ink));
             }
         }
@@ -516,6 +529,9 @@ mod tests {
         };
         // The longest issuer and the longest name that useradd makes.
         assert_eq!(size(text(64, 32, Canvas::login(Qr::Utf8))), Some((57, 29)));
+        // Where nobody knows how many lines there are, those of most terminals.
+        assert_eq!(size(text(42, 8, Canvas::login(Qr::Utf8))), Some((41, 21)));
+        assert_eq!(size(text(42, 8, Canvas::terminal(Qr::Utf8, 80, 50))), Some((49, 25)));
         assert_eq!(size(text(64, 255, Canvas::login(Qr::Utf8))), Some((77, 39)));
         assert_eq!(size(text(64, 32, Canvas::terminal(Qr::Utf8, 80, 24))), None);
         assert_eq!(size(text(40, 20, Canvas::terminal(Qr::Utf8, 80, 24))), Some((45, 23)));

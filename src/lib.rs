@@ -42,6 +42,7 @@
 //! config               onetime.toml and module arguments
 //! account              record, state, phase
 //! code                 TOTP and HOTP
+//! callers              how programs bring a text to the person
 //! fields               how serde reads a field
 //! bytes_as_text        names that are not UTF-8, as text without loss
 //! service_lines        files in pam.d, as lines and words
@@ -76,6 +77,7 @@ pub mod account;
 pub mod audit;
 pub mod authenticate;
 pub mod bytes_as_text;
+pub mod callers;
 pub mod code;
 pub mod config;
 pub mod enrollment;

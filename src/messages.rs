@@ -14,10 +14,10 @@ use crate::enrollment::{Canvas, Enrollment, QrText};
 use crate::login::Prompt;
 
 const CODE: &str = "One-time code: ";
-const SET_UP: &str = "One-time code (Enter to skip until you have set up your app): ";
-const SET_UP_REQUIRED: &str = "One-time code from your app, to complete its set-up: ";
-const COMBINED: &str = "Password and one-time code in one line, nothing between them: ";
-const AGAIN: &str = "That was not the right code. ";
+const SET_UP: &str = "One-time code (Enter to skip): ";
+const SET_UP_REQUIRED: &str = "First one-time code from your app: ";
+const COMBINED: &str = "Password and one-time code together: ";
+const AGAIN: &str = "Wrong code. ";
 const ADD: &str = "Add {issuer}, account {user}, to your authenticator app:";
 const KEY: &str = "Key: {key}";
 const KEY_TOO: &str = "Key: {key} (type it if the app cannot read it)";
@@ -155,6 +155,15 @@ pub fn invitation(
     text.push('\n');
     text.push_str(&add);
     text.push('\n');
+    // Above the QR code: with key and prompt below, it must fit the screen.
+    if let Some(deadline) = enrollment.deadline {
+        text.push_str(&say(language, DEADLINE).replace("{date}", &deadline.to_minute()));
+        text.push('\n');
+    }
+    if let Some(parameters) = enrollment.parameters() {
+        text.push_str(&say(language, PARAMETERS).replace("{parameters}", &parameters));
+        text.push('\n');
+    }
     let key_line = match canvas.map(|canvas| enrollment.qr_text(canvas)) {
         Some(QrText::Drawn(drawn)) => {
             text.push_str(&drawn);
@@ -168,14 +177,6 @@ pub fn invitation(
         }
         None => KEY,
     };
-    if let Some(deadline) = enrollment.deadline {
-        text.push_str(&say(language, DEADLINE).replace("{date}", &deadline.to_minute()));
-        text.push('\n');
-    }
-    if let Some(parameters) = enrollment.parameters() {
-        text.push_str(&say(language, PARAMETERS).replace("{parameters}", &parameters));
-        text.push('\n');
-    }
     text.push_str(&key(enrollment, language, key_line));
     text
 }
@@ -233,6 +234,11 @@ impl Sheet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::UserName;
+    use crate::account::tests::record;
+    use crate::code::{MovingFactor, Period};
+    use crate::config::Qr;
+    use crate::login::{Invitation, PasswordProof};
 
     fn holes(text: &str) -> Vec<&str> {
         let mut holes: Vec<_> = text
@@ -267,6 +273,35 @@ mod tests {
         {
             assert!(languages.iter().any(|language| language.word() == *code), "{code} is new");
             assert!(ALL.contains(english), "translated, but never said: {english}");
+        }
+    }
+
+    /// Lines that a text takes on a terminal of 80 columns.
+    fn lines_on_screen(text: &str) -> usize {
+        text.lines().map(|line| line.chars().count().div_ceil(80).max(1)).sum()
+    }
+
+    #[test]
+    fn from_the_qr_code_s_first_row_to_the_prompt_all_is_on_a_screen_of_80_by_24() {
+        for (issuer, user) in [(1, 1), (16, 8), (18, 32), (42, 8), (1, 49), (49, 1)] {
+            for language in [Language::En, Language::De, Language::Fr, Language::Zh] {
+                let mut record = record(MovingFactor::Totp { period: Period::default() });
+                record.issuer = "i".repeat(issuer);
+                record.user = UserName::new("u".repeat(user)).unwrap();
+                record.deadline = Some(Timestamp(1_900_000_000));
+                let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
+                let enrollment = Enrollment::of(&invitation).next().unwrap();
+                let text = super::invitation(&enrollment, language, Canvas::login(Qr::Utf8));
+                let start = text.find('█').unwrap();
+                let mut config = Config::default();
+                config.login.language = language;
+                for which in [Prompt::SetUp, Prompt::SetUpRequired] {
+                    // What ssh puts before a prompt.
+                    let prompt = format!("(alice@h.example) {}", prompt(which, &config));
+                    let lines = lines_on_screen(&text[start..]) + lines_on_screen(&prompt);
+                    assert!(lines <= 24, "{lines} lines: {issuer} {user} {language:?}");
+                }
+            }
         }
     }
 }

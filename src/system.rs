@@ -5,7 +5,7 @@ mod passwd;
 
 use std::borrow::Cow;
 use std::ffi::CString;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ use rustix::thread::{NanosleepRelativeResult, Timespec, nanosleep};
 
 use crate::account::{Timestamp, Uid, UserName, UserNameError};
 use crate::bytes_as_text::{to_bytes, to_text};
-use crate::login::{GroupAnswer, GroupFault, Membership};
+use crate::login::{GroupAnswer, GroupFault, Membership, Output};
 
 /// Why the system did not say.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +106,13 @@ pub fn wait_until(moment: Duration) {
             NanosleepRelativeResult::Err(_) => return,
         }
     }
+}
+
+/// What this process prints to, by standard output and standard error.
+#[must_use]
+pub fn output() -> Output {
+    let streams = [rustix::stdio::stdout(), rustix::stdio::stderr()];
+    if streams.iter().all(IsTerminal::is_terminal) { Output::Terminal } else { Output::Elsewhere }
 }
 
 /// The host's name, as an issuer of codes.

@@ -5,7 +5,7 @@ use pam_onetime::code::{Secret, Token};
 use pam_onetime::config::{Config, is_issuer};
 use pam_onetime::login::{
     Answer, Attempt, Circumstances, FixedVerdict, PasswordCheck, PasswordFault, PasswordProof,
-    Plan, Verdict, WithoutRecord, judge, plan, plan_without_record,
+    Plan, Verdict, View, WithoutRecord, judge, plan, plan_without_record,
 };
 
 /// A secret, as bytes.
@@ -89,6 +89,7 @@ pub fn check(config: &Config) {
             password,
             rhost: Some("::1"),
             service: "sshd",
+            view: View::Everything,
             groups: &[],
             now,
         };

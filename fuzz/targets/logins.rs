@@ -11,7 +11,7 @@ use pam_onetime::account::{Timestamp, TokenId};
 use pam_onetime::code::MovingFactor;
 use pam_onetime::config::Config;
 use pam_onetime::login::{
-    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, PasswordProof, Verdict, judge,
+    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, PasswordProof, Verdict, View, judge,
 };
 use pam_onetime_fuzz::{active, check, shown, token};
 
@@ -86,6 +86,7 @@ fuzz_target!(|input: Input<'_>| {
             password: &password,
             rhost: None,
             service: "sshd",
+            view: View::Everything,
             groups: &[],
             now: Timestamp(now),
         };

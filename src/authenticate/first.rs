@@ -157,11 +157,12 @@ impl<D: Door, H: Host> Login<'_, D, H> {
     /// not report whether an earlier `required` module failed, so before a
     /// secret is shown the password they left is verified here.
     fn check_stacked(&mut self, account: Option<&Account>) -> PasswordCheck {
-        let may_be_shown = match account.map(Account::phase) {
-            Some(Phase::Pending) => true,
-            Some(Phase::Active { .. }) => false,
-            None => self.config.login.missing == Missing::Enrol,
-        };
+        let may_be_shown = self.view.has_secrets()
+            && match account.map(Account::phase) {
+                Some(Phase::Pending) => true,
+                Some(Phase::Active { .. }) => false,
+                None => self.config.login.missing == Missing::Enrol,
+            };
         match self.arguments.password {
             PasswordMode::None => PasswordCheck::Without,
             PasswordMode::Verify | PasswordMode::Stack => match self.door.left_password() {

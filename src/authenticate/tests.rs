@@ -16,7 +16,7 @@ use crate::account::{Phase, State, TokenId, UserName};
 use crate::code::{MovingFactor, Period};
 use crate::config::{AtLogin, GroupNames, Missing, UpTo};
 use crate::login::ports::{PasswordAnswer, RawAnswer};
-use crate::login::{GroupFault, Judgement, NotNeeded, PasswordProof, ServiceReport};
+use crate::login::{GroupFault, Judgement, NotNeeded, Output, PasswordProof, ServiceReport};
 
 /// The code of RFC 4226 appendix D for counter 5, which is that of step 5.
 const CODE: &str = "254676";
@@ -99,12 +99,20 @@ impl Door for ScriptedDoor<'_> {
         Some("sshd".to_owned())
     }
 
+    fn ruser(&self) -> Option<String> {
+        None
+    }
+
     fn rhost(&self) -> Option<String> {
         None
     }
 
     fn tty(&self) -> Option<String> {
         None
+    }
+
+    fn output(&self) -> Output {
+        Output::Elsewhere
     }
 
     fn wants_silence(&self) -> bool {
@@ -439,9 +447,9 @@ fn a_pending_user_sees_the_key_may_err_twice_and_is_activated_by_a_right_code() 
         Show("Key: "),
         Ask("One-time code (Enter to skip", "000000"),
         Update,
-        Ask("That was not the right code. ", "letters"),
+        Ask("Wrong code. ", "letters"),
         Update,
-        Ask("That was not the right code. ", CODE),
+        Ask("Wrong code. ", CODE),
         Update,
         Show("One-time codes are on now"),
     ]);
@@ -460,7 +468,7 @@ fn a_pending_user_whose_password_is_wrong_is_shown_and_asked_nothing() {
 
 #[test]
 fn the_third_wrong_code_of_a_pending_user_is_the_last() {
-    let again = "That was not the right code. ";
+    let again = "Wrong code. ";
     let verdict = Scene::with(pending()).play([
         ALICE,
         Password(PASSWORD),
@@ -530,6 +538,36 @@ fn a_prompt_that_gets_no_answer_ends_the_login() {
     let events = start.into_iter().chain([AskInVain("One-time code: ")]);
     let failed = "the conversation failed (PAM_CONV_ERR)".to_owned();
     assert_eq!(Scene::with(active()).play(events), Err(failed));
+}
+
+#[test]
+fn a_program_that_gives_the_password_to_every_prompt_skips_what_may_be_skipped() {
+    let start = || [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    let mut scene = Scene::with(pending());
+    scene.left = Some(PASSWORD);
+    let events = [Show("Key: "), Ask("One-time code (Enter", PASSWORD), Update];
+    let verdict = scene.play(start().into_iter().chain(events));
+    assert_eq!(verdict, Ok(Verdict::Admitted(Grant::Skipped)));
+    let mut scene = Scene::with(active());
+    scene.left = Some(PASSWORD);
+    let (verdict, account) =
+        scene.play_and_look(start().into_iter().chain([Ask("One-time code: ", PASSWORD), Update]));
+    assert_eq!(verdict, Ok(Verdict::Refused(Refusal::PasswordAgain)));
+    assert_eq!(account, active(), "no failure is counted");
+}
+
+#[test]
+fn where_a_secret_may_not_be_shown_the_prompt_alone_is() {
+    let mut scene = Scene::with(pending());
+    scene.config.enrollment.show_at = vec!["su".to_owned()].try_into().unwrap();
+    scene.config.enrollment.recovery_codes = UpTo::of::<8>();
+    let start = || [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
+    let verdict = scene.play(start().into_iter().chain([Ask("One-time code (Enter", ""), Update]));
+    assert_eq!(verdict, Ok(Verdict::Admitted(Grant::Skipped)));
+    // Enrolled elsewhere: it counts. Recovery codes that nobody may see are not issued.
+    let events = [Ask("One-time code (Enter", CODE), Update, Show("One-time codes are on now")];
+    let verdict = scene.play(start().into_iter().chain(events));
+    assert_eq!(verdict, Ok(Verdict::Admitted(Grant::Activated)));
 }
 
 #[test]
@@ -631,7 +669,7 @@ fn password_and_code_in_one_answer_are_taken_apart_by_the_length_of_a_code() {
     assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::PasswordAlone)));
 }
 
-const COMBINED: &str = "Password and one-time code in one line";
+const COMBINED: &str = "Password and one-time code together";
 
 fn leaked(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
@@ -964,7 +1002,7 @@ fn with_password_and_code_in_one_answer_the_service_is_heard_as_well() {
     scene.report = expired;
     let events = [
         ALICE,
-        Ask("Password and one-time code in one line", "correct horse254676"),
+        Ask("Password and one-time code together", "correct horse254676"),
         Load,
         Verify(PASSWORD, Right),
         Leave(PASSWORD),

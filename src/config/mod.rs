@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 pub use self::values::{
     AtLogin, GroupNames, Language, LookAhead, MaxDrift, Missing, Networks, Qr, RecoveryCodes,
-    Resync, Span, StoreBackend, TokenKind, UpTo, ValueError, Window,
+    Resync, ShowAt, Span, StoreBackend, TokenKind, UpTo, ValueError, Window, host_address,
 };
 use crate::code::{Algorithm, Digits, Period};
 use crate::fields::table;
@@ -124,6 +124,8 @@ impl Default for CodePolicy {
 pub struct EnrollmentPolicy {
     /// Whether a login enrols, and whether it may be skipped.
     pub at_login: AtLogin,
+    /// The services at which a secret may be shown.
+    pub show_at: ShowAt,
     /// How long after it was issued a secret can be activated.
     pub deadline: Span,
     /// How the QR code is drawn at a login.

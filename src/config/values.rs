@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::value::Error as WordError;
 use serde::de::{Deserializer, Error, IntoDeserializer};
 
+use crate::callers;
 use crate::fields::WholeNumber;
 
 /// Why a text is not a value of its key.
@@ -21,6 +22,9 @@ pub enum ValueError {
     /// Not [`GroupNames`].
     #[error("must be names, none of them empty")]
     GroupName,
+    /// Not [`ShowAt`].
+    #[error("must be names of services, as of files in pam.d")]
+    ServiceName,
     /// Not one of [`Networks`].
     #[error("{0}: must be a network as in 192.0.2.0/24 or 2001:db8::/32")]
     Network(String),
@@ -82,6 +86,9 @@ pub enum AtLogin {
     Optional,
     /// It does, and no code, no login.
     Required,
+    /// It does for who has the key already, from a sheet or another service: nothing is
+    /// shown, a right code activates, and Enter skips it.
+    Accept,
     /// It does not: nothing is shown or asked before the account is active.
     Off,
 }
@@ -240,6 +247,43 @@ impl TryFrom<Vec<String>> for GroupNames {
     }
 }
 
+/// Services at which a secret may be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub enum ShowAt {
+    /// Those whose programs are known to bring it to the person: [`callers::PROVEN`].
+    #[default]
+    Proven,
+    /// These and no others.
+    These(Vec<String>),
+}
+
+impl ShowAt {
+    /// Whether a secret may be shown at this service.
+    #[must_use]
+    pub fn names(&self, service: &str) -> bool {
+        match self {
+            Self::Proven => callers::PROVEN.contains(&service),
+            Self::These(services) => services.iter().any(|name| name == service),
+        }
+    }
+}
+
+impl TryFrom<Vec<String>> for ShowAt {
+    type Error = ValueError;
+    fn try_from(names: Vec<String>) -> Result<Self, ValueError> {
+        // A service is a file in pam.d.
+        let is_wrong = |c: char| c == '/' || c.is_control();
+        if names.iter().any(|name| name.is_empty() || name.contains(is_wrong)) {
+            Err(ValueError::ServiceName)
+        } else if names == callers::PROVEN {
+            Ok(Self::Proven)
+        } else {
+            Ok(Self::These(names))
+        }
+    }
+}
+
 /// Networks in CIDR notation, or single addresses; as an argument, with commas between
 /// them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -255,16 +299,10 @@ impl Networks {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether one of them holds the host as PAM_RHOST names it: an address, perhaps with
-    /// its interface (`fe80::1%eth0`). A name is none: it can be forged.
+    /// Whether one of them holds the host that PAM_RHOST names.
     #[must_use]
     pub fn hold_host(&self, rhost: &str) -> bool {
-        let address = match rhost.split_once('%') {
-            Some((_, "")) => None,
-            Some((address, _interface)) => address.parse().ok().map(IpAddr::V6),
-            None => rhost.parse().ok(),
-        };
-        address.is_some_and(|address| self.contain(address))
+        host_address(rhost).is_some_and(|address| self.contain(address))
     }
 
     /// Those that are larger than any network of one's own: shorter prefixes than /8 of
@@ -278,6 +316,19 @@ impl Networks {
         };
         IpNet::aggregate(&self.0).iter().filter(|it| wide(it)).map(ToString::to_string).collect()
     }
+}
+
+/// The address that PAM_RHOST names, perhaps with its interface (`fe80::1%eth0`). A name is
+/// none: it can be forged, and "localhost" is everybody's who comes through one proxy.
+/// Neither is the address of no host (0.0.0.0, ::), which gdm gives.
+#[must_use]
+pub fn host_address(rhost: &str) -> Option<IpAddr> {
+    let address = match rhost.split_once('%') {
+        Some((_, "")) => None,
+        Some((address, _interface)) => address.parse().ok().map(IpAddr::V6),
+        None => rhost.parse().ok(),
+    };
+    address.filter(|address| !address.to_canonical().is_unspecified())
 }
 
 /// Not by the crate's own parser, which takes leading zeros: octal numbers elsewhere.

@@ -1,5 +1,7 @@
 //! What came back from the prompt.
 
+use subtle::ConstantTimeEq;
+
 use crate::code::{Code, RecoveryCode};
 
 /// What came back from the prompt.
@@ -13,6 +15,8 @@ pub enum Answer {
     Recovery(RecoveryCode),
     /// Something that can be neither.
     NotACode,
+    /// The password once more: what a program sends that gives one answer to every prompt.
+    PasswordAgain,
     /// What sshd sends in place of an answer where it has already decided to
     /// refuse (root login not permitted, user not allowed).
     RefusedBySshd,
@@ -21,6 +25,21 @@ pub enum Answer {
 impl Answer {
     /// What `auth-pam.c` of OpenSSH sends as the password of a user it refuses.
     const SSHD_JUNK: &'static [u8] = b"\x08\n\r\x7fINCORRECT";
+
+    /// Reads an answer that came after `password`. What equals it is no code, even if it
+    /// could be one: who knows the password would have a guess at every login, which does
+    /// not count as one.
+    #[must_use]
+    pub fn after(password: &[u8], typed: &[u8]) -> Self {
+        match Self::read(typed) {
+            Self::Code(_) | Self::Recovery(_) | Self::NotACode
+                if bool::from(password.ct_eq(typed)) =>
+            {
+                Self::PasswordAgain
+            }
+            answer => answer,
+        }
+    }
 
     /// Reads an answer.
     #[must_use]

@@ -150,7 +150,7 @@ mod tests {
     use crate::code::{Digits, MovingFactor, Period, Secret, Step};
     use crate::config::Networks;
     use crate::login::{
-        Attempt, Grant, PasswordCheck, PasswordFault, PasswordProof, Refusal, Verdict, judge,
+        Attempt, Grant, PasswordCheck, PasswordFault, PasswordProof, Refusal, Verdict, View, judge,
     };
 
     /// Within step 5 of a period of 30.
@@ -209,6 +209,7 @@ mod tests {
             Answer::Code(_) => "code",
             Answer::Recovery(_) => "recovery code",
             Answer::NotACode => "no code",
+            Answer::PasswordAgain => "password",
             Answer::RefusedBySshd => "refused by sshd",
         };
         (String::from_utf8(password.to_vec()).unwrap(), kind)
@@ -315,6 +316,7 @@ mod tests {
                 password: &password,
                 rhost: Some(rhost),
                 service: "sshd",
+                view: View::Everything,
                 groups: &[],
                 now: NOW,
             };
@@ -368,7 +370,7 @@ mod tests {
                     PasswordCheck::Wrong(PasswordFault::Password)
                 };
                 let circumstances = Circumstances {
-                    password: &check, rhost: None, service: "sshd", groups: &[], now: NOW,
+                    password: &check, rhost: None, service: "sshd", view: View::Everything, groups: &[], now: NOW,
                 };
                 let attempt = Attempt { circumstances, answer: &answer, tries_left: 0 };
                 let verdict = judge(Some(&account), &attempt, &Config::default())

@@ -11,7 +11,7 @@ use crate::account::{
     Account, Generation, RememberedHost, SpentRecovery, State, Timestamp, TokenId, TokenState,
 };
 use crate::code::{Code, MovingFactor, Period, RecoveryCode, Step, Token};
-use crate::config::{CodePolicy, LoginPolicy};
+use crate::config::{CodePolicy, LoginPolicy, host_address};
 
 /// What a code turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(super) fn is_known(
         Answer::Recovery(code) => {
             accept_recovery(account, account.state, code, now) != Err(Refusal::WrongCode)
         }
-        Answer::Empty | Answer::NotACode | Answer::RefusedBySshd => false,
+        Answer::Empty | Answer::NotACode | Answer::PasswordAgain | Answer::RefusedBySshd => false,
     }
 }
 
@@ -215,6 +215,18 @@ pub(super) fn host_key(
     key
 }
 
+/// The key of the host of this login and for how many seconds it is remembered, if it is:
+/// only an address is, since several hosts can come under one name.
+pub(super) fn rememberable(
+    generation: Generation,
+    Circumstances { rhost, service, .. }: &Circumstances<'_>,
+    login: &LoginPolicy,
+) -> Option<([u8; 16], u64)> {
+    let seconds = login.remember.seconds()?;
+    let rhost = rhost.filter(|rhost| host_address(rhost).is_some())?;
+    Some((host_key(generation, rhost, service, seconds), seconds))
+}
+
 /// The state with the host of this login remembered, in the place of the one
 /// that would be forgotten first.
 pub(super) fn remember(
@@ -222,17 +234,16 @@ pub(super) fn remember(
     circumstances: &Circumstances<'_>,
     login: &LoginPolicy,
 ) -> State {
-    let Circumstances { rhost, service, now, .. } = circumstances;
-    let (Some(rhost), Some(seconds)) = (rhost, login.remember.seconds()) else {
+    let Some((key, seconds)) = rememberable(state.generation, circumstances, login) else {
         return state;
     };
-    let key = host_key(state.generation, rhost, service, seconds);
+    let now = circumstances.now;
     let until = now.plus(seconds);
     // One that a wrong clock has left for later than that is remembered no longer. One of
     // another service, which may remember for longer, looks the same: a free place is first.
     let lasts = |host: &RememberedHost| if host.until > until { Timestamp(0) } else { host.until };
     let place =
-        state.hosts.iter_mut().min_by_key(|host| (host.key != key, host.until > *now, lasts(host)));
+        state.hosts.iter_mut().min_by_key(|host| (host.key != key, host.until > now, lasts(host)));
     if let Some(place) = place {
         *place = RememberedHost { key, until };
     }

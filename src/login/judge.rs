@@ -74,19 +74,27 @@ fn judge_pending(account: &Account, attempt: &Attempt<'_>, config: &Config) -> J
         (Answer::RefusedBySshd, _) => {
             return Judgement::unchanged(Verdict::Refused(Refusal::RefusedBySshd));
         }
-        (Answer::Empty, AtLogin::Optional | AtLogin::Off) => {
+        (
+            Answer::Empty | Answer::PasswordAgain,
+            AtLogin::Optional | AtLogin::Accept | AtLogin::Off,
+        ) => {
             let verdict = without_code(password, Grant::Skipped, NotNeeded::Skipped);
             return Judgement::unchanged(verdict);
         }
         (Answer::Empty, AtLogin::Required) => Refusal::NoCode,
+        // Asked again, the program would say the same.
+        (Answer::PasswordAgain, AtLogin::Required) => {
+            return Judgement::unchanged(Verdict::Refused(Refusal::PasswordAgain));
+        }
         // It would prove that a sheet of paper is there, not that an app is.
         (Answer::NotACode | Answer::Recovery(_), _) => Refusal::NotACode,
         (Answer::Code(code), _) => match find(account, code, now, &config.code) {
             CodeMatch::Accepted(found) => {
                 let accepted = accept(account.state, found, now);
+                let active = State { activated_at: Some(now), ..accepted };
                 return Judgement {
                     verdict: Verdict::Admitted(Grant::Activated),
-                    next: Some(State { activated_at: Some(now), ..accepted }),
+                    next: Some(remember(active, &attempt.circumstances, &config.login)),
                 };
             }
             CodeMatch::OutOfStep(..) => Refusal::OutOfStep,
@@ -109,6 +117,7 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
     let accepted = match attempt.answer {
         Answer::Empty => Err((Refusal::NoCode, state)),
         Answer::NotACode => Err((Refusal::NotACode, state)),
+        Answer::PasswordAgain => Err((Refusal::PasswordAgain, state)),
         Answer::RefusedBySshd => Err((Refusal::RefusedBySshd, state)),
         Answer::Code(code) => match find(account, code, now, &config.code) {
             CodeMatch::Accepted(found) => {
@@ -148,6 +157,7 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
         | Refusal::PasswordService { .. }
         | Refusal::ClockWentBack { .. }
         | Refusal::NotACode
+        | Refusal::PasswordAgain
         | Refusal::NoCode
         | Refusal::LockedOut { .. }
         | Refusal::RefusedBySshd

@@ -16,6 +16,7 @@ mod password;
 mod plan;
 pub mod ports;
 mod verdict;
+mod view;
 
 pub use account_phase::{
     AccountAnswer, AccountNote, AccountVerdict, NoteError, ServiceFault, ServiceReport,
@@ -32,6 +33,7 @@ pub use plan::{
     Plan, Prompt, Question, WithoutRecord, plan, plan_without_record,
 };
 pub use verdict::{Exemption, Grant, NotNeeded, Refusal, Verdict};
+pub use view::{Output, SHORT_TEXT, View};
 
 #[cfg(test)]
 mod tests;

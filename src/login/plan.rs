@@ -3,8 +3,8 @@
 use subtle::ConstantTimeEq;
 
 use super::ahead::is_deadline_unknown;
-use super::find::host_key;
-use super::{Exemption, Grant, NotNeeded, PasswordCheck, PasswordProof, Refusal, Verdict};
+use super::find::rememberable;
+use super::{Exemption, Grant, NotNeeded, PasswordCheck, PasswordProof, Refusal, Verdict, View};
 use crate::account::{Account, Phase, Record, Timestamp};
 use crate::config::{AtLogin, Config, GroupNames, Missing};
 
@@ -20,6 +20,8 @@ pub struct Circumstances<'a> {
     pub rhost: Option<&'a str>,
     /// Where to (PAM_SERVICE).
     pub service: &'a str,
+    /// What the person can be shown.
+    pub view: View,
     /// What is known of each group in the configuration. Of one that is not there,
     /// nothing is known.
     pub groups: &'a [GroupAnswer],
@@ -166,14 +168,14 @@ pub fn plan<'a>(
                 return Plan::Fixed(fixed(Verdict::Refused(refusal), config));
             }
             let prompt = match config.enrollment.at_login {
-                AtLogin::Optional => Prompt::SetUp,
+                AtLogin::Optional | AtLogin::Accept => Prompt::SetUp,
                 AtLogin::Required => Prompt::SetUpRequired,
                 AtLogin::Off => {
                     let verdict = without_code(password, Grant::Skipped, NotNeeded::Skipped);
                     return Plan::Fixed(fixed(verdict, config));
                 }
             };
-            let proof = may_be_shown(password, config);
+            let proof = may_be_shown(circumstances, config);
             let show = proof.as_ref().map(|proof| Invitation::new(&account.record, proof.proof()));
             Plan::Ask(Question { show, prompt, tries: PENDING_TRIES })
         }
@@ -189,7 +191,7 @@ pub fn plan_without_record(circumstances: &Circumstances<'_>, config: &Config) -
     } else {
         match missing(circumstances, config) {
             Without::NoCode => without_code(password, Grant::PasswordAlone, NotNeeded::NotEnabled),
-            Without::NewRecord if may_be_shown(password, config).is_some() => {
+            Without::NewRecord if may_be_shown(circumstances, config).is_some() => {
                 return WithoutRecord::Issue;
             }
             Without::NewRecord => refused_unless_wrong(password, Refusal::NotEnrolled),
@@ -219,9 +221,12 @@ impl Evidence<'_> {
     }
 }
 
-/// Whether whoever is at the other end may see a secret.
-fn may_be_shown<'a>(password: &'a PasswordCheck, config: &Config) -> Option<Evidence<'a>> {
-    match password {
+/// Whether whoever is at the other end may see a secret, and can.
+fn may_be_shown<'a>(circumstances: &Circumstances<'a>, config: &Config) -> Option<Evidence<'a>> {
+    if !circumstances.view.has_secrets() || config.enrollment.at_login == AtLogin::Accept {
+        return None;
+    }
+    match circumstances.password {
         PasswordCheck::Right(proof) => Some(Evidence::Proven(proof)),
         PasswordCheck::Without if config.enrollment.show_without_password => {
             Some(Evidence::Configured(PasswordProof::by_configuration()))
@@ -302,16 +307,12 @@ fn remembered(
     circumstances: &Circumstances<'_>,
     config: &Config,
 ) -> Option<Exemption> {
-    let Circumstances { rhost, service, now, .. } = circumstances;
     let Phase::Active { .. } = account.phase() else { return None };
-    let state = &account.state;
-    let (Some(rhost), Some(seconds)) = (rhost, config.login.remember.seconds()) else {
-        return None;
-    };
-    let key = host_key(state.generation, rhost, service, seconds);
+    let (state, now) = (&account.state, circumstances.now);
+    let (key, seconds) = rememberable(state.generation, circumstances, &config.login)?;
     // No longer than the configuration says now, whatever it said then.
     let latest = now.plus(seconds);
-    let valid = |until: Timestamp| *now < until && until <= latest;
+    let valid = |until: Timestamp| now < until && until <= latest;
     let known =
         state.hosts.iter().any(|host| bool::from(host.key.ct_eq(&key)) && valid(host.until));
     known.then_some(Exemption::RememberedHost)

@@ -5,7 +5,7 @@
 use zeroize::Zeroizing;
 
 use super::{
-    AccountNote, Judgement, NoteError, PasswordProof, ServiceFault, ServiceReport, Verdict,
+    AccountNote, Judgement, NoteError, Output, PasswordProof, ServiceFault, ServiceReport, Verdict,
 };
 use crate::account::{Account, Recovery, UserName};
 
@@ -19,10 +19,14 @@ pub type RawAnswer = Zeroizing<Vec<u8>>;
 pub trait Door {
     /// The service that is logged in to (PAM_SERVICE).
     fn service(&self) -> Option<String>;
+    /// On whose behalf the user logs in (PAM_RUSER).
+    fn ruser(&self) -> Option<String>;
     /// The host that the user comes from (PAM_RHOST).
     fn rhost(&self) -> Option<String>;
     /// The terminal (PAM_TTY).
     fn tty(&self) -> Option<String>;
+    /// What the application prints to, if it does.
+    fn output(&self) -> Output;
     /// Whether the application wants no texts that need no answer (PAM_SILENT).
     fn wants_silence(&self) -> bool;
 
@@ -61,10 +65,11 @@ pub trait Door {
     /// [`NoteError`]: the login is refused, since the verdict would be lost.
     fn note_account(&mut self, note: AccountNote) -> Result<(), NoteError>;
 
-    /// Asks for one answer.
+    /// Asks for one answer. An application that reports success and gives no text has been
+    /// given nothing but Enter.
     ///
     /// # Errors
-    /// [`ConversationError`], also if the application has no answer to give.
+    /// [`ConversationError`].
     fn ask(&mut self, prompt: &str, echo: Echo) -> Result<RawAnswer, ConversationError>;
     /// Shows a text that needs no answer.
     ///

@@ -51,6 +51,7 @@ fn circumstances(password: &PasswordCheck, now: u64) -> Circumstances<'_> {
         password,
         rhost: Some("192.0.2.7"),
         service: "sshd",
+        view: View::Everything,
         groups: &[],
         now: Timestamp(now),
     }
@@ -98,6 +99,118 @@ fn judged(
 
 fn verdict(account: &Account, password: &PasswordCheck, typed: &str, now: u64) -> Verdict {
     judged(account, password, typed, 0, now).0
+}
+
+// --- what can be shown ---
+
+#[test]
+fn a_secret_is_shown_where_it_is_permitted_and_printed_on_a_terminal_alone() {
+    let listed = |services: &[&str]| {
+        let services = services.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        configured(|config| config.enrollment.show_at = services.try_into().unwrap())
+    };
+    let default = Config::default();
+    let (odd, none) = (listed(&["openvpn", "doas", "polkit-1", "xdm"]), listed(&[]));
+    let (terminal, elsewhere) = (Output::Terminal, Output::Elsewhere);
+    for (service, output, config, expected) in [
+        ("sshd", elsewhere, &default, View::Everything),
+        ("su", terminal, &default, View::Everything),
+        ("su", elsewhere, &default, View::Texts),
+        ("sudo-i", elsewhere, &default, View::Texts),
+        ("cockpit", terminal, &default, View::Texts),
+        ("xrdp-sesman", elsewhere, &default, View::Texts),
+        ("polkit-1", terminal, &default, View::Texts),
+        ("xdm", terminal, &default, View::Prompts),
+        ("", terminal, &default, View::Texts),
+        ("SSHD", terminal, &default, View::Texts),
+        ("openvpn", elsewhere, &odd, View::Everything),
+        ("doas", elsewhere, &odd, View::Texts),
+        ("doas", terminal, &odd, View::Everything),
+        ("polkit-1", elsewhere, &odd, View::ShortSecrets),
+        ("xdm", elsewhere, &odd, View::Prompts),
+        ("sshd", elsewhere, &odd, View::Texts),
+        ("sshd", terminal, &none, View::Texts),
+    ] {
+        assert_eq!(View::of(service, output, config), expected, "{service} {output:?}");
+    }
+}
+
+#[test]
+fn where_nothing_secret_can_be_shown_a_pending_user_is_asked_all_the_same() {
+    let (pending, password) = (account(totp()), right());
+    let shown = |view, config: &Config| {
+        let circumstances = Circumstances { view, ..circumstances(&password, 3_000) };
+        match super::plan(&pending, &circumstances, config) {
+            Plan::Ask(question) => (question.show.is_some(), question.prompt),
+            Plan::Fixed(fixed) => panic!("{fixed:?}"),
+        }
+    };
+    let required = configured(|config| config.enrollment.at_login = AtLogin::Required);
+    let accept = configured(|config| config.enrollment.at_login = AtLogin::Accept);
+    for (view, secret) in [
+        (View::Prompts, false),
+        (View::Texts, false),
+        (View::ShortSecrets, true),
+        (View::Everything, true),
+    ] {
+        assert_eq!(shown(view, &Config::default()), (secret, Prompt::SetUp), "{view:?}");
+        assert_eq!(shown(view, &required), (secret, Prompt::SetUpRequired), "{view:?}");
+        assert_eq!(shown(view, &accept), (false, Prompt::SetUp), "{view:?}");
+    }
+}
+
+#[test]
+fn no_record_is_issued_at_a_login_that_cannot_show_it() {
+    let mut config = configured(|config| config.login.missing = Missing::Enrol);
+    let password = right();
+    let issued = |view, config: &Config| {
+        let circumstances = Circumstances { view, ..circumstances(&password, 3_000) };
+        match plan_without_record(&circumstances, config) {
+            WithoutRecord::Issue => true,
+            WithoutRecord::Fixed(fixed) => {
+                let refused = Verdict::Refused(Refusal::NotEnrolled);
+                assert_eq!(fixed, FixedVerdict::Done(refused));
+                false
+            }
+        }
+    };
+    assert!(issued(View::Everything, &config) && issued(View::ShortSecrets, &config));
+    assert!(!issued(View::Texts, &config) && !issued(View::Prompts, &config));
+    config.enrollment.at_login = AtLogin::Accept;
+    assert!(!issued(View::Everything, &config));
+}
+
+// --- programs that give the password to every prompt ---
+
+#[test]
+fn the_password_in_place_of_a_code_is_no_attempt_whoever_gives_it() {
+    let password = right();
+    // Also one that happens to be the right code: it would be a guess that does not count.
+    for word in ["correct horse", CODES[5]] {
+        let answer = Answer::after(word.as_bytes(), word.as_bytes());
+        assert!(matches!(answer, Answer::PasswordAgain), "{answer:?}");
+        let judged = |account: &Account, config: &Config| {
+            let circumstances = circumstances(&password, 155);
+            let attempt = Attempt { circumstances, answer: &answer, tries_left: 2 };
+            let mut state = account.state;
+            let verdict = judge(Some(account), &attempt, config).settle(|next| {
+                state = *next;
+                Ok::<(), ()>(())
+            });
+            assert_eq!(state, account.state, "nothing is counted or spent");
+            verdict.unwrap()
+        };
+        let pending = account(totp());
+        let skipped = Verdict::Admitted(Grant::Skipped);
+        let refused = Verdict::Refused(Refusal::PasswordAgain);
+        let with = |at_login| configured(|config| config.enrollment.at_login = at_login);
+        assert_eq!(judged(&pending, &Config::default()), skipped);
+        assert_eq!(judged(&pending, &with(AtLogin::Accept)), skipped);
+        assert_eq!(judged(&pending, &with(AtLogin::Required)), refused);
+        assert_eq!(judged(&active(totp(), 0), &Config::default()), refused);
+    }
+    assert!(matches!(Answer::after(b"", b""), Answer::Empty));
+    assert!(matches!(Answer::after(b"secret", CODES[5].as_bytes()), Answer::Code(_)));
 }
 
 // --- plan ---
@@ -730,6 +843,49 @@ fn a_host_is_remembered_for_its_service_and_its_time_and_only_after_a_code() {
     }
     account.state.activated_at = None;
     assert!(asked(&account, home, "sshd", 3_100, &config), "never for a pending account");
+}
+
+#[test]
+fn the_code_that_activates_is_remembered_as_others_are() {
+    let config = configured(|config| config.login.remember = "1h".parse().unwrap());
+    let mut account = account(totp());
+    let (verdict, state) = judged_with(&account, CODES[5], 155, &config);
+    assert_eq!(verdict, Verdict::Admitted(Grant::Activated));
+    account.state = state;
+    let password = right();
+    let planned = super::plan(&account, &circumstances(&password, 160), &config);
+    assert!(matches!(planned, Plan::Fixed(_)), "{planned:?}");
+}
+
+#[test]
+fn only_an_address_is_remembered() {
+    let config = configured(|config| config.login.remember = "1h".parse().unwrap());
+    let password = right();
+    for (rhost, remembered) in [
+        ("192.0.2.7", true),
+        ("2001:db8::1", true),
+        ("::ffff:192.0.2.7", true),
+        ("fe80::1%eth0", true),
+        ("localhost", false),
+        ("host.example.org", false),
+        ("0.0.0.0", false),
+        ("::", false),
+        ("::ffff:0.0.0.0", false),
+        ("", false),
+    ] {
+        let mut account = active(totp(), 0);
+        let circumstances = Circumstances { rhost: Some(rhost), ..circumstances(&password, 3_000) };
+        account.state = remember(account.state, &circumstances, &config.login);
+        let planned = super::plan(&account, &circumstances, &config);
+        assert_eq!(matches!(planned, Plan::Fixed(_)), remembered, "{rhost}");
+    }
+    // Also where an older version has remembered a name.
+    let mut account = active(totp(), 0);
+    let key = host_key(account.state.generation, "localhost", "sshd", 3_600);
+    account.state.hosts[0] = crate::account::RememberedHost { key, until: Timestamp(3_500) };
+    let circumstances =
+        Circumstances { rhost: Some("localhost"), ..circumstances(&password, 3_000) };
+    assert!(matches!(super::plan(&account, &circumstances, &config), Plan::Ask(_)));
 }
 
 #[test]

@@ -81,6 +81,8 @@ pub enum Refusal {
     },
     /// Not 6 to 8 digits.
     NotACode,
+    /// The password in place of a code.
+    PasswordAgain,
     /// No code was given.
     NoCode,
     /// Too many wrong codes.

@@ -19,7 +19,8 @@ use super::password::{self, Proven};
 use super::{account, sys};
 use crate::bytes_as_text::to_text;
 use crate::login::ports::{ConversationError, Door, Echo, PasswordAnswer, RawAnswer, Tone};
-use crate::login::{AccountNote, NoteError, ServiceFault, ServiceReport};
+use crate::login::{AccountNote, NoteError, Output, ServiceFault, ServiceReport};
+use crate::system;
 
 /// PAM_SUCCESS as the declarations have it.
 pub(super) const SUCCESS: i32 = PamResultCode::PAM_SUCCESS as i32;
@@ -47,12 +48,20 @@ impl Door for PamDoor<'_> {
         service(self.pamh)
     }
 
+    fn ruser(&self) -> Option<String> {
+        ruser(self.pamh)
+    }
+
     fn rhost(&self) -> Option<String> {
         rhost(self.pamh)
     }
 
     fn tty(&self) -> Option<String> {
         tty(self.pamh)
+    }
+
+    fn output(&self) -> Output {
+        system::output()
     }
 
     fn wants_silence(&self) -> bool {
@@ -130,11 +139,8 @@ impl Door for PamDoor<'_> {
             Echo::Off => PAM_PROMPT_ECHO_OFF,
         };
         let answer = self.conversation().and_then(|conversation| conversation.send(style, prompt));
-        // The application may have nothing to answer with.
-        match answer.map_err(failed)? {
-            Some(answer) => Ok(typed(&answer)),
-            None => Err(failed(PamResultCode::PAM_CONV_ERR)),
-        }
+        // Of some applications Enter arrives as a success without a text.
+        Ok(answer.map_err(failed)?.map_or_else(RawAnswer::default, |answer| typed(&answer)))
     }
 
     fn show(&mut self, text: &str, tone: Tone) -> Result<(), ConversationError> {

@@ -24,6 +24,7 @@ pub(super) fn authenticate(pamh: &mut PamHandle, line: &[&CStr], flags: PamFlag)
     let mut door = PamDoor::new(pamh, flags);
     let mut subject = Subject {
         service: door.service().unwrap_or_default(),
+        ruser: door.ruser(),
         rhost: door.rhost(),
         tty: door.tty(),
         ..Subject::default()

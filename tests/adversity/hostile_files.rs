@@ -16,7 +16,7 @@ use pam_onetime::code::{Algorithm, Digits, MovingFactor, Secret, Step, Token};
 use pam_onetime::config::Config;
 use pam_onetime::login::{
     Answer, Attempt, Circumstances, FixedVerdict, PasswordCheck, PasswordFault, PasswordProof,
-    Plan, Verdict, WithoutRecord, judge, plan, plan_without_record,
+    Plan, Verdict, View, WithoutRecord, judge, plan, plan_without_record,
 };
 use pam_onetime::store::{Replace, Store, StoreError, read_config};
 
@@ -580,6 +580,7 @@ fn nobody_gets_in(config: &Config, active: Option<&Account>, at: &str) {
         password,
         rhost: address,
         service: "sshd",
+        view: View::Everything,
         groups: &[],
         now: Timestamp(1_800_000_000),
     };

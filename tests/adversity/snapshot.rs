@@ -10,7 +10,9 @@ use std::path::Path;
 use pam_onetime::account::{Account, Generation, Record, State, Timestamp, TokenId, Uid, UserName};
 use pam_onetime::code::{Algorithm, Digits, MovingFactor, Secret, Token};
 use pam_onetime::config::Config;
-use pam_onetime::login::{Answer, Attempt, Circumstances, Grant, PasswordCheck, Verdict, judge};
+use pam_onetime::login::{
+    Answer, Attempt, Circumstances, Grant, PasswordCheck, Verdict, View, judge,
+};
 use pam_onetime::store::{Replace, Store, StoreError};
 use tempfile::TempDir;
 
@@ -131,6 +133,7 @@ impl Opened {
             password: &PasswordCheck::InStack,
             rhost: None,
             service: "sshd",
+            view: View::Everything,
             groups: &[],
             now: Timestamp(now),
         };

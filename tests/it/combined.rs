@@ -7,7 +7,7 @@ use crate::common::{
     SUCCESS, World, activate, current_code, enable, hotp_code, installed, secret,
 };
 
-const COMBINED: &str = "Password and one-time code in one line, nothing between them: ";
+const COMBINED: &str = "Password and one-time code together: ";
 
 /// pam_exec.so runs it at each question, pam_faillock.so counts those that failed.
 const COUNTED: &str = "\

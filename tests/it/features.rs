@@ -12,7 +12,7 @@ use crate::common::{
 
 const PASSWORD: &str = "Password:";
 const CODE: &str = "One-time code:";
-const SET_UP: &str = "One-time code (Enter to skip until you have set up your app):";
+const SET_UP: &str = "One-time code (Enter to skip):";
 
 /// An installed world with a service `test` whose module line has these arguments.
 fn world_with(arguments: &str) -> World {
@@ -276,8 +276,8 @@ fn enrolment_can_be_required_or_switched_off_at_login() {
     let world = world_with("at_login=required");
     world.pam_service("off", "auth required pam_onetime.so at_login=off\n");
     let secret = enable(&world, "alice");
-    let again = "That was not the right code. One-time code from your app, to complete its set-up:";
-    let required = "One-time code from your app, to complete its set-up:";
+    let again = "Wrong code. First one-time code from your app:";
+    let required = "First one-time code from your app:";
     let script = [(PASSWORD, ALICE_PASSWORD), (required, ""), (again, ""), (again, "")];
     let run = world.pamtester_script("test", "alice", &script);
     assert!(!run.success && run.output.contains('█'), "{}", run.output);
@@ -323,7 +323,7 @@ fn password_and_code_can_be_one_answer() {
     let both = |offset| format!("{ALICE_PASSWORD}{}", current_code(&secret, offset));
     let run = login(&world, "alice", &[&both(0)]);
     assert_eq!(run.result(), SUCCESS, "{run:?}");
-    assert_eq!(prompts(&run), ["Password and one-time code in one line, nothing between them:"]);
+    assert_eq!(prompts(&run), ["Password and one-time code together:"]);
     for wrong in [
         &both(0),
         ALICE_PASSWORD,

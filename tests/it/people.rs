@@ -199,7 +199,7 @@ fn a_record_made_by_force_is_bound_to_the_first_who_logs_in_by_its_name() {
     let record = "/var/lib/onetime/users/later.toml";
     assert!(world.read_text(record).contains("\nuid = \"any\"\n"));
     add_twin(&world, "later", "2070");
-    let set_up = "One-time code (Enter to skip until you have set up your app):";
+    let set_up = "One-time code (Enter to skip):";
     let code = current_code(&secret(&world, "later"), 0);
     let wrong = world.pamtester_script("sshd", "later", &[(PASSWORD, "wrong")]);
     assert!(!wrong.success && world.read_text(record).contains("\nuid = \"any\"\n"));

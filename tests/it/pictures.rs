@@ -6,7 +6,7 @@ use crate::common::{
 };
 
 const PASSWORD: &str = "Password:";
-const SET_UP: &str = "One-time code (Enter to skip until you have set up your app):";
+const SET_UP: &str = "One-time code (Enter to skip):";
 
 /// A key as a person types it.
 fn in_fours(secret: &str) -> String {

@@ -10,7 +10,7 @@ use crate::common::{
 const PASSWORD: &str = "Password: ";
 const SUDO_PASSWORD: &str = "[sudo] password for alice: ";
 const CODE: &str = "One-time code: ";
-const SET_UP: &str = "One-time code (Enter to skip until you have set up your app): ";
+const SET_UP: &str = "One-time code (Enter to skip): ";
 const ON_NOW: &str = "One-time codes are on now";
 
 /// What whoever is let in runs. Its output is not among what was typed.

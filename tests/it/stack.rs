@@ -12,9 +12,8 @@ use crate::common::{
 
 const PASSWORD: &str = "Password:";
 const CODE: &str = "One-time code:";
-const SET_UP: &str = "One-time code (Enter to skip until you have set up your app):";
-const AGAIN: &str =
-    "That was not the right code. One-time code (Enter to skip until you have set up your app):";
+const SET_UP: &str = "One-time code (Enter to skip):";
+const AGAIN: &str = "Wrong code. One-time code (Enter to skip):";
 
 /// A world with a service `test` of these lines, besides the shipped ones.
 fn world_with(stack: &str) -> World {

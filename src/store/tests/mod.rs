@@ -216,6 +216,7 @@ fn attempt_with(answer: &login::Answer, now: Timestamp) -> login::Attempt<'_> {
         password: &login::PasswordCheck::InStack,
         rhost: None,
         service: "sshd",
+        view: login::View::Everything,
         groups: &[],
         now,
     };

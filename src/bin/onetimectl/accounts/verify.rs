@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use pam_onetime::audit;
 use pam_onetime::bytes_as_text::Readable;
-use pam_onetime::login::{Answer, Attempt, Circumstances, Grant, PasswordCheck, Verdict, judge};
+use pam_onetime::login::{
+    Answer, Attempt, Circumstances, Grant, PasswordCheck, Verdict, View, judge,
+};
 use pam_onetime::system::now;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -59,7 +61,10 @@ pub(crate) fn run(context: &Context, name: &str, code: Option<&str>) -> anyhow::
         |user| {
             let answer = match Answer::read(typed.trim().as_bytes()) {
                 code @ (Answer::Code(_) | Answer::Recovery(_)) => code,
-                Answer::Empty | Answer::NotACode | Answer::RefusedBySshd => {
+                Answer::Empty
+                | Answer::NotACode
+                | Answer::PasswordAgain
+                | Answer::RefusedBySshd => {
                     bail!("a code has 6 to 8 digits, and a recovery code 12 letters and digits")
                 }
             };
@@ -67,6 +72,7 @@ pub(crate) fn run(context: &Context, name: &str, code: Option<&str>) -> anyhow::
                 password: &PasswordCheck::Without,
                 rhost: None,
                 service: "onetimectl",
+                view: View::Prompts,
                 groups: &[],
                 now: now()?,
             };

@@ -1,0 +1,71 @@
+//! What is known of the programs that log people in, by their PAM services: how a text of a
+//! login gets to the person, if it does. It was found out by running them (docs/CALLERS.md).
+
+/// How a program brings a text to the person who logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// To that person's own program, whatever its size. A program that nobody has looked at
+    /// counts as one: it shows no secret unless the administrator names it.
+    Direct,
+    /// It prints the text: to that person if what it prints to is a terminal.
+    Printed,
+    /// In a window, or as a message between programs: what is long gets lost.
+    Short,
+    /// Not at all: a text stops the program, and the login with it.
+    Nothing,
+}
+
+/// The services at which a secret is shown unless the configuration names others: of these
+/// programs tests have shown that a text of that size reaches the person and nothing else.
+pub const PROVEN: [&str; 7] = ["login", "remote", "sshd", "su", "su-l", "sudo", "sudo-i"];
+
+/// How the program of a service brings texts.
+#[must_use]
+pub fn carrier(service: &str) -> Carrier {
+    match service {
+        "chfn" | "chsh" | "doas" | "login" | "passwd" | "remote" | "su" | "su-l" | "sudo"
+        | "sudo-i" | "vlock" => Carrier::Printed,
+        "cinnamon-screensaver" | "greetd" | "mate-screensaver" | "polkit-1" | "sddm" => {
+            Carrier::Short
+        }
+        "xdm" => Carrier::Nothing,
+        _ if ["gdm", "kde", "lightdm"].iter().any(|family| service.starts_with(family)) => {
+            Carrier::Short
+        }
+        _ => Carrier::Direct,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_shown_unasked_only_by_programs_that_bring_a_text_of_any_size() {
+        for service in PROVEN {
+            assert!(
+                matches!(carrier(service), Carrier::Direct | Carrier::Printed),
+                "{service}: {:?}",
+                carrier(service)
+            );
+        }
+        // Whoever prints needs a terminal, wherever it is named.
+        for service in PROVEN.iter().filter(|service| **service != "sshd") {
+            assert_eq!(carrier(service), Carrier::Printed, "{service}");
+        }
+    }
+
+    #[test]
+    fn a_family_of_services_is_known_by_what_their_names_begin_with() {
+        for (service, expected) in [
+            ("gdm-password", Carrier::Short),
+            ("lightdm-greeter", Carrier::Short),
+            ("kde", Carrier::Short),
+            ("xdm", Carrier::Nothing),
+            ("openvpn", Carrier::Direct),
+            ("", Carrier::Direct),
+        ] {
+            assert_eq!(carrier(service), expected, "{service}");
+        }
+    }
+}

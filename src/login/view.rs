@@ -1,0 +1,65 @@
+//! How much of a login the person sees: what may be shown depends on the program that they
+//! log in by, and is decided here. Pure.
+
+use crate::callers::{Carrier, carrier};
+use crate::config::Config;
+
+/// What a program prints to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// A terminal, by standard output and standard error.
+    Terminal,
+    /// Something else, at least by one of them: a file, a pipe.
+    Elsewhere,
+}
+
+/// What the person who logs in can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Prompts alone.
+    Prompts,
+    /// Short texts without a secret.
+    Texts,
+    /// Secrets too, in texts of up to [`SHORT_TEXT`] bytes: no QR code.
+    ShortSecrets,
+    /// Everything.
+    Everything,
+}
+
+/// Bytes of a text that a program with windows is known to show.
+pub const SHORT_TEXT: usize = 900;
+
+impl View {
+    /// Of a login at `service`. A secret is shown where the configuration permits it; and
+    /// by a program that prints, on a terminal alone.
+    #[must_use]
+    pub fn of(service: &str, output: Output, config: &Config) -> Self {
+        let permitted = config.enrollment.show_at.names(service);
+        match (carrier(service), output) {
+            (Carrier::Nothing, _) => Self::Prompts,
+            (Carrier::Direct, _) | (Carrier::Printed, Output::Terminal) if permitted => {
+                Self::Everything
+            }
+            (Carrier::Short, _) if permitted => Self::ShortSecrets,
+            (Carrier::Direct | Carrier::Printed | Carrier::Short, _) => Self::Texts,
+        }
+    }
+
+    /// Whether texts are shown that need no answer.
+    #[must_use]
+    pub const fn has_texts(self) -> bool {
+        match self {
+            Self::Prompts => false,
+            Self::Texts | Self::ShortSecrets | Self::Everything => true,
+        }
+    }
+
+    /// Whether a secret may be shown.
+    #[must_use]
+    pub const fn has_secrets(self) -> bool {
+        match self {
+            Self::Prompts | Self::Texts => false,
+            Self::ShortSecrets | Self::Everything => true,
+        }
+    }
+}
