@@ -490,6 +490,6 @@ impl Files {
     }
 }
 
-fn is_not_text(error: &StoreError) -> bool {
+pub(super) fn is_not_text(error: &StoreError) -> bool {
     matches!(error, StoreError::Io { error, .. } if error.kind() == ErrorKind::InvalidData)
 }

@@ -7,11 +7,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 
 use super::checked::{Dir, io_error};
 use super::durable::{Durability, TEMPORARY, replace_by, temporary, unlink};
-use super::files::Files;
+use super::files::{Files, is_not_text};
 use super::record::{body_of, with_checksum};
 use super::{StoreError, names};
 use crate::account::UserName;
@@ -56,9 +55,7 @@ impl Files {
         match dir.text(&name, self.owner) {
             Ok(Some(text)) => names_in(&text).map_err(damaged),
             Ok(None) => Ok(Vec::new()),
-            Err(StoreError::Io { error, .. }) if error.kind() == ErrorKind::InvalidData => {
-                Err(damaged("it is not text"))
-            }
+            Err(error) if is_not_text(&error) => Err(damaged("it is not text")),
             Err(error) => Err(error),
         }
     }

@@ -241,6 +241,30 @@ fn what_is_remembered_of_a_time_token_is_forgotten_once_its_codes_are_too_old() 
     store.issue(&account(2, &[(token(KEY, totp(30)), 889)]), Replace::No).unwrap();
     store.remove(&alice(), NOW).unwrap();
     assert_eq!(files(), 1);
+    // But one whose last code a window may still reach.
+    store.issue(&account(3, &[(token(KEY, totp(30)), 890)]), Replace::No).unwrap();
+    store.remove(&alice(), NOW).unwrap();
+    assert_eq!(files(), 2);
+}
+
+#[test]
+fn of_keys_that_stay_nothing_is_remembered_nor_is_one_that_is_used_up_in_the_way_of_others() {
+    let (_dir, store) = super::store();
+    store.issue(&account(1, &[(token(KEY, MovingFactor::Hotp), 7)]), Replace::No).unwrap();
+    let retired = store.path().join("retired");
+    let files = || std::fs::read_dir(&retired).map_or(0, Iterator::count);
+    let used_up = at(Step::END.0);
+    store
+        .amend(&alice(), |account| {
+            Ok::<_, StoreError>(account.state.with_token(TokenId::First, used_up))
+        })
+        .unwrap();
+    add(&store, &token(OTHER, totp(30)), NOW).unwrap();
+    assert_eq!(files(), 0);
+    remove(&store, TokenId::Second, NOW).unwrap();
+    let left = store.inspect(&alice()).unwrap().unwrap();
+    assert_eq!((left.record.tokens.len(), left.state.token(TokenId::First)), (1, used_up));
+    assert_eq!(files(), 0, "the other was not used");
 }
 
 #[test]

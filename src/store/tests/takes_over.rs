@@ -112,6 +112,20 @@ fn displace_twice(store: &Store) -> String {
 }
 
 #[test]
+fn of_a_file_that_is_no_longer_in_place_nothing_is_taken_over_and_nothing_is_left() {
+    let (_dir, store) = hasty_store();
+    store.issue(&fresh(), Replace::No).unwrap();
+    let user = totp().user;
+    let held = store.backend.open_state(&user, Access::Exclusive).unwrap().unwrap();
+    let successor = store.path().join("state/.successor");
+    std::fs::copy(state_path(&store), &successor).unwrap();
+    std::fs::rename(successor, state_path(&store)).unwrap();
+    assert!(store.backend.take_over(&user, &held).unwrap().is_none());
+    assert_eq!(names(&store), ["alice"]);
+    assert!(store.take_overs().take().is_empty());
+}
+
+#[test]
 fn what_killed_successors_displaced_goes_with_the_account() {
     let (_dir, store) = store();
     store.issue(&fresh(), Replace::No).unwrap();
