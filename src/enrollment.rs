@@ -45,10 +45,26 @@ enum Ink {
     Dark,
     /// We set both colours, so that the screen's do not matter.
     Coloured,
+    /// We set the colours behind spaces, two for a module.
+    Spaces,
+}
+
+/// What a terminal is drawn on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cells {
+    /// Half blocks, in colours that we set.
+    Coloured,
+    /// Half blocks in the colours that are there.
+    Plain,
+    /// Spaces in colours that we set: where half blocks are not understood, since the
+    /// terminal's letters are not UTF-8. It takes four times as much room.
+    Spaces,
 }
 
 /// White on black, by the numbers that no theme of a terminal changes.
 const WHITE_ON_BLACK: &str = "\x1b[38;5;231;48;5;16m";
+const ON_WHITE: &str = "\x1b[48;5;231m";
+const ON_BLACK: &str = "\x1b[48;5;16m";
 const USUAL_COLOURS: &str = "\x1b[0m";
 
 impl Canvas {
@@ -64,14 +80,21 @@ impl Canvas {
         Some(Self { ink, columns: 80, rows: None })
     }
 
-    /// A terminal of our own, of which the size is known and the colours are set.
-    /// `None` where no QR code is wanted.
+    /// A terminal of our own, of which more is known. `None` where no QR code is wanted.
     #[must_use]
-    pub const fn terminal(style: Qr, columns: usize, rows: usize) -> Option<Self> {
-        match Self::login(style) {
-            Some(_) => Some(Self { ink: Ink::Coloured, columns, rows: Some(rows) }),
-            None => None,
-        }
+    pub const fn terminal(
+        style: Qr,
+        cells: Cells,
+        columns: usize,
+        rows: Option<usize>,
+    ) -> Option<Self> {
+        let Some(Self { ink, .. }) = Self::login(style) else { return None };
+        let ink = match cells {
+            Cells::Coloured => Ink::Coloured,
+            Cells::Plain => ink,
+            Cells::Spaces => Ink::Spaces,
+        };
+        Some(Self { ink, columns, rows })
     }
 
     /// The screen to try for first: where nobody knows how many lines it has, most have 24
@@ -80,8 +103,12 @@ impl Canvas {
         Self { rows: Some(self.rows.unwrap_or(USUAL_ROWS)), ..self }
     }
 
-    fn holds(self, columns: usize) -> bool {
-        let rows = columns.div_ceil(2);
+    /// Whether it has room for so many modules a side.
+    fn holds(self, side: usize) -> bool {
+        let (columns, rows) = match self.ink {
+            Ink::Light | Ink::Dark | Ink::Coloured => (side, side.div_ceil(2)),
+            Ink::Spaces => (side.saturating_mul(2), side),
+        };
         columns <= self.columns && self.rows.is_none_or(|most| rows <= most)
     }
 }
@@ -278,7 +305,7 @@ impl<'a> Enrollment<'a> {
         for canvas in [canvas.usual(), canvas] {
             let mut codes = codes.iter().flatten();
             if let Some(modules) = codes.find(|modules| canvas.holds(modules.side())) {
-                return QrText::Drawn(modules.half_blocks(canvas.ink));
+                return QrText::Drawn(modules.drawn(canvas.ink));
             }
         }
         QrText::TooLarge
@@ -344,33 +371,57 @@ impl Modules {
         }
     }
 
-    /// Two modules a cell.
-    fn half_blocks(&self, ink: Ink) -> Zeroizing<String> {
+    fn drawn(&self, ink: Ink) -> Zeroizing<String> {
+        match ink {
+            Ink::Light => self.half_blocks(true, "", ""),
+            Ink::Dark => self.half_blocks(false, "", ""),
+            Ink::Coloured => self.half_blocks(true, WHITE_ON_BLACK, USUAL_COLOURS),
+            Ink::Spaces => self.spaces(),
+        }
+    }
+
+    /// Two modules a cell; `light` ones are inked, or the dark ones. Each line is between
+    /// these two.
+    fn half_blocks(&self, light: bool, begin: &str, end: &str) -> Zeroizing<String> {
         let side = self.side();
         let room = side.saturating_mul(side).saturating_mul(3);
         let mut text = Zeroizing::new(String::with_capacity(room.saturating_add(2048)));
-        let inked = |x, y| match ink {
-            Ink::Light | Ink::Coloured => y < side && self.is_light(x, y),
-            Ink::Dark => y < side && !self.is_light(x, y),
-        };
+        let inked = |x, y| y < side && self.is_light(x, y) == light;
         for y in (0..side).step_by(2) {
             if y > 0 {
                 text.push('\n');
             }
-            let row = (0..side).map(|x| match (inked(x, y), inked(x, y.saturating_add(1))) {
+            text.push_str(begin);
+            text.extend((0..side).map(|x| match (inked(x, y), inked(x, y.saturating_add(1))) {
                 (true, true) => '█',
                 (true, false) => '▀',
                 (false, true) => '▄',
                 (false, false) => ' ',
-            });
-            match ink {
-                Ink::Light | Ink::Dark => text.extend(row),
-                Ink::Coloured => {
-                    text.push_str(WHITE_ON_BLACK);
-                    text.extend(row);
-                    text.push_str(USUAL_COLOURS);
-                }
+            }));
+            text.push_str(end);
+        }
+        text
+    }
+
+    /// Two cells a module, told apart by what is behind them.
+    fn spaces(&self) -> Zeroizing<String> {
+        let side = self.side();
+        let most_of_one = ON_WHITE.len().saturating_add(2);
+        let room = side.saturating_mul(side).saturating_mul(most_of_one);
+        let mut text = Zeroizing::new(String::with_capacity(room.saturating_add(2048)));
+        for y in 0..side {
+            if y > 0 {
+                text.push('\n');
             }
+            let mut before = None;
+            for light in (0..side).map(|x| self.is_light(x, y)) {
+                if before != Some(light) {
+                    text.push_str(if light { ON_WHITE } else { ON_BLACK });
+                }
+                text.push_str("  ");
+                before = Some(light);
+            }
+            text.push_str(USUAL_COLOURS);
         }
         text
     }
@@ -482,7 +533,7 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() == 41));
         for style in [Qr::Ascii, Qr::None] {
             assert_eq!(Canvas::login(style), None);
-            assert_eq!(Canvas::terminal(style, 80, 24), None);
+            assert_eq!(Canvas::terminal(style, Cells::Coloured, 80, Some(24)), None);
         }
     }
 
@@ -508,9 +559,39 @@ mod tests {
         // Not of the last line: its lower half is beyond the border.
         let lines = |text: &str| text.lines().take(20).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(lines(&dark.chars().map(negative).collect::<String>()), lines(&light));
-        let coloured = text(Canvas::terminal(Qr::Utf8Light, 80, 24));
+        let coloured = text(Canvas::terminal(Qr::Utf8Light, Cells::Coloured, 80, Some(24)));
         let line = |line: &str| format!("\x1b[38;5;231;48;5;16m{line}\x1b[0m");
         assert_eq!(coloured, dark.lines().map(line).collect::<Vec<_>>().join("\n"));
+        for (style, same) in [(Qr::Utf8, &dark), (Qr::Utf8Light, &light)] {
+            assert_eq!(text(Canvas::terminal(style, Cells::Plain, 80, Some(24))), *same);
+        }
+    }
+
+    #[test]
+    fn where_half_blocks_are_not_understood_each_module_is_two_spaces_in_its_colour() {
+        let text = |canvas| with(totp(), |_| {}, |e| drawn(e, canvas));
+        let spaces = |columns, rows| {
+            text(Canvas::terminal(Qr::Utf8Light, Cells::Spaces, columns, Some(rows)))
+        };
+        assert_eq!((spaces(80, 41), spaces(81, 40)), (None, None));
+        let drawn = spaces(82, 41).unwrap();
+        assert!(drawn.is_ascii());
+        let modules = |line: &str| {
+            let line = line.strip_suffix("\x1b[0m").unwrap();
+            let runs = line.split("\x1b[48;5;").skip(1).map(|run| run.split_once('m').unwrap());
+            let modules = runs.flat_map(|(colour, spaces)| {
+                assert!(spaces.chars().all(|letter| letter == ' ') && spaces.len() % 2 == 0);
+                vec![colour == "231"; spaces.len() / 2]
+            });
+            modules.collect::<Vec<_>>()
+        };
+        let drawn: Vec<_> = drawn.lines().map(modules).collect();
+        let half_blocks = text(Canvas::login(Qr::Utf8)).unwrap();
+        let rows = half_blocks.lines().flat_map(|line| {
+            let half = |letters: [char; 2]| line.chars().map(move |c| letters.contains(&c));
+            [half(['█', '▀']).collect::<Vec<_>>(), half(['█', '▄']).collect()]
+        });
+        assert_eq!(drawn, rows.take(41).collect::<Vec<_>>());
     }
 
     #[test]
@@ -527,16 +608,18 @@ mod tests {
             let text = text.replace("\x1b[38;5;231;48;5;16m", "").replace("\x1b[0m", "");
             Some((text.lines().next()?.chars().count(), text.lines().count()))
         };
+        let terminal =
+            |columns, rows| Canvas::terminal(Qr::Utf8, Cells::Coloured, columns, Some(rows));
         // The longest issuer and the longest name that useradd makes.
         assert_eq!(size(text(64, 32, Canvas::login(Qr::Utf8))), Some((57, 29)));
         // Where nobody knows how many lines there are, those of most terminals.
         assert_eq!(size(text(42, 8, Canvas::login(Qr::Utf8))), Some((41, 21)));
-        assert_eq!(size(text(42, 8, Canvas::terminal(Qr::Utf8, 80, 50))), Some((49, 25)));
+        assert_eq!(size(text(42, 8, terminal(80, 50))), Some((49, 25)));
         assert_eq!(size(text(64, 255, Canvas::login(Qr::Utf8))), Some((77, 39)));
-        assert_eq!(size(text(64, 32, Canvas::terminal(Qr::Utf8, 80, 24))), None);
-        assert_eq!(size(text(40, 20, Canvas::terminal(Qr::Utf8, 80, 24))), Some((45, 23)));
-        assert_eq!(size(text(4, 5, Canvas::terminal(Qr::Utf8, 40, 24))), Some((37, 19)));
-        assert_eq!(size(text(4, 5, Canvas::terminal(Qr::Utf8, 36, 24))), None);
+        assert_eq!(size(text(64, 32, terminal(80, 24))), None);
+        assert_eq!(size(text(40, 20, terminal(80, 24))), Some((45, 23)));
+        assert_eq!(size(text(4, 5, terminal(40, 24))), Some((37, 19)));
+        assert_eq!(size(text(4, 5, terminal(36, 24))), None);
         for (issuer, user) in (1..=64).map(|n| (n, n * 3)) {
             let (columns, _) = size(text(issuer, user, Canvas::login(Qr::Utf8))).unwrap();
             assert!(columns <= 80, "{issuer} {user}");

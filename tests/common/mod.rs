@@ -45,7 +45,7 @@ pub use syslog::SyslogLine;
 pub use world::{
     ALICE_PASSWORD, BOB_PASSWORD, CAROL_PASSWORD, ROOT_PASSWORD, World, modules_directory,
 };
-pub use xterm::read_from_xterm;
+pub use xterm::{Photograph, Xterm};
 
 use std::collections::BTreeMap;
 use std::env;

@@ -2,7 +2,7 @@
 //! and read by two programs of the kind that phones have. No window of this machine's.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,30 +14,94 @@ use super::screen::Theme;
 /// Pixels of a cell of the font below, at the 96 dots an inch of Xvfb.
 const CELL: [usize; 2] = [8, 17];
 
+/// A terminal, as it is photographed.
+#[derive(Clone, Copy, Debug)]
+pub struct Xterm {
+    pub theme: Theme,
+    pub columns: usize,
+    pub rows: usize,
+    /// What LC_ALL says: whether bytes are letters of UTF-8 to it.
+    pub locale: &'static str,
+}
+
+/// A picture, as PGM in grey or as PNG.
+pub struct Photograph(pub Vec<u8>);
+
+impl Xterm {
+    /// One of 80 columns and 24 lines that understands UTF-8.
+    pub fn usual(theme: Theme) -> Self {
+        Self { theme, columns: 80, rows: 24, locale: "C.UTF-8" }
+    }
+
+    /// A photograph of the terminal that shows a text.
+    #[track_caller]
+    pub fn photograph(self, text: &[u8]) -> Photograph {
+        let directory = tempfile::tempdir().expect("a directory");
+        let screen = Screen::start(&directory, self.columns * CELL[0], self.rows * CELL[1]);
+        fs::write(directory.path().join("text"), text).expect("a file");
+        let _xterm = self.start(&screen, &directory);
+        let (shown, end) = (directory.path().join("shown"), Instant::now() + PATIENCE);
+        let mut before = Vec::new();
+        loop {
+            let now = screen.dump(&directory);
+            // It has taken in the whole text, and draws no more.
+            if shown.exists() && now == before {
+                return Photograph(picture(&now));
+            }
+            assert!(Instant::now() < end, "the terminal shows no text in {PATIENCE:?}");
+            before = now;
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn start(self, screen: &Screen, directory: &TempDir) -> Started {
+        let (ink, paper) = match self.theme {
+            Theme::Dark => ("white", "black"),
+            Theme::Light => ("black", "white"),
+        };
+        let mut xterm = Command::new("xterm");
+        xterm.args(["+sb", "-b", "0", "-fa", "DejaVu Sans Mono", "-fs", "10"]);
+        xterm.args(["-geometry", &format!("{}x{}+0+0", self.columns, self.rows)]);
+        xterm.args(["-fg", ink, "-bg", paper]);
+        // Without the cursor, which blinks. The terminal answers the question where its
+        // cursor is once it has come so far.
+        let show = "stty -echo -icanon min 1; printf '\\033[?25l'; cat text; \
+                    printf '\\033[6n'; head -c 1 >shown.new && mv shown.new shown; exec sleep 600";
+        xterm.args(["-e", "sh", "-c", show]).current_dir(directory.path());
+        xterm.env("DISPLAY", &screen.display).env("LC_ALL", self.locale);
+        let xterm = xterm.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Started(xterm.spawn().expect("xterm starts"))
+    }
+}
+
+impl Photograph {
+    /// The content of the QR code, as zbar reads it; empty: it reads none.
+    #[track_caller]
+    pub fn by_zbar(&self) -> String {
+        let mut zbar = Command::new("zbarimg");
+        let kind = if self.0.starts_with(b"P5") { "pgm:-" } else { "png:-" };
+        zbar.args(["--quiet", "--nodbus", "--raw", "-Sdisable", "-Sqrcode.enable", kind]);
+        finish(&mut zbar, &self.0).stdout.trim().to_owned()
+    }
+
+    /// The same, as zxing reads it.
+    #[track_caller]
+    pub fn by_zxing(&self) -> String {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(&self.0).expect("it takes the picture");
+        let mut zxing = Command::new("ZXingReader");
+        let said = finish(zxing.args(["-format", "QRCode"]).arg(file.path()), b"").stdout;
+        let text = said.lines().find_map(|line| line.strip_prefix("Text:"));
+        text.unwrap_or_default().trim().trim_matches('"').to_owned()
+    }
+}
+
 /// A process that ends with the test.
 struct Started(Child);
 
 impl Drop for Started {
     fn drop(&mut self) {
         drop(self.0.kill().and_then(|()| self.0.wait()));
-    }
-}
-
-/// What is read from a photograph of the terminal that shows a text, by zbar and by zxing.
-#[track_caller]
-pub fn read_from_xterm(text: &[u8], theme: Theme, cols: usize, rows: usize) -> [String; 2] {
-    let directory = tempfile::tempdir().expect("a directory");
-    let screen = Screen::start(&directory, cols * CELL[0], rows * CELL[1]);
-    fs::write(directory.path().join("text"), text).expect("a file");
-    let _xterm = xterm(&screen, &directory, theme, cols, rows);
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let read = screen.photograph(&directory);
-        // The screen is drawn some time after the program has written: it is looked at again.
-        if read.iter().all(|content| !content.is_empty()) || Instant::now() > end {
-            return read;
-        }
-        std::thread::sleep(Duration::from_millis(200));
     }
 }
 
@@ -61,36 +125,10 @@ impl Screen {
         Self { _server: server, display: format!(":{}", display.trim()) }
     }
 
-    /// The content of the QR code, as each program reads it; empty: it reads none.
-    fn photograph(&self, directory: &TempDir) -> [String; 2] {
-        let dump = fs::read(directory.path().join("Xvfb_screen0")).expect("the screen's memory");
-        let picture = picture(&dump);
-        let path = directory.path().join("picture.pgm");
-        fs::write(&path, &picture).expect("a file");
-        let mut zbar = Command::new("zbarimg");
-        zbar.args(["--quiet", "--nodbus", "--raw", "-Sdisable", "-Sqrcode.enable", "pgm:-"]);
-        let zbar = finish(&mut zbar, &picture).stdout.trim().to_owned();
-        let mut zxing = Command::new("ZXingReader");
-        let zxing = finish(zxing.args(["-format", "QRCode"]).arg(&path), b"").stdout;
-        let text = zxing.lines().find_map(|line| line.strip_prefix("Text:"));
-        [zbar, text.unwrap_or_default().trim().trim_matches('"').to_owned()]
+    /// What it shows (XWD).
+    fn dump(&self, directory: &TempDir) -> Vec<u8> {
+        fs::read(directory.path().join("Xvfb_screen0")).expect("the screen's memory")
     }
-}
-
-fn xterm(screen: &Screen, directory: &TempDir, theme: Theme, cols: usize, rows: usize) -> Started {
-    let (ink, paper) = match theme {
-        Theme::Dark => ("white", "black"),
-        Theme::Light => ("black", "white"),
-    };
-    let mut xterm = Command::new("xterm");
-    xterm.args(["-u8", "+sb", "-b", "0", "-fa", "DejaVu Sans Mono", "-fs", "10"]);
-    xterm.args(["-geometry", &format!("{cols}x{rows}+0+0"), "-fg", ink, "-bg", paper]);
-    // Without the cursor, which blinks.
-    let show = "stty -echo; printf '\\033[?25l'; cat text; exec sleep 600";
-    xterm.args(["-e", "sh", "-c", show]).current_dir(directory.path());
-    xterm.env("DISPLAY", &screen.display).env("LC_ALL", "C.UTF-8");
-    let xterm = xterm.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    Started(xterm.spawn().expect("xterm starts"))
 }
 
 /// A dump of X (XWD) in grey, at half the size: a camera is not sharper than that, and does

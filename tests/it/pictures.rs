@@ -2,7 +2,8 @@
 //! dark and light screens of 80 columns and 24 lines.
 
 use crate::common::{
-    ALICE_PASSWORD, Theme, World, enable, finish, installed, read_from_xterm, secret,
+    ALICE_PASSWORD, Photograph, Pty, Theme, World, Xterm, current_code, enable, finish, installed,
+    secret,
 };
 
 const PASSWORD: &str = "Password:";
@@ -23,6 +24,13 @@ fn shown_at_login(world: &World, service: &str) -> Vec<u8> {
     format!("{before}{SET_UP}").into_bytes()
 }
 
+/// What two programs of the kind that phones have read from a photograph of the terminal.
+#[track_caller]
+fn read(terminal: Xterm, shown: &[u8]) -> [String; 2] {
+    let photograph = terminal.photograph(shown);
+    [photograph.by_zbar(), photograph.by_zxing()]
+}
+
 /// A world in which alice is pending, with a service for each form of the QR code.
 fn world() -> World {
     let world = installed();
@@ -40,7 +48,7 @@ fn each_form_of_the_qr_code_is_read_from_a_picture_of_the_terminal_that_it_is_fo
     let secret = secret(&world, "alice");
     for (form, theme) in [("utf8", Theme::Dark), ("utf8-light", Theme::Light)] {
         let shown = shown_at_login(&world, form);
-        for read in read_from_xterm(&shown, theme, 80, 24) {
+        for read in read(Xterm::usual(theme), &shown) {
             assert!(read.contains(&format!("secret={secret}&")), "{form}: {read}");
         }
     }
@@ -53,8 +61,51 @@ fn on_its_own_terminal_the_tool_draws_what_is_read_whatever_the_colours_are() {
     let mut terminal = world.pty("onetimectl", &["qr", "alice"]);
     assert!(terminal.wait().success());
     for theme in [Theme::Dark, Theme::Light] {
-        for read in read_from_xterm(&terminal.transcript(), theme, 80, 24) {
+        for read in read(Xterm::usual(theme), &terminal.transcript()) {
             assert!(read.contains(&format!("secret={secret}&")), "{theme:?}: {read}");
+        }
+    }
+}
+
+#[test]
+fn where_the_locale_is_not_utf8_the_tool_draws_with_coloured_spaces_or_says_what_is_missing() {
+    let world = world();
+    let secret = secret(&world, "alice");
+    let key = format!("Key: {}", in_fours(&secret));
+    let on_terminal = |variables: &[(&str, &str)], columns, rows| {
+        let mut command = world.command("onetimectl");
+        command.args(["qr", "alice"]).envs(variables.iter().copied());
+        let mut terminal = Pty::spawn_sized(&command, columns, rows);
+        assert!(terminal.wait().success(), "{}", terminal.text());
+        terminal.transcript()
+    };
+    let plain = [("LC_ALL", "C")];
+    let shown = on_terminal(&plain, 90, 48);
+    assert!(shown.is_ascii());
+    for theme in [Theme::Dark, Theme::Light] {
+        let terminal = Xterm { theme, columns: 90, rows: 48, locale: "C" };
+        for read in read(terminal, &shown) {
+            assert!(read.contains(&format!("secret={secret}&")), "{theme:?}: {read}");
+        }
+    }
+    // The other ways are all in letters that everybody has.
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("a text");
+    let small = text(on_terminal(&plain, 80, 24));
+    let no_colour = text(on_terminal(&[("LC_ALL", "C"), ("NO_COLOR", "1")], 90, 48));
+    let dumb = text(on_terminal(&[("LANG", "de_DE"), ("TERM", "dumb")], 90, 48));
+    let piped = finish(world.command("onetimectl").args(["qr", "alice"]).envs(plain), b"");
+    for shown in [&small, &no_colour, &dumb, &piped.text()] {
+        assert!(shown.is_ascii() && !shown.contains('\x1b'), "{shown}");
+        assert!(shown.contains(&key) && shown.contains("LC_ALL=C.UTF-8"), "{shown}");
+    }
+    assert!(!piped.stdout.contains("LC_ALL"), "{}", piped.stdout);
+
+    // Who wants no colours gets none where half blocks are understood either.
+    for variables in [[("NO_COLOR", "1")], [("TERM", "dumb")]] {
+        let shown = text(on_terminal(&variables, 80, 24));
+        assert!(shown.contains('█') && !shown.contains('\x1b'), "{variables:?}: {shown}");
+        for read in read(Xterm::usual(Theme::Dark), shown.as_bytes()) {
+            assert!(read.contains(&format!("secret={secret}&")), "{variables:?}: {read}");
         }
     }
 }
@@ -131,6 +182,38 @@ fn several_tokens_are_all_shown_under_labels_of_their_own_or_one_is_named() {
     world.onetimectl(&["handout", "alice", "-o", "/root/a.html"]).ok();
     let sheet = world.read_text("/root/a.html");
     assert!(sheet.contains("Account: alice<") && sheet.contains("Account: alice (2)<"), "{sheet}");
+}
+
+#[test]
+fn a_second_token_goes_by_qr_code_or_export_to_another_machine_and_arrives_as_the_second() {
+    let world = installed();
+    enable(&world, "alice");
+    world.onetimectl(&["token", "add", "alice"]).ok();
+    let exported = |world: &World| world.onetimectl(&["export", "alice"]).ok();
+    let uris = exported(&world);
+    assert_eq!(uris.lines().count(), 2, "{uris}");
+
+    let second = uris.lines().last().and_then(|uri| uri.split("secret=").nth(1));
+    let second = second.and_then(|rest| rest.split('&').next()).expect("the second's secret");
+
+    let by_qr_code = installed();
+    for (id, label) in [("1", ":alice?"), ("2", ":alice%20%282%29?")] {
+        let file = format!("/root/{id}.png");
+        world.onetimectl(&["qr", "alice", "--token", id, "--qr", &file]).ok();
+        let picture = Photograph(world.read(&file));
+        for read in [picture.by_zbar(), picture.by_zxing()] {
+            assert!(read.contains(label), "{id}: {read}");
+        }
+        by_qr_code.write(&file, &picture.0, 0o600);
+    }
+    by_qr_code.onetimectl(&["import", "/root/1.png", "/root/2.png"]).ok();
+    let by_export = installed();
+    by_export.write("/root/uris", uris.as_bytes(), 0o600);
+    by_export.onetimectl(&["import", "/root/uris"]).ok();
+    for here in [&by_qr_code, &by_export] {
+        assert_eq!(exported(here), uris);
+        here.onetimectl(&["verify", "alice", &current_code(second, 0)]).ok();
+    }
 }
 
 #[test]

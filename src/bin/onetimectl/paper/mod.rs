@@ -5,3 +5,4 @@ pub(crate) mod handout;
 pub(crate) mod markup;
 pub(crate) mod qr;
 pub(crate) mod recovery;
+mod screen;

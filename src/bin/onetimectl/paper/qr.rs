@@ -1,7 +1,6 @@
 //! `onetimectl qr`, and how `enable` shows a secret: on the terminal, in a
 //! file, as JSON.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,7 +9,7 @@ use clap::error::ErrorKind;
 use pam_onetime::account::{Account, MAX_TOKENS, Phase, TokenId};
 use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::config::Config;
-use pam_onetime::enrollment::{Canvas, Enrollment, QrText};
+use pam_onetime::enrollment::{Enrollment, QrText};
 use pam_onetime::login::{Invitation, PasswordProof};
 use pam_onetime::messages;
 use serde::Serialize;
@@ -19,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::context::Context;
 use crate::error::ToolError;
 use crate::paper::file::NewFile;
+use crate::paper::screen::Screen;
 use crate::say::{self, Form, report};
 
 /// What an app needs, for a program that hands it out.
@@ -133,39 +133,22 @@ pub(crate) fn text_of(
     which: Option<TokenId>,
 ) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(MAX_TOKENS * 32 * 1024));
-    let (canvas, language) = (canvas(config), config.login.language);
+    let screen = Screen::of_stdout();
+    let (canvas, language) = (screen.canvas(config), config.login.language);
     for enrollment in Enrollment::of(invitation) {
         if which.is_none_or(|which| which == enrollment.id) {
             text.push_str(&messages::invitation(&enrollment, language, canvas));
             if let Some(QrText::TooLarge) = canvas.map(|canvas| enrollment.qr_text(canvas)) {
                 let user = enrollment.user;
+                let obstacle = screen.obstacle();
                 say::warn(&format!(
-                    "{user}: the QR code is larger than this terminal: make it larger, or write \
-                     the code to a file (onetimectl qr {user} --qr FILE.png)"
+                    "{user}: {obstacle}, or write the code to a file (onetimectl qr {user} --qr \
+                     FILE.png)"
                 ));
             }
         }
     }
     text
-}
-
-/// How a QR code is drawn on standard output. On a terminal its colours are set, so that
-/// it is dark on light whatever the terminal's are, and it has to fit.
-fn canvas(config: &Config) -> Option<Canvas> {
-    let style = config.enrollment.qr;
-    let stdout = std::io::stdout();
-    // What a dumb terminal does with colours is not known.
-    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    if !stdout.is_terminal() || is_dumb {
-        return Canvas::login(style);
-    }
-    match rustix::termios::tcgetwinsize(&stdout) {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
-            Canvas::terminal(style, size.ws_col.into(), size.ws_row.into())
-        }
-        // It does not say.
-        Ok(_) | Err(_) => Canvas::terminal(style, 80, usize::MAX),
-    }
 }
 
 /// The tokens that are meant: the one that was named, or all.
