@@ -80,6 +80,7 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("ZXingReader", "zxing-cpp-tools"),
     ("Xvfb", "xvfb"),
     ("xterm", "xterm"),
+    ("cjpeg", "libjpeg-turbo-progs"),
     ("mkfs.ext4", "e2fsprogs"),
 ];
 

@@ -75,6 +75,24 @@ impl Xterm {
 }
 
 impl Photograph {
+    /// In colour, as a camera or an app stores it.
+    #[track_caller]
+    pub fn as_jpeg(&self, options: &[&str]) -> Vec<u8> {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        let mut lines = self.0.splitn(2, |byte| *byte == b'\n');
+        let [header, grey] = [(); 2].map(|()| lines.next().expect("a header, and pixels"));
+        let mut picture = [b"P6", &header[2..], b"\n"].concat();
+        picture.extend(grey.iter().flat_map(|light| [*light; 3]));
+        file.write_all(&picture).expect("it takes the picture");
+        let jpeg = file.path().with_extension("jpg");
+        let mut cjpeg = Command::new("cjpeg");
+        cjpeg.args(options).arg("-outfile").arg(&jpeg).arg(file.path());
+        finish(&mut cjpeg, b"").ok();
+        let bytes = fs::read(&jpeg).expect("the picture");
+        fs::remove_file(&jpeg).expect("it can be removed");
+        bytes
+    }
+
     /// The content of the QR code, as zbar reads it; empty: it reads none.
     #[track_caller]
     pub fn by_zbar(&self) -> String {

@@ -111,6 +111,38 @@ fn where_the_locale_is_not_utf8_the_tool_draws_with_coloured_spaces_or_says_what
 }
 
 #[test]
+fn a_photograph_in_jpeg_of_a_terminal_is_imported_and_other_kinds_of_pictures_are_named() {
+    let world = world();
+    let secret = secret(&world, "alice");
+    let mut terminal = world.pty("onetimectl", &["qr", "alice"]);
+    assert!(terminal.wait().success());
+    let photograph = Xterm::usual(Theme::Dark).photograph(&terminal.transcript());
+    let here = installed();
+    let mut file = Vec::new();
+    for options in [&["-grayscale"][..], &["-progressive"], &["-quality", "60", "-optimize"]] {
+        // By libjpeg, as cameras and apps do.
+        file = photograph.as_jpeg(options);
+        here.write("/root/photograph", &file, 0o600);
+        let arguments = ["import", "/root/photograph", "--replace", "--yes"];
+        let run = here.onetimectl(&arguments);
+        assert!(run.success() && !run.text().contains(&secret), "{options:?}: {}", run.text());
+        assert_eq!(crate::common::secret(&here, "alice"), secret, "{options:?}");
+    }
+    here.onetimectl(&["verify", "alice", &current_code(&secret, 0)]).ok();
+
+    let half = &file[..file.len() / 2];
+    for (file, said) in [
+        (half, "not a JPEG file in order"),
+        (b"\0\0\0\x24ftypheic\0\0\0\0", "is HEIF: of pictures, only PNG and JPEG are read"),
+    ] {
+        here.write("/root/photograph", file, 0o600);
+        let run = here.onetimectl(&["import", "/root/photograph"]);
+        assert_eq!(run.status.code(), Some(1), "{}", run.text());
+        assert!(run.stderr.contains(said) && run.stderr.contains("convert it"), "{}", run.text());
+    }
+}
+
+#[test]
 fn ascii_and_none_show_the_key_alone_and_a_drawing_ends_with_the_way_out() {
     let world = world();
     let key = format!("Key: {}", in_fours(&secret(&world, "alice")));

@@ -1,6 +1,9 @@
-//! The QR codes in a picture, as text: photographs and screenshots in PNG. Whoever made the
-//! picture, it takes bounded memory, and a code that is there but cannot be read is an
-//! error: its user would be missing.
+//! The QR codes in a picture, as text: photographs and screenshots in PNG and JPEG. Whoever
+//! made the picture, it takes bounded memory, and a code that is there but cannot be read
+//! is an error: its user would be missing.
+
+mod jpeg;
+mod kind;
 
 use std::cmp::Reverse;
 use std::io::Cursor;
@@ -12,8 +15,8 @@ use zeroize::Zeroizing;
 
 use crate::error::ToolError;
 
-/// How a PNG file begins.
-pub(super) const PNG: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
+pub(super) use kind::Kind;
+
 /// The size of the largest file, in bytes.
 pub(super) const BOUND: u64 = 64 * 1024 * 1024;
 /// Pixels; a large screen has 8 million, a phone's camera 12 million.
@@ -53,15 +56,23 @@ struct Reading {
     unread: usize,
 }
 
-/// What the QR codes in a PNG file say of tokens, one a line.
+/// What the QR codes in a picture say of tokens, one a line.
 ///
 /// # Errors
-/// The file is damaged or too large, or a code in it cannot be read.
-pub(super) fn texts(file: &[u8]) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+/// The file is damaged, too large or of a kind that is not read, or a code in it cannot
+/// be read.
+pub(super) fn texts(kind: Kind, file: &[u8]) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let mut best = Reading::default();
     // What is transparent is of the colour that shows the code: light or dark.
     for background in [255, 0] {
-        let Some(grey) = decode(file, background)? else { break };
+        let grey = match (kind, background) {
+            (Kind::Png, _) => png(file, background)?,
+            (Kind::Jpeg, 255) => Some(jpeg::decode(file)?),
+            // Nothing in it is transparent.
+            (Kind::Jpeg, _) => None,
+            (Kind::Other(name), _) => return Err(kind::not_read(name)),
+        };
+        let Some(grey) = grey else { break };
         for (inverted, scale) in grey.ways() {
             let reading = grey.read(inverted, scale);
             if reading.worth() > best.worth() {
@@ -91,19 +102,25 @@ fn is_of_tokens(text: &str) -> bool {
     text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("otpauth"))
 }
 
-/// The picture in grey; `None` for a dark background where nothing is transparent.
-fn decode(file: &[u8], background: u8) -> anyhow::Result<Option<Grey>> {
-    let mut decoder = Decoder::new(Cursor::new(file));
-    decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
-    decoder.set_ignore_text_chunk(true);
-    decoder.set_ignore_iccp_chunk(true);
-    let header = decoder.read_header_info().context("not a PNG file in order")?;
-    let pixels = u64::from(header.width).saturating_mul(u64::from(header.height));
+/// Refuses a picture of too many pixels, before there is room for them.
+fn bounded(width: u64, height: u64) -> anyhow::Result<()> {
+    let pixels = width.saturating_mul(height);
     ensure!(
         pixels <= MOST_PIXELS,
         "the picture has {pixels} pixels, and more than {MOST_PIXELS} are not read: crop it to \
          the QR code"
     );
+    Ok(())
+}
+
+/// A PNG file in grey; `None` for a dark background where nothing is transparent.
+fn png(file: &[u8], background: u8) -> anyhow::Result<Option<Grey>> {
+    let mut decoder = Decoder::new(Cursor::new(file));
+    decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
+    let header = decoder.read_header_info().context("not a PNG file in order")?;
+    bounded(header.width.into(), header.height.into())?;
     let mut reader = decoder.read_info().context("not a PNG file in order")?;
     let channels = match reader.output_color_type().0 {
         ColorType::Grayscale => 1,
@@ -232,7 +249,7 @@ mod tests {
     }
 
     fn read(file: &[u8]) -> String {
-        String::from_utf8(texts(file).unwrap().to_vec()).unwrap()
+        String::from_utf8(texts(Kind::of(file).unwrap(), file).unwrap().to_vec()).unwrap()
     }
 
     #[test]
@@ -267,8 +284,8 @@ mod tests {
                     (Rgba, Eight, each(&[9, 9, 9, 0], &[0, 0, 40, 255])),
                 ] {
                     let file = png(width, kind, depth, &data, dark.len() / width);
-                    let found =
-                        texts(&file).map(|text| String::from_utf8_lossy(&text).into_owned());
+                    let found = texts(Kind::Png, &file)
+                        .map(|text| String::from_utf8_lossy(&text).into_owned());
                     let case = format!("{kind:?} {depth:?} {scale} {border} {inverted}");
                     assert_eq!(found.ok(), Some(format!("{URI}\n")), "{case}");
                 }
@@ -292,27 +309,27 @@ mod tests {
         for row in data.chunks_mut(width).skip(rows * 2 / 5).take(rows / 5) {
             row[..rows].fill(0);
         }
-        let error = texts(&file(&data)).unwrap_err().to_string();
+        let error = texts(Kind::Png, &file(&data)).unwrap_err().to_string();
         assert_eq!(error, PARTLY_UNREADABLE.to_string());
 
         let (width, dark) = modules(&["https://host"], 4, 4);
         let data: Vec<u8> = dark.iter().map(|dark| if *dark { 0 } else { 255 }).collect();
         let file = png(width, ColorType::Grayscale, BitDepth::Eight, &data, data.len() / width);
-        assert_eq!(texts(&file).unwrap_err().to_string(), OTHER.to_string());
+        assert_eq!(texts(Kind::Png, &file).unwrap_err().to_string(), OTHER.to_string());
     }
 
     #[test]
     fn a_picture_of_too_many_pixels_is_refused_before_room_is_made_for_them() {
         let mut file = png(1, ColorType::Grayscale, BitDepth::Eight, &[0], 1);
-        assert_eq!(texts(&file).unwrap_err().to_string(), UNREADABLE.to_string());
+        assert_eq!(texts(Kind::Png, &file).unwrap_err().to_string(), UNREADABLE.to_string());
         // The header, with a checksum of its own.
         file[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
         let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&file[12..29]);
         file[29..33].copy_from_slice(&crc.to_be_bytes());
-        let error = texts(&file).unwrap_err().to_string();
+        let error = texts(Kind::Png, &file).unwrap_err().to_string();
         assert!(error.contains("more than 40000000"), "{error}");
         file.truncate(20);
-        assert!(texts(&file).is_err());
+        assert!(texts(Kind::Png, &file).is_err());
     }
 
     proptest! {
@@ -330,8 +347,8 @@ mod tests {
                 data[at] = value;
             }
             let file = png(width, ColorType::Grayscale, BitDepth::Eight, &data, data.len() / width);
-            let _read = texts(&file);
-            prop_assert!(texts(&file[..cut.index(file.len())]).is_err());
+            let _read = texts(Kind::Png, &file);
+            prop_assert!(texts(Kind::Png, &file[..cut.index(file.len())]).is_err());
         }
     }
 }

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::picture;
+use super::picture::{self, Kind};
 use crate::error::ToolError;
 use crate::formats::{self, FORMATS, ForeignToken, Format, FormatError, Users};
 use crate::people::User;
@@ -138,13 +138,15 @@ fn contents(
     bound: u64,
     may_be_picture: bool,
 ) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    let mut start = Zeroizing::new(Vec::with_capacity(picture::PNG.len()));
-    let length = u64::try_from(picture::PNG.len())?;
-    from.by_ref().take(length).read_to_end(&mut start)?;
-    let is_picture = may_be_picture && start.as_slice() == picture::PNG;
-    let bound = if is_picture { picture::BOUND } else { bound };
+    let mut start = Zeroizing::new(Vec::with_capacity(usize::try_from(Kind::BYTES)?));
+    from.by_ref().take(Kind::BYTES).read_to_end(&mut start)?;
+    let kind = if may_be_picture { Kind::of(&start) } else { None };
+    let bound = if kind.is_some() { picture::BOUND } else { bound };
     let bytes = read(start.as_slice().chain(from), expected, bound)?;
-    if is_picture { picture::texts(&bytes) } else { Ok(bytes) }
+    match kind {
+        Some(kind) => picture::texts(kind, &bytes),
+        None => Ok(bytes),
+    }
 }
 
 /// Reads to the end, and leaves no copies behind on the way.
