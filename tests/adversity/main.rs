@@ -27,6 +27,7 @@ mod mutants;
 mod operations;
 mod oracle;
 mod others_packages;
+mod pictures;
 mod power_cut;
 mod release;
 mod sanitizers;
