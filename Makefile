@@ -29,7 +29,7 @@ DIST    ?= $(TARGET)/dist
 BUILD_PACKAGES    = rust gcc libc6-dev libpam0g-dev
 TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client \
                     sudo login util-linux bsdutils mount strace mandoc binutils \
-                    libpam-google-authenticator libpam-oath pskctool e2fsprogs python3 \
+                    libpam-google-authenticator libpam-oath pskctool python3-pskc e2fsprogs python3 \
                     libnss-extrausers bash-completion zsh fish qrencode \
                     zxing-cpp-tools xvfb xterm fonts-dejavu-core libjpeg-turbo-progs
 CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime \

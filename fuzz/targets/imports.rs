@@ -7,7 +7,10 @@
 #[path = "../../src/bin/onetimectl/formats/mod.rs"]
 mod formats;
 
-use formats::{FORMATS, ForeignEntry, ForeignToken, FormatError, by_name};
+use formats::{
+    FORMATS, ForeignEntry, ForeignToken, FormatError, KeyError, KeyKind, KeySource, WantedKey,
+    by_name,
+};
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
 use pam_onetime::account::UserName;
@@ -17,16 +20,30 @@ use pam_onetime::enrollment::Enrollment;
 use pam_onetime::login::{Invitation, PasswordProof};
 use pam_onetime::store::fuzzing::{read_record, write_record};
 use pam_onetime_fuzz::record;
+use zeroize::Zeroizing;
 
 fuzz_target!(|text: &str| {
     for format in FORMATS {
         let _looks_like_it = format.sniff(text);
-        match format.parse(text, &TimeZone::UTC) {
+        match format.parse_with(text, &TimeZone::UTC, &KeysOfRfc6030) {
             Ok(all) => all.into_iter().for_each(|entry| accepted(entry, text)),
             Err(error) => refused(&error, text),
         }
     }
 });
+
+/// The key and the password of the figures of RFC 6030, which are among the seeds.
+struct KeysOfRfc6030;
+
+impl KeySource for KeysOfRfc6030 {
+    fn key(&self, wanted: &WantedKey<'_>) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let key: &[u8] = match wanted.kind {
+            KeyKind::Shared => b"12345678901234567890123456789012",
+            KeyKind::Password => b"qwerty",
+        };
+        Ok(Zeroizing::new(key.to_vec()))
+    }
+}
 
 fn refused(FormatError { line, what, .. }: &FormatError, text: &str) {
     assert!((1..=text.lines().count() + 1).contains(line), "line {line}");

@@ -15,6 +15,7 @@ mod directory;
 mod doctor;
 mod doctor_services;
 mod doors;
+mod encrypted;
 mod features;
 mod files;
 mod hardened;

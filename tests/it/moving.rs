@@ -32,7 +32,7 @@ pub(crate) fn people(world: &World, names: &[String]) {
 }
 
 /// Whether password and code let somebody in, through the shipped stack of sshd.
-fn admitted(world: &World, user: &str, code: &str) -> bool {
+pub(crate) fn admitted(world: &World, user: &str, code: &str) -> bool {
     let password = if user == "bob" { BOB_PASSWORD } else { ALICE_PASSWORD };
     let run = world.pamtester("sshd", user, &[password, code]);
     assert_eq!(run.prompts.len(), 2, "an active user is asked for both: {}", run.output);

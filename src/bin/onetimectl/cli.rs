@@ -356,6 +356,9 @@ pub(crate) struct ImportOptions {
     /// CSV file of what the files call a token (label, serial number), and its user
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "user")]
     pub(crate) map: Option<PathBuf>,
+    /// File with the key or password of encrypted PSKC [default: asked for on the terminal]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) key_file: Option<PathBuf>,
     /// Do everything but write
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -23,6 +23,7 @@ use std::fmt;
 use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
 use pam_onetime::code::{Algorithm, Token};
+use zeroize::Zeroizing;
 
 /// Every format there is. Where a text looks like several, the first has it.
 pub(crate) static FORMATS: &[&dyn Format] = &[
@@ -72,9 +73,80 @@ pub(crate) trait Format: fmt::Debug + Sync {
     /// [`FormatError`] where nobody knows whose token is missing then.
     fn parse(&self, text: &str, zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError>;
 
+    /// Reads a whole file whose values may be encrypted.
+    ///
+    /// # Errors
+    /// As [`Format::parse`], or the key is not there or wrong.
+    fn parse_with(
+        &self,
+        text: &str,
+        zone: &TimeZone,
+        _keys: &dyn KeySource,
+    ) -> Result<Vec<ForeignEntry>, FormatError> {
+        self.parse(text, zone)
+    }
+
     /// A small file that is in order.
     #[cfg(test)]
     fn sample(&self) -> &'static str;
+}
+
+/// Where the key of an encrypted file comes from.
+pub(crate) trait KeySource {
+    /// The key or password, as it is in a file or was typed.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    fn key(&self, wanted: &WantedKey<'_>) -> Result<Zeroizing<Vec<u8>>, KeyError>;
+}
+
+/// No key is there.
+#[derive(Debug)]
+pub(crate) struct NoKeys;
+
+impl KeySource for NoKeys {
+    fn key(&self, _wanted: &WantedKey<'_>) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        Err(KeyError { what: String::new(), remedy: None })
+    }
+}
+
+/// Which key a file asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WantedKey<'a> {
+    pub(crate) kind: KeyKind,
+    /// What the file calls it.
+    pub(crate) name: Option<&'a str>,
+}
+
+/// What opens a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyKind {
+    /// The key itself.
+    Shared,
+    /// What the key is made of.
+    Password,
+}
+
+impl fmt::Display for WantedKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            KeyKind::Shared => "key",
+            KeyKind::Password => "password",
+        })?;
+        match self.name.map(word) {
+            Some(name) if !name.is_empty() => write!(f, " `{name}`"),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Why a key is not to be had.
+#[derive(Debug)]
+pub(crate) struct KeyError {
+    /// What goes on after "its key is needed".
+    pub(crate) what: String,
+    /// What the admin can do about it.
+    pub(crate) remedy: Option<&'static str>,
 }
 
 /// Whose tokens a file has.

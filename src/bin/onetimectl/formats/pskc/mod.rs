@@ -1,14 +1,22 @@
 //! Portable Symmetric Key Containers (RFC 6030): XML with a key in each
 //! KeyPackage. `reader` walks the XML, `package` makes a token of what a
-//! KeyPackage says, `user_id` knows how users are named. Plain values only.
+//! KeyPackage says, `user_id` knows how users are named. Values may be encrypted:
+//! `encryption` has what the file says of that, `lock` opens them, `cipher` knows the
+//! algorithms.
 
+mod cipher;
+mod encryption;
+mod lock;
 mod package;
 mod reader;
 pub(crate) mod user_id;
 
 use jiff::tz::TimeZone;
 
-use super::{BOUND_OF_MANY, ForeignEntry, Format, FormatError, Users, first_line};
+use super::{
+    BOUND_OF_MANY, ForeignEntry, Format, FormatError, KeySource, NoKeys, Users, first_line,
+};
+use lock::Lock;
 
 /// The namespace of PSKC.
 pub(crate) const NAMESPACE: &str = "urn:ietf:params:xml:ns:keyprov:pskc";
@@ -28,7 +36,7 @@ impl Format for Pskc {
     }
 
     fn summary(&self) -> &'static str {
-        "Portable Symmetric Key Containers (RFC 6030), values in plain"
+        "Portable Symmetric Key Containers (RFC 6030), also encrypted"
     }
 
     fn users(&self) -> Users {
@@ -44,7 +52,16 @@ impl Format for Pskc {
     }
 
     fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
-        parse(text)
+        parse(text, &NoKeys)
+    }
+
+    fn parse_with(
+        &self,
+        text: &str,
+        _zone: &TimeZone,
+        keys: &dyn KeySource,
+    ) -> Result<Vec<ForeignEntry>, FormatError> {
+        parse(text, keys)
     }
 
     #[cfg(test)]
@@ -61,16 +78,19 @@ impl Format for Pskc {
 /// user alone.
 ///
 /// # Errors
-/// [`FormatError`] where it is not such a file from beginning to end.
-fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
+/// [`FormatError`] where it is not such a file from beginning to end, or its key is not there
+/// or wrong.
+fn parse(text: &str, keys: &dyn KeySource) -> Result<Vec<ForeignEntry>, FormatError> {
+    let reader::Container { encryption, packages } = reader::read(text)?;
+    let lock = Lock::new(encryption, keys);
     let (pins, mut packages): (Vec<_>, Vec<_>) =
-        reader::read(text)?.into_iter().partition(package::Package::is_pin);
+        packages.into_iter().partition(package::Package::is_pin);
     for package in &mut packages {
         if pins.iter().any(|pin| pin.is_of_device(package)) {
             package.leave("its PIN: here the system's password is asked for");
         }
     }
-    Ok(packages.into_iter().map(package::Package::into_entry).collect())
+    packages.into_iter().map(|package| package.into_entry(&lock)).collect()
 }
 
 #[cfg(test)]
@@ -95,7 +115,7 @@ mod tests {
     }
 
     fn one(text: &str) -> ForeignEntry {
-        let mut all = parse(text).unwrap();
+        let mut all = parse(text, &NoKeys).unwrap();
         assert_eq!(all.len(), 1);
         all.pop().unwrap()
     }
@@ -262,12 +282,12 @@ mod tests {
             (good.replace(SECRET, &"A".repeat(10_000_000)), "longer than 4096"),
             (good.replace("</Data>", "</Date>"), "not well-formed"),
         ] {
-            let error = parse(&text).unwrap_err().to_string();
+            let error = parse(&text, &NoKeys).unwrap_err().to_string();
             assert!(error.starts_with("line ") && error.contains(what), "{what}: {error}");
             assert!(error.len() < 200);
         }
         for end in 0..good.trim_end().len() {
-            let error = parse(good.get(..end).unwrap()).unwrap_err().to_string();
+            let error = parse(good.get(..end).unwrap(), &NoKeys).unwrap_err().to_string();
             assert!(error.starts_with("line "), "{end}: {error}");
         }
     }

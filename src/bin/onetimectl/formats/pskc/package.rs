@@ -1,4 +1,5 @@
-//! What a KeyPackage says, element by element, and the token that this makes.
+//! What a KeyPackage says, element by element, and the token that this makes, once `lock`
+//! has opened what is encrypted of it.
 
 use data_encoding::BASE64;
 use pam_onetime::account::TokenState;
@@ -8,10 +9,16 @@ use quick_xml::events::BytesStart;
 use zeroize::Zeroizing;
 
 use super::super::{ForeignToken, word};
+use super::encryption::Encrypted;
+use super::lock::{Lock, Refusal, Sealed};
 use super::user_id::user_of;
 use super::{ForeignEntry, FormatError, HOTP, PIN, TOTP};
 
 const TWICE: &str = "one of its values is given twice";
+/// What writes encrypted numbers as digits could be taken for something else.
+const IN_PLAIN: &str = "have this value written in plain: it is no secret";
+/// Bytes; digits in fewer can be a number in binary, too.
+const AMBIGUOUS_BELOW: usize = 4;
 
 /// A KeyPackage. Values are kept as they are written: whether they are right
 /// matters only if they are used.
@@ -26,17 +33,29 @@ pub(super) struct Package {
     algorithm: Option<String>,
     suite: Option<String>,
     length: Option<String>,
-    secret: Option<Zeroizing<String>>,
+    secret: Option<SecretValue>,
     counter: Option<String>,
     /// The interval of the last code, and its length in seconds.
     time: Option<String>,
     interval: Option<String>,
     drift: Option<String>,
+    /// What is encrypted, by the element that it is in, such as `Secret`.
+    encrypted: Vec<(&'static str, Encrypted)>,
+    /// `ValueMAC`s, in the same way.
+    macs: Vec<(&'static str, String)>,
     usages: Vec<String>,
     has_key: bool,
     /// The first thing that makes the key useless here.
     problem: Option<String>,
     not_carried_over: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// A secret as the file has it.
+enum SecretValue {
+    Base64(Zeroizing<String>),
+    /// It was encrypted.
+    Bytes(Zeroizing<Vec<u8>>),
 }
 
 impl Package {
@@ -70,30 +89,44 @@ impl Package {
                 self.leave("what the file says of the device, such as its serial number");
             }
             ["Key" | "DeviceInfo", "Extensions"] | ["Extensions"] => self.leave("extensions"),
-            ["Key", "Data", .., "ValueMAC"] => self.leave("a MAC, which was not checked"),
-            ["Key", "AlgorithmParameters", "ResponseFormat"] if self.length.is_some() => self.fail(TWICE),
+            ["Key", "AlgorithmParameters", "ResponseFormat"] if self.length.is_some() => {
+                self.fail(TWICE)
+            }
             // Whatever it is, the codes depend on it.
             ["Key", "AlgorithmParameters", ""] => {
                 self.fail("its AlgorithmParameters have a part that is not known here");
             }
             ["Key", "AlgorithmParameters", "ResponseFormat"] => {
                 self.length = attribute(start, "Length")?;
-                if attribute(start, "Encoding")?.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("DECIMAL")) {
+                if attribute(start, "Encoding")?
+                    .is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("DECIMAL"))
+                {
                     self.fail("its codes are not decimal");
                 }
-                if attribute(start, "CheckDigits")?.is_some_and(|value| !matches!(value.trim(), "false" | "0"))
+                if attribute(start, "CheckDigits")?
+                    .is_some_and(|value| !matches!(value.trim(), "false" | "0"))
                 {
                     self.fail("its codes have check digits");
                 }
             }
-            ["Key", "Data", .., "EncryptedValue"] => self.fail(
-                "its values are encrypted: have the keys exported in plain, and keep that file safe",
-            ),
+            [
+                "Key",
+                "Data",
+                name @ ("Secret" | "Counter" | "Time" | "TimeInterval" | "TimeDrift"),
+                "EncryptedValue",
+            ] => {
+                self.encrypted.push((*name, Encrypted::default()));
+            }
+            ["Key", "Data", name, "EncryptedValue", rest @ ..] => {
+                if let Some((_, value)) = self.encrypted.last_mut().filter(|(of, _)| of == name) {
+                    value.begin(rest, start)?;
+                }
+            }
             ["Key", "Policy", "PINPolicy"] => match attribute(start, "PINUsageMode")?.as_deref() {
                 Some("Algorithmic") => self.fail("its codes depend on a PIN"),
-                Some(_) | None => self.not_carried_over.push(
-                    "the PIN policy: here the system's password is asked for".to_owned(),
-                ),
+                Some(_) | None => self
+                    .not_carried_over
+                    .push("the PIN policy: here the system's password is asked for".to_owned()),
             },
             _ => {}
         }
@@ -119,9 +152,19 @@ impl Package {
                 let mut plain = Zeroizing::new(String::with_capacity(value.len()));
                 plain.extend(value.chars().filter(|letter| !letter.is_ascii_whitespace()));
                 return match self.secret {
-                    None => self.secret = Some(plain),
+                    None => self.secret = Some(SecretValue::Base64(plain)),
                     Some(_) => self.fail(TWICE),
                 };
+            }
+            ["Key", "Data", name, "EncryptedValue", rest @ ..] => {
+                if let Some((_, encrypted)) = self.encrypted.last_mut().filter(|(of, _)| of == name)
+                {
+                    encrypted.end(rest, value);
+                }
+                return;
+            }
+            ["Key", "Data", name, "ValueMAC"] => {
+                return self.macs.push((*name, value.to_owned()));
             }
             ["Key", "Policy", "KeyUsage"] => return self.usages.push(value.to_owned()),
             ["Key", "Policy", "NumberOfTransactions"] => {
@@ -161,20 +204,83 @@ impl Package {
     }
 
     /// The package as one token, or why that is impossible.
-    pub(super) fn into_entry(self) -> ForeignEntry {
+    ///
+    /// # Errors
+    /// The key of the file is not there or wrong, or the file was altered.
+    pub(super) fn into_entry(mut self, lock: &Lock<'_>) -> Result<ForeignEntry, FormatError> {
         let line = self.line;
+        let decrypted = match self.decrypt(lock) {
+            Err(Refusal::File(error)) => return Err(error),
+            Err(Refusal::Key { what, remedy }) => {
+                Err(FormatError::new(line, what).with_remedy(remedy))
+            }
+            Ok(()) => Ok(()),
+        };
         let user = self.user.as_deref().or(self.device_user.as_deref()).map(user_of);
         let nameless = (!matches!(user, Some(Ok(_)))).then(|| format!("line {line}"));
         let named = [&self.serial, &self.key_id, &nameless].into_iter().flatten();
         let labels = named.filter(|label| !label.is_empty()).cloned().collect();
-        let token = self.token().map_err(|error| FormatError::new(line, error));
-        match user {
+        let token = || self.token().map_err(|error| FormatError::new(line, error));
+        let token = decrypted.and_then(|()| token());
+        Ok(match user {
             Some(Err(error)) => {
                 ForeignEntry { user: None, labels, token: Err(FormatError::new(line, error)) }
             }
             Some(Ok(user)) => ForeignEntry { user: Some(user), labels, token },
             None => ForeignEntry { user: None, labels, token },
+        })
+    }
+
+    /// Opens what is encrypted, if the key can be used here at all.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    fn decrypt(&mut self, lock: &Lock<'_>) -> Result<(), Refusal> {
+        let is_token = matches!(self.algorithm.as_deref().map(str::trim), Some(TOTP | HOTP));
+        let encrypted = std::mem::take(&mut self.encrypted);
+        let macs = std::mem::take(&mut self.macs);
+        if macs.iter().any(|(name, _)| encrypted.iter().all(|(of, _)| of != name)) {
+            self.leave("a MAC of a value in plain, which was not checked");
         }
+        if self.problem.is_some() || !is_token || encrypted.is_empty() {
+            return Ok(());
+        }
+        for &(name, ref value) in &encrypted {
+            let mut of_it = macs.iter().filter(|(of, _)| *of == name);
+            let (mac, other) = (of_it.next().map(|(_, mac)| mac.as_str()), of_it.next());
+            if other.is_some() {
+                self.fail(TWICE);
+                return Ok(());
+            }
+            let opened = lock.open(&Sealed { name, value, mac, line: self.line })?;
+            self.take(name, opened)?;
+        }
+        self.warnings.extend(lock.warning());
+        Ok(())
+    }
+
+    /// Takes a value that was encrypted for what the element of this name says.
+    fn take(&mut self, name: &'static str, value: Zeroizing<Vec<u8>>) -> Result<(), Refusal> {
+        let place = match name {
+            "Secret" => {
+                match self.secret {
+                    None => self.secret = Some(SecretValue::Bytes(value)),
+                    Some(_) => self.fail(TWICE),
+                }
+                return Ok(());
+            }
+            "Counter" => &mut self.counter,
+            "Time" => &mut self.time,
+            "TimeInterval" => &mut self.interval,
+            "TimeDrift" => &mut self.drift,
+            // It has no meaning here, in plain neither.
+            _ => return Ok(()),
+        };
+        match place {
+            None => *place = Some(number(name, &value)?),
+            Some(_) => self.fail(TWICE),
+        }
+        Ok(())
     }
 
     fn token(self) -> Result<ForeignToken, String> {
@@ -184,12 +290,14 @@ impl Package {
         if !self.usages.is_empty() && !self.usages.iter().any(|usage| usage == "OTP") {
             return Err("the key is not for one-time codes (KeyUsage)".to_owned());
         }
-        let secret = self.secret.as_ref().ok_or("the key has no secret")?;
-        let secret = BASE64
-            .decode(secret.as_bytes())
-            .map_err(|_| "the secret is not base64".to_owned())
-            .and_then(|bytes| Secret::from_bytes(bytes).map_err(|error| error.to_string()))?;
-        let mut warnings = Vec::new();
+        let secret = match self.secret.as_ref().ok_or("the key has no secret")? {
+            SecretValue::Bytes(bytes) => bytes.to_vec(),
+            SecretValue::Base64(text) => {
+                BASE64.decode(text.as_bytes()).map_err(|_| "the secret is not base64".to_owned())?
+            }
+        };
+        let secret = Secret::from_bytes(secret).map_err(|error| error.to_string())?;
+        let mut warnings = self.warnings.clone();
         let digits = match &self.length {
             Some(length) => length.trim().parse::<Digits>().map_err(|error| error.to_string())?,
             None => {
@@ -249,6 +357,39 @@ impl Package {
     }
 }
 
+/// A number that was encrypted, as decimal digits. Writers have it in binary, with the
+/// highest byte first, and some readers expect digits: where both could be meant, and it
+/// matters, it is refused.
+pub(super) fn number(name: &str, bytes: &[u8]) -> Result<String, Refusal> {
+    let digits = std::str::from_utf8(bytes).ok().map(str::trim);
+    let digits = digits.filter(|text| text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok());
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let binary = match bytes.get(zeros..).unwrap_or_default() {
+        significant if bytes.is_empty() || significant.len() > size_of::<u64>() => None,
+        significant => {
+            let add = |number: u64, byte: &u8| number.wrapping_shl(8) | u64::from(*byte);
+            Some(significant.iter().fold(0, add).to_string())
+        }
+    };
+    match (digits, binary) {
+        (None, Some(binary)) => Ok(binary),
+        (Some(digits), _) if bytes.len() >= AMBIGUOUS_BELOW => Ok(digits.to_owned()),
+        // Both are of long before any code.
+        (Some(digits), _) if name == "Time" => Ok(digits.to_owned()),
+        (Some(digits), Some(binary)) if name == "TimeInterval" => {
+            Ok(if digits.parse::<Period>().is_ok() { digits.to_owned() } else { binary })
+        }
+        (Some(digits), Some(binary)) => {
+            let what = format!("its encrypted {name} can be read as {digits} and as {binary}");
+            Err(Refusal::Key { what, remedy: IN_PLAIN })
+        }
+        (_, None) => {
+            let what = format!("its encrypted {name} is not a number");
+            Err(Refusal::Key { what, remedy: IN_PLAIN })
+        }
+    }
+}
+
 /// The algorithm of a Suite; none is HMAC-SHA1.
 fn algorithm(suite: &str) -> Result<Algorithm, &'static str> {
     match suite.trim() {
@@ -258,7 +399,14 @@ fn algorithm(suite: &str) -> Result<Algorithm, &'static str> {
     }
 }
 
-fn attribute(start: &BytesStart<'_>, name: &str) -> Result<Option<String>, &'static str> {
+/// The value of an attribute of an element.
+///
+/// # Errors
+/// What is not well-formed in it.
+pub(super) fn attribute(
+    start: &BytesStart<'_>,
+    name: &str,
+) -> Result<Option<String>, &'static str> {
     for (count, attribute) in start.attributes().enumerate() {
         let attribute = attribute.map_err(|_| "an attribute is not well-formed")?;
         if count > 32 {

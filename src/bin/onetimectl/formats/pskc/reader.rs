@@ -7,6 +7,7 @@ use quick_xml::name::{Namespace, ResolveResult};
 use quick_xml::reader::NsReader;
 use zeroize::Zeroizing;
 
+use super::encryption::Encryption;
 use super::package::Package;
 use super::{FormatError, NAMESPACE};
 
@@ -15,11 +16,26 @@ const MAX_DEPTH: usize = 24;
 /// Bytes; no value of a key is so long.
 const MAX_VALUE: usize = 4096;
 
-/// Reads the KeyPackages of a file.
+/// What the namespaces of the parts that are about encryption begin with: XML Encryption 1.0 and
+/// 1.1, XML Signature, PKCS #5 in each of its versions.
+const OF_ENCRYPTION: [&str; 4] = [
+    "http://www.w3.org/2001/04/xmlenc#",
+    "http://www.w3.org/2009/xmlenc11#",
+    "http://www.w3.org/2000/09/xmldsig#",
+    "http://www.rsasecurity.com/rsalabs/pkcs/schemas/pkcs-5",
+];
+
+/// What a file says.
+pub(super) struct Container {
+    pub(super) encryption: Encryption,
+    pub(super) packages: Vec<Package>,
+}
+
+/// Reads the KeyPackages of a file, and how they are encrypted.
 ///
 /// # Errors
 /// [`FormatError`] where it is not such a file from beginning to end.
-pub(super) fn read(text: &str) -> Result<Vec<Package>, FormatError> {
+pub(super) fn read(text: &str) -> Result<Container, FormatError> {
     let mut xml = NsReader::from_str(text);
     xml.config_mut().expand_empty_elements = true;
     let reader = Reader {
@@ -27,6 +43,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Package>, FormatError> {
         position: Position { text, at: 0, line: 1 },
         path: Vec::new(),
         value: Zeroizing::new(String::with_capacity(MAX_VALUE)),
+        encryption: Encryption::default(),
         package: Package::default(),
         packages: Vec::new(),
         root: Root::Awaited,
@@ -74,6 +91,7 @@ struct Reader<'a> {
     path: Vec<&'static str>,
     /// The text in the innermost of them.
     value: Zeroizing<String>,
+    encryption: Encryption,
     /// The KeyPackage that is open.
     package: Package,
     packages: Vec<Package>,
@@ -82,10 +100,10 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read(mut self) -> Result<Vec<Package>, FormatError> {
+    fn read(mut self) -> Result<Container, FormatError> {
         loop {
             let (name, event) = match self.xml.read_resolved_event() {
-                Ok((space, event)) => (name(&space, &event), event),
+                Ok((space, event)) => (name(&self.path, &space, &event), event),
                 // Its own words could quote the file.
                 Err(_) => return Err(self.error("not well-formed XML")),
             };
@@ -126,6 +144,7 @@ impl Reader<'_> {
             self.package = Package::at(line);
         }
         let begun = self.package.begin(&self.path, start);
+        let begun = begun.and_then(|()| self.encryption.begin(&self.path, start, line));
         begun.map_err(|what| FormatError::new(line, what))
     }
 
@@ -168,12 +187,13 @@ impl Reader<'_> {
             self.packages.push(std::mem::take(&mut self.package));
         } else {
             self.package.end(&self.path, self.value.trim());
+            self.encryption.end(&self.path, self.value.trim());
         }
         self.path.pop();
         self.value.clear();
     }
 
-    fn finish(mut self) -> Vec<Package> {
+    fn finish(mut self) -> Container {
         match self.signature {
             Signature::None => {}
             Signature::Unchecked => {
@@ -185,7 +205,7 @@ impl Reader<'_> {
                 }
             }
         }
-        self.packages
+        Container { encryption: self.encryption, packages: self.packages }
     }
 
     fn line(&mut self) -> usize {
@@ -197,20 +217,35 @@ impl Reader<'_> {
     }
 }
 
-/// The name of an element that begins, if it is one of PSKC's that matter.
-fn name(space: &ResolveResult<'_>, event: &Event<'_>) -> &'static str {
-    match (space, event) {
-        (ResolveResult::Bound(Namespace(NAMESPACE)), Event::Start(start)) => {
-            known(start.local_name().as_ref())
+/// The name of an element that begins, if it is one of those that matter, in this place.
+fn name(path: &[&'static str], space: &ResolveResult<'_>, event: &Event<'_>) -> &'static str {
+    let Event::Start(start) = event else { return "" };
+    let local = start.local_name();
+    let is_about_encryption =
+        path.iter().any(|name| matches!(*name, "EncryptionKey" | "MACMethod" | "EncryptedValue"));
+    match space {
+        ResolveResult::Bound(Namespace(NAMESPACE)) if !is_about_encryption => known(local.as_ref()),
+        // The figures of RFC 6030 have some of them in no namespace.
+        ResolveResult::Bound(Namespace(NAMESPACE)) | ResolveResult::Unbound
+            if is_about_encryption =>
+        {
+            known_of_encryption(local.as_ref())
         }
-        (_, _) => "",
+        ResolveResult::Bound(Namespace(uri))
+            if is_about_encryption && OF_ENCRYPTION.iter().any(|start| uri.starts_with(start)) =>
+        {
+            known_of_encryption(local.as_ref())
+        }
+        ResolveResult::Bound(_) | ResolveResult::Unbound | ResolveResult::Unknown(_) => "",
     }
 }
 
 /// The names that matter.
 fn known(name: &str) -> &'static str {
-    const NAMES: [&str; 29] = [
+    const NAMES: [&str; 31] = [
         "KeyContainer",
+        "EncryptionKey",
+        "MACMethod",
         "KeyPackage",
         "DeviceInfo",
         "SerialNo",
@@ -239,6 +274,32 @@ fn known(name: &str) -> &'static str {
         "KeyReference",
         "KeyProfileId",
         "Extensions",
+    ];
+    NAMES.into_iter().find(|known| *known == name).unwrap_or("")
+}
+
+/// The names that matter in what is about encryption.
+fn known_of_encryption(name: &str) -> &'static str {
+    const NAMES: [&str; 19] = [
+        "KeyName",
+        "X509Data",
+        "EncryptedKey",
+        "KeyValue",
+        "DerivedKey",
+        "MasterKeyName",
+        "KeyDerivationMethod",
+        "PBKDF2-params",
+        "Salt",
+        "Specified",
+        "IterationCount",
+        "KeyLength",
+        "PRF",
+        "MACKey",
+        "MACKeyReference",
+        "EncryptionMethod",
+        "CipherData",
+        "CipherValue",
+        "CipherReference",
     ];
     NAMES.into_iter().find(|known| *known == name).unwrap_or("")
 }

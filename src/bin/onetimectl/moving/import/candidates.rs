@@ -11,6 +11,7 @@ use pam_onetime::account::{MAX_TOKENS, TokenId};
 use pam_onetime::system::Person;
 use zeroize::Zeroizing;
 
+use super::key::KeyInput;
 use super::map::{Owner, UserMap};
 use super::source::Source;
 use crate::cli::ImportOptions;
@@ -109,7 +110,12 @@ impl Candidates {
     /// # Errors
     /// What is wrong with it and cannot be said of one user: it fails the run,
     /// before anything is changed.
-    pub(super) fn read(&mut self, path: &Path, options: &ImportOptions) -> anyhow::Result<()> {
+    pub(super) fn read(
+        &mut self,
+        path: &Path,
+        options: &ImportOptions,
+        keys: &KeyInput,
+    ) -> anyhow::Result<()> {
         let by_name = || path.file_name().and_then(formats::by_file_name);
         let named = options.from.or_else(by_name);
         if let Some(format) = named
@@ -131,7 +137,10 @@ impl Candidates {
             self.parts.push((format, path.to_owned(), source));
             return Ok(());
         }
-        let entries = || Ok::<_, anyhow::Error>(format.parse(source.text()?, &TimeZone::system())?);
+        let entries = || {
+            let (text, zone) = (source.text()?, TimeZone::system());
+            Ok::<_, anyhow::Error>(format.parse_with(text, &zone, &keys.of(path))?)
+        };
         match (format.users(), &options.user) {
             (Users::One { .. }, _) => {
                 if let Some((user, named_by)) = self.owner_of_file(path, options)? {

@@ -1,10 +1,11 @@
 //! `onetimectl import`: takes over the tokens that users have already. `formats`
-//! knows what files say, `source` opens them, `picture` reads QR codes, `candidates` has what they say by
-//! user, `importer` makes an account of that, whole or not at all, and `report`
+//! knows what files say, `source` opens them, `picture` reads QR codes, `key` has the keys of
+//! encrypted ones, `candidates` has what they say by user, `importer` makes an account of that, whole or not at all, and `report`
 //! reports to the admin.
 
 mod candidates;
 mod importer;
+mod key;
 mod map;
 mod picture;
 mod report;
@@ -25,16 +26,19 @@ use crate::say::report::Row;
 use crate::say::{self, Answer, Form, Input};
 use candidates::{Candidate, Candidates, Findings};
 use importer::Importer;
+use key::KeyInput;
 use map::UserMap;
 use report::ImportReport;
 
 pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<ExitCode> {
     let map = options.map.as_deref().map(UserMap::open).transpose()?;
+    let keys = KeyInput::open(options.key_file.as_deref())?;
     let mut candidates = Candidates::by(map);
     for path in &options.files {
-        candidates.read(path, options).with_context(|| candidates::nothing_from(path))?;
+        candidates.read(path, options, &keys).with_context(|| candidates::nothing_from(path))?;
     }
     candidates.read_parts(options)?;
+    keys.warn_if_unused();
     let Findings { users: candidates, ownerless, spare } = candidates.finish();
     ensure!(
         !candidates.is_empty() || !ownerless.is_empty() || !spare.is_empty(),
