@@ -234,8 +234,8 @@ impl Sheet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::UserName;
     use crate::account::tests::record;
+    use crate::account::{Timestamp, UserName};
     use crate::code::{MovingFactor, Period};
     use crate::config::Qr;
     use crate::login::{Invitation, PasswordProof};

@@ -11,7 +11,8 @@ use pam_onetime::account::{Timestamp, TokenId};
 use pam_onetime::code::MovingFactor;
 use pam_onetime::config::Config;
 use pam_onetime::login::{
-    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, PasswordProof, Verdict, View, judge,
+    Answer, Attempt, Circumstances, PasswordCheck, PasswordFault, PasswordProof, Verdict, View,
+    judge,
 };
 use pam_onetime_fuzz::{active, check, shown, token};
 

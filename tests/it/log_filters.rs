@@ -73,7 +73,8 @@ fn reported(lines: &[String]) -> Vec<String> {
 fn from(rhost: &str, user: &str) -> Subject {
     let (user, service) = (user.to_owned(), "sshd".to_owned());
     let (rhost, tty) = (Some(rhost.to_owned()), Some("ssh".to_owned()));
-    Subject { user, service, rhost, tty, admin: Admin::default() }
+    let ruser = Some("root".to_owned());
+    Subject { user, service, ruser, rhost, tty, admin: Admin::default() }
 }
 
 /// Whether whoever is refused so did something wrong. A new refusal has to be decided here.
@@ -88,6 +89,7 @@ const fn is_fault(refusal: Refusal) -> bool {
         // It may be the user with the right code: others locked the account, the token or a
         // clock is off, an admin has set a rule or made a change, something is broken.
         Refusal::PasswordService { .. }
+        | Refusal::PasswordAgain
         | Refusal::OutOfStep
         | Refusal::ClockWentBack { .. }
         | Refusal::LockedOut { .. }
@@ -99,7 +101,7 @@ const fn is_fault(refusal: Refusal) -> bool {
     }
 }
 
-const REFUSALS: [Refusal; 15] = [
+const REFUSALS: [Refusal; 16] = [
     Refusal::WrongPassword,
     Refusal::PasswordService { result: 9 },
     Refusal::WrongCode,
@@ -107,6 +109,7 @@ const REFUSALS: [Refusal; 15] = [
     Refusal::OutOfStep,
     Refusal::ClockWentBack { until: TIME },
     Refusal::NotACode,
+    Refusal::PasswordAgain,
     Refusal::NoCode,
     Refusal::LockedOut { until: TIME },
     Refusal::RefusedBySshd,
@@ -206,7 +209,13 @@ fn no_name_of_a_user_a_host_or_a_terminal_has_another_address_banned() {
         let mut terminal = from(&host, "alice");
         terminal.tty = Some(text.clone());
         let by_terminal = in_file(&line(Outcome::Refused, &terminal, "wrong password"));
-        for line in [failed, by_terminal] {
+        let mut remote = from(&host, "alice");
+        remote.ruser = Some(text.clone());
+        let by_remote = in_file(&line(Outcome::Refused, &remote, "wrong password"));
+        let mut nobody = from(&host, "alice");
+        nobody.ruser = None;
+        let by_nobody = in_file(&line(Outcome::Refused, &nobody, "wrong password"));
+        for line in [failed, by_terminal, by_remote, by_nobody] {
             expected.insert(line.clone(), host.clone());
             lines.push(line);
         }
