@@ -339,7 +339,8 @@ mod tests {
             SystemError::HostName.with_remedy().ends_with(" (set `issuer` in the configuration)")
         );
         let unreadable = SystemError::Users(nix::Error::EIO);
-        assert_eq!(unreadable.with_remedy(), unreadable.to_string());
+        let remedy = " (see whether it answers: getent passwd)";
+        assert_eq!(unreadable.with_remedy(), format!("{unreadable}{remedy}"));
     }
 
     #[test]

@@ -928,7 +928,8 @@ fn a_group_that_is_unknown_is_named_in_the_log_and_refuses_those_whom_it_may_req
 #[test]
 fn a_user_who_cannot_be_looked_up_sees_what_an_unknown_one_sees() {
     let mut scene = Scene::with(None);
-    let why = Err("the user database cannot be read: ENOENT: No such file or directory".to_owned());
+    let why = "the user database cannot be read: ENOENT: No such file or directory";
+    let why = Err(format!("{why} (see whether it answers: getent passwd)"));
     let start = || [User("not-looked-up"), Password(PASSWORD), Verify(PASSWORD, Wrong)];
     assert_eq!(scene.play(start()), why);
     scene.config.login.uniform = true;

@@ -71,7 +71,7 @@ fn ansible_changes_single_keys_of_a_configuration_that_stays_valid() {
     let run = ansible(&world, "playbook", &["/root/source/tests/playbooks/config.yml"]);
     assert!(run.success(), "{}", run.text());
     // What stays is what was shipped, byte for byte.
-    assert_eq!(world.read_text("/etc/onetime/onetime.toml"), crate::common::conf("onetime.toml"));
+    assert_eq!(world.read_text("/etc/onetime/onetime.toml"), crate::common::configuration());
 }
 
 #[test]

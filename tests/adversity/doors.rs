@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::common::{
     ALICE_PASSWORD, BOB_PASSWORD, Figures, Finished, Host, Phone, World, extent, finish, hasty,
-    need,
+    need, with_services_of_tests,
 };
 
 const USERS: [(&str, &str); 2] = [("alice", ALICE_PASSWORD), ("bob", BOB_PASSWORD)];
@@ -111,7 +111,8 @@ impl Walk {
     #[track_caller]
     fn new() -> Self {
         let world = hasty();
-        world.write("/etc/onetime/onetime.toml", b"[limits]\nfailures = 0\n", 0o644);
+        let config = with_services_of_tests("[limits]\nfailures = 0\n");
+        world.write("/etc/onetime/onetime.toml", config.as_bytes(), 0o644);
         world.pam_service("doors", "auth required pam_onetime.so\n");
         let host = Host::new(&world);
         let libraries = std::fs::read_dir("/usr/lib").expect("libraries").flatten();

@@ -4,7 +4,7 @@
 
 use crate::common::{
     ALICE_PASSWORD, BOB_PASSWORD, CAROL_PASSWORD, Figures, Host, PATIENCE, Phone, World, enable,
-    example, hasty, need, since_epoch,
+    example, hasty, need, since_epoch, with_services_of_tests,
 };
 
 /// What Valgrind ends with if it has found something.
@@ -30,7 +30,8 @@ fn checked(world: &World, name: &str) -> Host {
 #[test]
 fn valgrind_finds_nothing_in_logins_of_every_kind() {
     let world = hasty();
-    world.write("/etc/onetime/onetime.toml", b"[enrollment]\nrecovery_codes = 3\n", 0o644);
+    let config = format!("{}recovery_codes = 3\n", with_services_of_tests(""));
+    world.write("/etc/onetime/onetime.toml", config.as_bytes(), 0o644);
     for (service, arguments) in [
         ("key", "password=none"),
         ("debug", "debug prompt=combined"),

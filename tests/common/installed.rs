@@ -34,7 +34,7 @@ pub fn hasty() -> World {
 /// Installs into a world what is shipped.
 #[track_caller]
 pub fn install(world: &World) {
-    world.write("/etc/onetime/onetime.toml", conf("onetime.toml").as_bytes(), 0o644);
+    world.write("/etc/onetime/onetime.toml", configuration().as_bytes(), 0o644);
     for service in [
         "onetime-password",
         "sshd",
@@ -50,6 +50,29 @@ pub fn install(world: &World) {
         world.pam_service(service, &conf(&format!("pam.d/{service}")));
     }
     world.onetimectl(&["init"]).ok();
+}
+
+/// Services of tests, at which a secret may be shown as at those that are proven.
+const SHOWN_AT: &str =
+    r#", "doors", "enrol", "issues", "load", "test", "utf8", "utf8-light", "ascii", "none"]"#;
+
+/// What is shipped; and secrets are shown at services of tests too.
+#[track_caller]
+pub fn configuration() -> String {
+    let shipped = conf("onetime.toml");
+    let line = shipped.lines().find(|line| line.starts_with("#show_at = ["));
+    let line = line.expect("show_at with its default, behind a #");
+    let more = line.strip_prefix('#').expect("a #").replace(']', SHOWN_AT);
+    shipped.replace(line, &more)
+}
+
+/// A configuration of a test's own, with the same services.
+#[track_caller]
+pub fn with_services_of_tests(config: &str) -> String {
+    assert!(!config.contains("[enrollment]"), "{config}");
+    let shipped = configuration();
+    let show_at = shipped.lines().find(|line| line.starts_with("show_at = ["));
+    format!("{config}[enrollment]\n{}\n", show_at.expect("it is set"))
 }
 
 /// Enables a user; returns the secret.

@@ -32,7 +32,8 @@ pub use figures::{Figures, extent, into_place, long, when_and_where};
 pub use foreign::{Kdc, Sssd, fetch_packages, foreign_root, with_foreign};
 pub use host::Host;
 pub use installed::{
-    activate, conf, current_code, enable, hasty, install, installed, sealed, secret, state_file,
+    activate, conf, configuration, current_code, enable, hasty, install, installed, sealed, secret,
+    state_file, with_services_of_tests,
 };
 pub use oath::{Algorithm, Phone, TotpOptions, code, code_at, hotp_code, since_epoch};
 pub use pamtester::{Pamtester, PamtesterRun};

@@ -38,7 +38,8 @@ pub(crate) fn report(world: &World) -> (bool, Vec<Row>) {
     let rows = rows.as_array().expect("an array").iter();
     let rows: Vec<_> = rows
         .map(|row| {
-            assert_eq!(row.as_object().expect("of objects").len(), 5, "{row}");
+            assert_eq!(row.as_object().expect("of objects").len(), 6, "{row}");
+            assert_eq!(row["version"], 1, "{row}");
             let [id, check, result, what, remedy] = ["id", "check", "result", "what", "remedy"]
                 .map(|key| match &row[key] {
                     serde_json::Value::Null => String::new(),

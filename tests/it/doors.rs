@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::common::{
     ALICE_PASSWORD, AUTHINFO_UNAVAIL, Answers, BOB_PASSWORD, Client, Event, Finished, SUCCESS,
     TotpOptions, World, assert_ends, code_at, current_code, finish, hasty, hotp_code, secret,
-    since_epoch,
+    since_epoch, with_services_of_tests,
 };
 
 const STORE: &str = "/var/lib/onetime";
@@ -40,6 +40,7 @@ impl Standing {
         let config = format!(
             "[code]\nwindow = {WINDOW}\n[limits]\nfailures = 0\n[login]\nremember = \"1d\"\n"
         );
+        let config = with_services_of_tests(&config);
         world.write("/etc/onetime/onetime.toml", config.as_bytes(), 0o644);
         for (service, arguments) in [("test", ""), ("enrol", "missing=enrol")] {
             let line = format!("auth required pam_onetime.so {arguments}\n");
