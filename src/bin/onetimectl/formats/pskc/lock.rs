@@ -588,7 +588,7 @@ mod tests {
         for (name, bytes, value) in [
             ("Counter", &[0][..], "0"),
             ("Counter", &[0, 0, 0, 0, 0, 0, 1, 2], "258"),
-            ("Counter", &[0x3b, 0xfe, 0xb1, 0x48, 0x80, 0x8d, 0xd6], "16886859823648214"),
+            ("Counter", &[0x3b, 0xfe, 0xb1, 0x48, 0x80, 0x8d, 0xd6], "16887061004979670"),
             ("Counter", &[0xff; 8], "18446744073709551615"),
             ("Counter", b"1000", "1000"),
             ("TimeInterval", &[30], "30"),

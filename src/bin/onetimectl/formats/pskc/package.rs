@@ -290,22 +290,7 @@ impl Package {
         if !self.usages.is_empty() && !self.usages.iter().any(|usage| usage == "OTP") {
             return Err("the key is not for one-time codes (KeyUsage)".to_owned());
         }
-        let secret = match self.secret.as_ref().ok_or("the key has no secret")? {
-            SecretValue::Bytes(bytes) => bytes.to_vec(),
-            SecretValue::Base64(text) => {
-                BASE64.decode(text.as_bytes()).map_err(|_| "the secret is not base64".to_owned())?
-            }
-        };
-        let secret = Secret::from_bytes(secret).map_err(|error| error.to_string())?;
         let mut warnings = self.warnings.clone();
-        let digits = match &self.length {
-            Some(length) => length.trim().parse::<Digits>().map_err(|error| error.to_string())?,
-            None => {
-                warnings
-                    .push("the key does not give the length of its codes: 6 is assumed".to_owned());
-                Digits::default()
-            }
-        };
         let (kind, state) = match self.algorithm.as_deref().map(str::trim) {
             Some(TOTP) => self.by_time()?,
             Some(HOTP) => self.by_counter(&mut warnings)?,
@@ -313,6 +298,21 @@ impl Package {
                 return Err("the key's algorithm is not supported: totp and hotp are".to_owned());
             }
             None => return Err("the key names no algorithm".to_owned()),
+        };
+        let secret = match self.secret.as_ref().ok_or("the key has no secret")? {
+            SecretValue::Bytes(bytes) => bytes.to_vec(),
+            SecretValue::Base64(text) => {
+                BASE64.decode(text.as_bytes()).map_err(|_| "the secret is not base64".to_owned())?
+            }
+        };
+        let secret = Secret::from_bytes(secret).map_err(|error| error.to_string())?;
+        let digits = match &self.length {
+            Some(length) => length.trim().parse::<Digits>().map_err(|error| error.to_string())?,
+            None => {
+                warnings
+                    .push("the key does not give the length of its codes: 6 is assumed".to_owned());
+                Digits::default()
+            }
         };
         let algorithm = algorithm(self.suite.as_deref().unwrap_or_default())?;
         if algorithm != Algorithm::Sha1 && kind == MovingFactor::Hotp {
