@@ -25,6 +25,7 @@ mod install;
 mod leaving;
 mod log_filters;
 mod manual;
+mod memory;
 mod moved_accounts;
 mod moving;
 mod people;

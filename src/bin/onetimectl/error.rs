@@ -21,7 +21,7 @@ pub(crate) struct OutputError(#[from] pub(crate) io::Error);
 #[error("{what}")]
 pub(crate) struct ToolError {
     what: Cow<'static, str>,
-    remedy: &'static str,
+    remedy: Option<&'static str>,
 }
 
 impl ToolError {
@@ -41,11 +41,16 @@ impl ToolError {
 
     /// `what` is wrong, as a user's row says it; `remedy` is an order to the admin.
     pub(crate) const fn new(what: &'static str, remedy: &'static str) -> Self {
-        Self { what: Cow::Borrowed(what), remedy }
+        Self { what: Cow::Borrowed(what), remedy: Some(remedy) }
     }
 
     /// The same, where what is wrong has a name or a time in it.
     pub(crate) const fn of(what: String, remedy: &'static str) -> Self {
+        Self::known(what, Some(remedy))
+    }
+
+    /// What is wrong, and the remedy if there is one, as they were found out before.
+    pub(crate) const fn known(what: String, remedy: Option<&'static str>) -> Self {
         Self { what: Cow::Owned(what), remedy }
     }
 }
@@ -88,7 +93,7 @@ pub(crate) fn without_numbers(text: &str) -> String {
 /// What to do about an error; `None` where nothing is known that would help.
 pub(crate) fn remedy(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|cause| {
-        let of_tool = cause.downcast_ref().map(|error: &ToolError| error.remedy);
+        let of_tool = cause.downcast_ref().and_then(|error: &ToolError| error.remedy);
         let of_file = || cause.downcast_ref().and_then(|error: &FormatError| error.remedy);
         let of_store = || cause.downcast_ref().and_then(of_store);
         let of_system = || cause.downcast_ref().and_then(of_system);

@@ -4,7 +4,7 @@
 //! There is one way to look a user up: [`User::find`]. [`People`] does it for
 //! many, and `report::each` hands each verb the user it is to work on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::BufRead;
 
 use anyhow::{Context as _, bail, ensure};
@@ -72,8 +72,8 @@ pub(crate) struct People {
     pub(crate) origin: Origin,
     /// Those that somebody typed, and may have mistyped: not the members of a group.
     typed: HashSet<String>,
-    /// Those of /etc/passwd, where it was read; others are looked up alone.
-    local: HashMap<String, Person>,
+    /// Those of /etc/passwd, where it was read, by name; others are looked up alone.
+    local: Vec<Person>,
 }
 
 /// Finds out who is meant: at least one user, nobody twice.
@@ -129,19 +129,31 @@ impl People {
     /// # Errors
     /// /etc/passwd cannot be read.
     pub(crate) fn of(names: Vec<String>, origin: Origin) -> anyhow::Result<Self> {
-        let mut local = HashMap::new();
-        if names.len() > MANY {
+        let known = {
             let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
+            Self::known(names.len(), |name| wanted.contains(name))?
+        };
+        Ok(Self { names, origin, ..known })
+    }
+
+    /// Who can be found quickly, where so many are looked up whose names are `wanted`. It
+    /// has no names of its own.
+    ///
+    /// # Errors
+    /// /etc/passwd cannot be read.
+    pub(crate) fn known(count: usize, wanted: impl Fn(&str) -> bool) -> anyhow::Result<Self> {
+        let mut local = Vec::new();
+        if count > MANY {
             let passwd = Passwd::read()?;
-            for user in passwd.users().filter(|user| wanted.contains(&*user.name)) {
-                // The first line holds, and a name that cannot be one of ours
-                // fails when it is looked up.
-                if let Ok(person) = user.person() {
-                    local.entry(user.name.into_owned()).or_insert(person);
-                }
-            }
+            let users = passwd.users().filter(|user| wanted(&user.name));
+            // A name that cannot be one of ours fails when it is looked up.
+            local.extend(users.filter_map(|user| user.person().ok()));
+            // The first line holds.
+            local.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
+            local.dedup_by(|later, first| later.name == first.name);
         }
-        Ok(Self { names, origin, typed: HashSet::new(), local })
+        let (names, typed) = (Vec::new(), HashSet::new());
+        Ok(Self { names, origin: Origin::Elsewhere, typed, local })
     }
 
     /// All who have a record, sorted; perhaps nobody.
@@ -175,7 +187,7 @@ impl People {
             names: vec![name.to_owned()],
             origin: Origin::Named,
             typed: HashSet::from([name.to_owned()]),
-            local: HashMap::new(),
+            local: Vec::new(),
         }
     }
 
@@ -189,7 +201,8 @@ impl People {
     /// # Errors
     /// As there.
     pub(crate) fn find(&self, given: &str) -> anyhow::Result<User> {
-        match self.local.get(given) {
+        let place = self.local.binary_search_by(|person| person.name.as_str().cmp(given));
+        match place.ok().and_then(|place| self.local.get(place)) {
             Some(person) => Ok(User { name: person.name.clone(), person: Some(person.clone()) }),
             None => User::find(given),
         }

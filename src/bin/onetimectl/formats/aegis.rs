@@ -1,13 +1,11 @@
 //! What the app Aegis exports without a password: JSON, a vault of entries.
 
-use std::borrow::Cow;
-
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{self, Parameters};
-use super::{BOUND_OF_MANY, ForeignEntry, Format, FormatError, Users};
+use super::json::{self, Parameters, Text};
+use super::{BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, Users};
 
 /// The format `aegis`: a vault in plain.
 #[derive(Debug)]
@@ -23,24 +21,24 @@ struct File<'a> {
 #[derive(Deserialize)]
 struct Vault<'a> {
     #[serde(borrow)]
-    entries: Vec<&'a RawValue>,
+    entries: &'a RawValue,
 }
 
 #[derive(Deserialize)]
 struct Entry<'a> {
     #[serde(borrow)]
-    r#type: Cow<'a, str>,
-    uuid: Option<Cow<'a, str>>,
-    name: Option<Cow<'a, str>>,
-    issuer: Option<Cow<'a, str>>,
+    r#type: Text<'a>,
+    uuid: Option<Text<'a>>,
+    name: Option<Text<'a>>,
+    issuer: Option<Text<'a>>,
     info: Info<'a>,
 }
 
 #[derive(Deserialize)]
 struct Info<'a> {
     #[serde(borrow)]
-    secret: Option<Cow<'a, str>>,
-    algo: Option<Cow<'a, str>>,
+    secret: Option<Text<'a>>,
+    algo: Option<Text<'a>>,
     digits: Option<u64>,
     period: Option<u64>,
     counter: Option<u64>,
@@ -67,14 +65,20 @@ impl Format for Aegis {
         json::has_keys(text, &["\"db\"", "\"header\""])
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
+    fn parse(
+        &self,
+        text: &str,
+        _zone: &TimeZone,
+        found: &mut Found<'_>,
+    ) -> Result<(), FormatError> {
         let file: File<'_> = json::whole(text, "Aegis")?;
         if file.db.get().starts_with('"') {
             return Err(json::encrypted());
         }
         let vault: Vault<'_> = serde_json::from_str(file.db.get())
             .map_err(|_| FormatError::new(1, "not a vault as Aegis writes it"))?;
-        Ok(json::entries(text, &vault.entries, |entry: Entry<'_>, line| Some(entry.read(line))))
+        let read = |entry: Entry<'_>, line| Some(entry.read(line));
+        json::entries(text, vault.entries, "Aegis", read, found)
     }
 
     #[cfg(test)]
@@ -105,6 +109,7 @@ impl Entry<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pam_onetime::code::{Algorithm, MovingFactor, Step};
 
@@ -119,7 +124,7 @@ mod tests {
         let steam = entry.replace("totp", "steam").replace("alice", "carol");
         let motp = entry.replace("SHA1", "MD5").replace("alice", "dave");
         let text = format!("{before}{entry},{hotp},{steam},{motp}]}}}}{after}");
-        let all = Aegis.parse(&text, &TimeZone::UTC).unwrap();
+        let all = all(&Aegis, &text, &TimeZone::UTC).unwrap();
         assert_eq!(all.len(), 4);
         assert_eq!(all[0].labels, ["u-1", "host:alice"]);
         let bob = all[1].token.as_ref().unwrap();
@@ -137,7 +142,7 @@ mod tests {
         let text =
             "{\"version\": 1, \"header\": {\"slots\": [], \"params\": {}}, \"db\": \"c2VjcmV0\"}";
         assert!(Aegis.sniff(text));
-        let error = Aegis.parse(text, &TimeZone::UTC).unwrap_err();
+        let error = all(&Aegis, text, &TimeZone::UTC).unwrap_err();
         assert_eq!(error.what, "it is encrypted");
         assert!(error.remedy.is_some_and(|remedy| remedy.contains("shred")));
     }

@@ -1,14 +1,12 @@
 //! What Bitwarden and Vaultwarden export as plain JSON: logins, of which some have the
 //! secret of one-time codes. Passwords in it are not looked at.
 
-use std::borrow::Cow;
-
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{self, Parameters};
-use super::{BOUND_OF_MANY, ForeignEntry, Format, FormatError, Users, otpauth};
+use super::json::{self, Parameters, Text};
+use super::{BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, Users, otpauth};
 
 /// The format `bitwarden`: an export in plain.
 #[derive(Debug)]
@@ -18,16 +16,16 @@ pub(super) struct Bitwarden;
 struct File<'a> {
     #[serde(default)]
     encrypted: bool,
-    #[serde(borrow, default)]
-    items: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    items: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Item<'a> {
     #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
+    id: Option<Text<'a>>,
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(borrow)]
     login: Option<Login<'a>>,
 }
@@ -35,10 +33,10 @@ struct Item<'a> {
 #[derive(Deserialize)]
 struct Login<'a> {
     #[serde(borrow)]
-    username: Option<Cow<'a, str>>,
+    username: Option<Text<'a>>,
     /// An otpauth URI, a secret in base32, or `steam://` and a secret.
     #[serde(borrow)]
-    totp: Option<Cow<'a, str>>,
+    totp: Option<Text<'a>>,
 }
 
 impl Format for Bitwarden {
@@ -63,12 +61,21 @@ impl Format for Bitwarden {
             || json::has_keys(text, &["\"encrypted\"", "\"passwordProtected\""])
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
+    fn parse(
+        &self,
+        text: &str,
+        _zone: &TimeZone,
+        found: &mut Found<'_>,
+    ) -> Result<(), FormatError> {
         let file: File<'_> = json::whole(text, "Bitwarden")?;
         if file.encrypted {
             return Err(json::encrypted());
         }
-        Ok(json::entries(text, &file.items, |item: Item<'_>, line| item.read(line)))
+        let read = |item: Item<'_>, line| item.read(line);
+        match file.items {
+            Some(items) => json::entries(text, items, "Bitwarden", read, found),
+            None => Ok(()),
+        }
     }
 
     #[cfg(test)]
@@ -115,6 +122,7 @@ impl Item<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
 
     const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
@@ -123,7 +131,7 @@ mod tests {
     fn a_secret_may_be_a_uri_a_steam_token_fails_alone_and_other_items_are_no_tokens() {
         let sample = Bitwarden.sample();
         let read = |totp: &str| {
-            Bitwarden.parse(&sample.replace(SECRET, totp), &TimeZone::UTC).unwrap().pop()
+            all(&Bitwarden, &sample.replace(SECRET, totp), &TimeZone::UTC).unwrap().pop()
         };
         let uri = read(&format!("otpauth://totp/Corp:bob?secret={SECRET}&digits=8")).unwrap();
         assert_eq!(uri.user.as_deref(), Some("alice"), "the login's own name");
@@ -143,7 +151,7 @@ mod tests {
             "{\"encrypted\": true, \"encKeyValidation_DO_NOT_EDIT\": \"2.x\", \"items\": []}",
         ] {
             assert!(Bitwarden.sniff(text));
-            let error = Bitwarden.parse(text, &TimeZone::UTC).unwrap_err();
+            let error = all(&Bitwarden, text, &TimeZone::UTC).unwrap_err();
             assert!(error.what == "it is encrypted" && error.remedy.is_some(), "{error}");
         }
     }

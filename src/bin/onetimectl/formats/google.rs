@@ -7,7 +7,7 @@ use pam_onetime::account::TokenState;
 use pam_onetime::code::{Algorithm, Digits, MovingFactor, Period, Secret, Step, Token};
 use zeroize::Zeroizing;
 
-use super::{ForeignEntry, ForeignToken, Format, FormatError, Users, lines, word};
+use super::{ForeignEntry, ForeignToken, Format, FormatError, Found, Users, lines, word};
 
 /// The format `google`: one user's file, one token.
 #[derive(Debug)]
@@ -34,8 +34,14 @@ impl Format for Google {
         text.contains("\n\" ")
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
-        Ok(vec![ForeignEntry::new(None, Ok(parse(text)?))])
+    fn parse(
+        &self,
+        text: &str,
+        _zone: &TimeZone,
+        found: &mut Found<'_>,
+    ) -> Result<(), FormatError> {
+        found(ForeignEntry::new(None, Ok(parse(text)?)));
+        Ok(())
     }
 
     #[cfg(test)]

@@ -2,13 +2,22 @@
 //! each read by itself, so that one that is no good fails alone, and is named by its line.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
 
 use pam_onetime::account::TokenState;
 use pam_onetime::code::{Algorithm, Digits, MovingFactor, Period, Secret, Step, Token};
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{ForeignEntry, ForeignToken, FormatError};
+use super::{ForeignEntry, ForeignToken, FormatError, Found, MAX_LINE};
+
+/// Objects and lists within each other; no export has a tenth of that.
+const MAX_DEPTH: usize = 64;
+/// Bytes; no name of a value is longer.
+const MAX_KEY: usize = 1024;
 
 /// What to do with a file that is encrypted.
 const PLAIN: &str =
@@ -24,7 +33,7 @@ pub(super) fn has_keys(text: &str, keys: &[&str]) -> bool {
     text.trim_start().starts_with('{') && keys.iter().all(|key| text.contains(key))
 }
 
-/// Reads the whole of a file.
+/// Reads the whole of a file, whose lists stay as they are written.
 ///
 /// # Errors
 /// The line at which it is not what `program` writes. The reader's own words could quote it.
@@ -32,35 +41,142 @@ pub(super) fn whole<'a, T: Deserialize<'a>>(
     text: &'a str,
     program: &str,
 ) -> Result<T, FormatError> {
-    serde_json::from_str(text).map_err(|error| {
-        FormatError::new(error.line().max(1), format!("not JSON as {program} writes it"))
-    })
+    bounded(text)?;
+    serde_json::from_str(text).map_err(|error| not_json(error.line(), program))
 }
 
-/// Reads each entry of a list. `None` of `read` is an entry that is about no token.
+fn not_json(line: usize, program: &str) -> FormatError {
+    FormatError::new(line.max(1), format!("not JSON as {program} writes it"))
+}
+
+/// What the reader keeps while it reads is bounded: what is open, and a name with escapes.
+///
+/// # Errors
+/// The line that is too deep, or has too long a name.
+fn bounded(text: &str) -> Result<(), FormatError> {
+    let (mut line, mut depth, mut string) = (1_usize, 0_usize, None);
+    let mut last = None;
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match (string, byte) {
+            (_, b'\n') => line = line.saturating_add(1),
+            (Some(_), b'\\') => _ = bytes.next(),
+            (Some(start), b'"') => (string, last) = (None, Some(at.saturating_sub(start))),
+            (Some(_), _) => {}
+            (None, b'"') => string = Some(at),
+            (None, b'[' | b'{') => depth = depth.saturating_add(1),
+            (None, b']' | b'}') => depth = depth.saturating_sub(1),
+            (None, b':') if last.is_some_and(|length| length > MAX_KEY) => {
+                let what = format!("a name of a value is longer than {MAX_KEY} bytes");
+                return Err(FormatError::new(line, what));
+            }
+            (None, _) => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(FormatError::new(line, "values are nested too deeply"));
+        }
+    }
+    Ok(())
+}
+
+/// Reads each entry of a list of `text`, one by one. `None` of `read` is an entry that is
+/// about no token.
+///
+/// # Errors
+/// It is no list.
 pub(super) fn entries<'a, T: Deserialize<'a>>(
     text: &'a str,
-    list: &[&'a RawValue],
+    list: &'a RawValue,
+    program: &str,
     read: impl Fn(T, usize) -> Option<ForeignEntry>,
-) -> Vec<ForeignEntry> {
+    found: &mut Found<'_>,
+) -> Result<(), FormatError> {
     let (mut line, mut at) = (1_usize, 0_usize);
-    let mut all = Vec::new();
-    for raw in list {
-        // The values are slices of the text, in its order.
-        let offset = raw.get().as_ptr().addr().saturating_sub(text.as_ptr().addr());
+    // The values are slices of the text, in its order.
+    let mut line_of = |part: &str| {
+        let offset = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
         let passed = text.as_bytes().get(at..offset).unwrap_or_default();
         line = line.saturating_add(passed.iter().filter(|byte| **byte == b'\n').count());
         at = at.max(offset);
+        line
+    };
+    let start = line_of(list.get());
+    let each = |raw: &'a RawValue| {
+        let line = line_of(raw.get());
         match serde_json::from_str(raw.get()) {
-            Ok(entry) => all.extend(read(entry, line)),
+            Ok(entry) => read(entry, line).into_iter().for_each(&mut *found),
             Err(_) => {
                 let error = FormatError::new(line, "the entry is not as its program writes it");
                 let labels = vec![format!("line {line}")];
-                all.push(ForeignEntry { user: None, labels, token: Err(error) });
+                found(ForeignEntry { user: None, labels, token: Err(error) });
             }
         }
+    };
+    let mut reader = serde_json::Deserializer::from_str(list.get());
+    let list = Each { each, of: PhantomData };
+    reader.deserialize_seq(list).map_err(|_| not_json(start, program))
+}
+
+/// Calls back for each value of a list: none is kept.
+struct Each<'a, F> {
+    each: F,
+    of: PhantomData<&'a RawValue>,
+}
+
+impl<'a, F: FnMut(&'a RawValue)> Visitor<'a> for Each<'a, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
     }
-    all
+
+    fn visit_seq<A: SeqAccess<'a>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while let Some(value) = list.next_element()? {
+            (self.each)(value);
+        }
+        Ok(())
+    }
+}
+
+/// A text of an entry: a name, a secret, a word. It is no longer than a line may be.
+pub(super) struct Text<'a>(Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'a> Visitor<'a> for TextVisitor {
+    type Value = Text<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a text of at most {MAX_LINE} bytes")
+    }
+
+    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'a str) -> Result<Text<'a>, E> {
+        match text.len() {
+            0..=MAX_LINE => Ok(Text(Cow::Borrowed(text))),
+            length => Err(E::invalid_length(length, &self)),
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text<'a>, E> {
+        match text.len() {
+            0..=MAX_LINE => Ok(Text(Cow::Owned(text.to_owned()))),
+            length => Err(E::invalid_length(length, &self)),
+        }
+    }
 }
 
 /// What an entry says of its token.

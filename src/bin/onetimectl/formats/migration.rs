@@ -13,7 +13,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use super::{
-    ForeignEntry, ForeignToken, Format, FormatError, Users, after_scheme, first_line, lines,
+    ForeignEntry, ForeignToken, Format, FormatError, Found, Users, after_scheme, first_line, lines,
 };
 
 const SCHEME: &str = "otpauth-migration://";
@@ -84,8 +84,13 @@ impl Format for Migration {
         after_scheme(first_line(text), SCHEME).is_some()
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
-        parse(text)
+    fn parse(
+        &self,
+        text: &str,
+        _zone: &TimeZone,
+        found: &mut Found<'_>,
+    ) -> Result<(), FormatError> {
+        parse(text, found)
     }
 
     #[cfg(test)]
@@ -110,8 +115,7 @@ struct Export {
 /// # Errors
 /// A line is no such URI, or a QR code of an export is missing: its tokens would be missing
 /// too, and nobody would know whose they are.
-fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
-    let mut all = Vec::new();
+fn parse(text: &str, found: &mut Found<'_>) -> Result<(), FormatError> {
     let mut exports: BTreeMap<i32, Export> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for line in lines(text) {
@@ -126,7 +130,7 @@ fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
         export.size = export.size.max(payload.batch_size);
         export.last_line = number;
         export.there.insert(payload.batch_index);
-        all.extend(payload.tokens.iter().map(|token| token.entry(number)));
+        payload.tokens.iter().for_each(|token| found(token.entry(number)));
     }
     for Export { size, there, last_line } in exports.into_values() {
         let missing: Vec<_> = (0..size)
@@ -146,7 +150,7 @@ fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
             ));
         }
     }
-    Ok(all)
+    Ok(())
 }
 
 fn payload(line: &str) -> Result<Payload, &'static str> {
@@ -227,6 +231,10 @@ impl Parameters {
 mod tests {
     use super::*;
     use data_encoding::{BASE64, BASE64URL_NOPAD};
+
+    fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
+        super::super::all(&Migration, text, &TimeZone::UTC)
+    }
 
     fn token(name: &str) -> Parameters {
         Parameters {

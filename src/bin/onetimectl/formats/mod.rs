@@ -66,14 +66,16 @@ pub(crate) trait Format: fmt::Debug + Sync {
     /// Whether a text looks like this format.
     fn sniff(&self, text: &str) -> bool;
 
-    /// Reads a whole file. Times without a zone are in `zone`. A token that is
-    /// no good fails its user alone.
+    /// Reads a whole file, and hands each entry to `found` as it comes, in the order of the
+    /// file: none is kept here, so that a large file needs little memory. Times without a
+    /// zone are in `zone`. A token that is no good fails its user alone.
     ///
     /// # Errors
-    /// [`FormatError`] where nobody knows whose token is missing then.
-    fn parse(&self, text: &str, zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError>;
+    /// [`FormatError`] where nobody knows whose token is missing then. What was found
+    /// before is void.
+    fn parse(&self, text: &str, zone: &TimeZone, found: &mut Found<'_>) -> Result<(), FormatError>;
 
-    /// Reads a whole file whose values may be encrypted.
+    /// As [`Format::parse`], of a file whose values may be encrypted.
     ///
     /// # Errors
     /// As [`Format::parse`], or the key is not there or wrong.
@@ -82,8 +84,9 @@ pub(crate) trait Format: fmt::Debug + Sync {
         text: &str,
         zone: &TimeZone,
         _keys: &dyn KeySource,
-    ) -> Result<Vec<ForeignEntry>, FormatError> {
-        self.parse(text, zone)
+        found: &mut Found<'_>,
+    ) -> Result<(), FormatError> {
+        self.parse(text, zone, found)
     }
 
     /// A small file that is in order.
@@ -148,6 +151,9 @@ pub(crate) struct KeyError {
     /// What the admin can do about it.
     pub(crate) remedy: Option<&'static str>,
 }
+
+/// What takes the entries of a file, one by one.
+pub(crate) type Found<'a> = dyn FnMut(ForeignEntry) + 'a;
 
 /// Whose tokens a file has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +241,21 @@ impl fmt::Display for FormatError {
 
 impl std::error::Error for FormatError {}
 
+/// All entries of a file at once.
+///
+/// # Errors
+/// As [`Format::parse`].
+#[cfg(test)]
+pub(crate) fn all(
+    format: &dyn Format,
+    text: &str,
+    zone: &TimeZone,
+) -> Result<Vec<ForeignEntry>, FormatError> {
+    let mut all = Vec::new();
+    format.parse(text, zone, &mut |entry| all.push(entry))?;
+    Ok(all)
+}
+
 /// The format of this name.
 pub(crate) fn by_name(name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.name() == name)
@@ -312,7 +333,7 @@ mod tests {
                 let recognized = other.sniff(format.sample());
                 assert_eq!(recognized, other.name() == format.name(), "{other:?}: {format:?}");
             }
-            let all = format.parse(format.sample(), &TimeZone::UTC).unwrap();
+            let all = all(*format, format.sample(), &TimeZone::UTC).unwrap();
             assert_eq!(all.len(), 1, "{format:?}");
             for ForeignEntry { user, token, .. } in all {
                 let named = match format.users() {
@@ -428,7 +449,7 @@ mod tests {
         fn no_parser_panics_or_quotes_a_secret(text in texts()) {
             for format in FORMATS {
                 let _recognized = format.sniff(&text);
-                if let Err(error) = format.parse(&text, &TimeZone::UTC) {
+                if let Err(error) = all(*format, &text, &TimeZone::UTC) {
                     prop_assert!(!error.to_string().contains("GEZDGNBV"), "{error}");
                 }
             }

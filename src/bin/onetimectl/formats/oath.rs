@@ -11,7 +11,7 @@ use pam_onetime::account::{Timestamp, TokenState};
 use pam_onetime::code::{Algorithm, Code, Digits, MovingFactor, Period, Secret, Step, Token};
 
 use super::{
-    BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Users, first_line, lines,
+    BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Found, Users, first_line, lines,
 };
 
 /// The format `oath`: a line for each token of each user.
@@ -41,8 +41,8 @@ impl Format for Oath {
         word.is_some_and(|word| word == "HOTP" || word.starts_with("HOTP/"))
     }
 
-    fn parse(&self, text: &str, zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
-        parse(text, zone)
+    fn parse(&self, text: &str, zone: &TimeZone, found: &mut Found<'_>) -> Result<(), FormatError> {
+        parse(text, zone, found)
     }
 
     #[cfg(test)]
@@ -63,8 +63,7 @@ const TIME: &str = "%Y-%m-%dT%H:%M:%SL";
 /// # Errors
 /// [`FormatError`] where a line names no user: nobody knows whose token is
 /// missing then.
-fn parse(text: &str, zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
-    let mut all = Vec::new();
+fn parse(text: &str, zone: &TimeZone, found: &mut Found<'_>) -> Result<(), FormatError> {
     for line in lines(text) {
         let (number, line) = line?;
         let mut fields = line.split([' ', '\t', '\r']).filter(|field| !field.is_empty());
@@ -73,9 +72,9 @@ fn parse(text: &str, zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> 
         };
         let user = fields.next().ok_or_else(|| FormatError::new(number, "it names no user"))?;
         let token = token(kind, &mut fields, zone).map_err(|error| FormatError::new(number, error));
-        all.push(ForeignEntry::new(Some(user.to_owned()), token));
+        found(ForeignEntry::new(Some(user.to_owned()), token));
     }
-    Ok(all)
+    Ok(())
 }
 
 fn token<'a>(
@@ -193,6 +192,10 @@ fn nearest(token: &Token, code: &Code, login: Step) -> Option<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str, zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
+        super::super::all(&Oath, text, zone)
+    }
 
     const SECRET: &str = "3132333435363738393031323334353637383930";
 

@@ -13,8 +13,8 @@ use pam_onetime::code::{Algorithm, CodeError, Digits, MovingFactor, Period, Secr
 use zeroize::Zeroizing;
 
 use super::{
-    BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Users, first_line, lines,
-    separated,
+    BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Found, Users, first_line,
+    lines, separated::Records,
 };
 
 /// Bytes; the longest key that is a key has 128 of them, in hexadecimal.
@@ -52,8 +52,8 @@ impl Format for OathCsv {
 
     fn sniff(&self, text: &str) -> bool {
         let mut record = StringRecord::new();
-        let read = reader(first_line(text)).read_record(&mut record);
-        if !read.is_ok_and(|read| read) || record.len() < 2 {
+        let read = records(first_line(text)).read(&mut record);
+        if !read.is_ok_and(|line| line.is_some()) || record.len() < 2 {
             return false;
         }
         let of_token = |field: &str| matches!(kind_word(field), Kind::Time | Kind::Counter);
@@ -62,8 +62,13 @@ impl Format for OathCsv {
                 && record.get(1).is_some_and(|key| Encodings::of(key) != Encodings::NEITHER))
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
-        parse(text)
+    fn parse(
+        &self,
+        text: &str,
+        _zone: &TimeZone,
+        found: &mut Found<'_>,
+    ) -> Result<(), FormatError> {
+        parse(text, found)
     }
 
     #[cfg(test)]
@@ -235,10 +240,10 @@ fn kind_word(word: &str) -> Kind {
     }
 }
 
-fn reader(text: &str) -> csv::Reader<&[u8]> {
+fn records(text: &str) -> Records<'_> {
     let first = first_line(text);
     let separator = first.bytes().find(|byte| b",;\t".contains(byte)).unwrap_or(b',');
-    separated::reader(text, separator)
+    Records::of(text, separator)
 }
 
 /// Calls back for each line that is no header, with its number.
@@ -247,17 +252,10 @@ fn each(
     mut with: impl FnMut(&Header, usize, &StringRecord),
 ) -> Result<(), FormatError> {
     let mut header = Header::usual();
-    let mut csv = reader(text);
+    let mut records = records(text);
     let mut record = StringRecord::new();
     let mut first = true;
-    loop {
-        let line = separated::line_of(text, csv.position());
-        // The reader's own words could quote the line.
-        match csv.read_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            Err(_) => return Err(FormatError::new(line, "not CSV")),
-        }
+    while let Some(line) = records.read(&mut record)? {
         if std::mem::take(&mut first)
             && let Some(read) = Header::read(&record)
         {
@@ -272,21 +270,20 @@ fn each(
             with(&header, line, &record);
         }
     }
+    Ok(())
 }
 
 /// Reads a file.
 ///
 /// # Errors
 /// It is not CSV, or its header means two things.
-fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
+fn parse(text: &str, found: &mut Found<'_>) -> Result<(), FormatError> {
     for line in lines(text) {
         line?;
     }
     // Keys that can be read in one way only say how the others are meant.
     let mut sure = Encodings::NEITHER;
-    let mut count = 0_usize;
     each(text, |header, _, record| {
-        count = count.saturating_add(1);
         let key = header.get(record, Column::Key(None)).unwrap_or_default();
         match (Encodings::of(key), header.encoding()) {
             (_, Some(_)) => {}
@@ -295,9 +292,7 @@ fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
             (_, None) => {}
         }
     })?;
-    let mut all = Vec::with_capacity(count);
-    each(text, |header, line, record| all.push(entry(header, line, record, sure)))?;
-    Ok(all)
+    each(text, |header, line, record| found(entry(header, line, record, sure)))
 }
 
 fn entry(header: &Header, line: usize, record: &StringRecord, sure: Encodings) -> ForeignEntry {
@@ -430,6 +425,10 @@ fn counter(
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
+        super::super::all(&OathCsv, text, &TimeZone::UTC)
+    }
+
     const HEX: &str = "3132333435363738393031323334353637383930";
     const BASE32: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
     /// Hexadecimal and base32 at once.
@@ -475,7 +474,7 @@ mod tests {
             "# seeds\n\nserial,key,type\n# a\n\nS1,,TOTP\n",
             "# seeds\r\n\r\nserial,key,type\r\n# a\r\n\r\nS1,,TOTP",
         ] {
-            let all = OathCsv.parse(text, &TimeZone::UTC).unwrap();
+            let all = parse(text).unwrap();
             let error = all.first().unwrap().token.as_ref().unwrap_err();
             assert_eq!(error.to_string(), "line 6: it has no key", "{text:?}");
         }

@@ -10,7 +10,8 @@ use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::{
-    BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Users, first_line, lines, word,
+    BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Found, Users, first_line,
+    lines, word,
 };
 
 const SCHEME: &str = "otpauth://";
@@ -40,8 +41,13 @@ impl Format for Otpauth {
         after_scheme(first_line(text)).is_some()
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
-        parse(text)
+    fn parse(
+        &self,
+        text: &str,
+        _zone: &TimeZone,
+        found: &mut Found<'_>,
+    ) -> Result<(), FormatError> {
+        parse(text, found)
     }
 
     #[cfg(test)]
@@ -55,17 +61,16 @@ impl Format for Otpauth {
 ///
 /// # Errors
 /// [`FormatError`] where a line names no account.
-fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
-    let mut all = Vec::new();
+fn parse(text: &str, found: &mut Found<'_>) -> Result<(), FormatError> {
     for line in lines(text) {
         let (number, line) = line?;
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        all.push(uri(line, number)?);
+        found(uri(line, number)?);
     }
-    Ok(all)
+    Ok(())
 }
 
 /// What follows the scheme, if it is that of otpauth.
@@ -308,6 +313,10 @@ fn decoded(text: &str) -> Result<Cow<'_, str>, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
+        super::super::all(&Otpauth, text, &TimeZone::UTC)
+    }
 
     const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 

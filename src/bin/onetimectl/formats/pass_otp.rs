@@ -3,7 +3,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::{ForeignEntry, Format, FormatError, Users, first_line, lines, otpauth};
+use super::{Format, FormatError, Found, Users, first_line, lines, otpauth};
 
 /// The format `pass-otp`: one entry, decrypted.
 #[derive(Debug)]
@@ -34,20 +34,28 @@ impl Format for PassOtp {
             && text.lines().skip(1).any(is_uri)
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
-        let mut found: Option<(usize, &str)> = None;
+    fn parse(
+        &self,
+        text: &str,
+        _zone: &TimeZone,
+        found: &mut Found<'_>,
+    ) -> Result<(), FormatError> {
+        let mut only: Option<(usize, &str)> = None;
         for line in lines(text) {
             let (number, line) = line?;
             if !is_uri(line) {
                 continue;
             }
-            if found.replace((number, line.trim())).is_some() {
+            if only.replace((number, line.trim())).is_some() {
                 return Err(FormatError::new(number, "a second otpauth URI in one entry")
                     .with_remedy("import a file of the URIs alone: grep ^otpauth://"));
             }
         }
-        match found {
-            Some((number, line)) => Ok(vec![otpauth::uri(line, number)?]),
+        match only {
+            Some((number, line)) => {
+                found(otpauth::uri(line, number)?);
+                Ok(())
+            }
             None => Err(FormatError::new(1, "there is no line with an otpauth URI in it")),
         }
     }
@@ -65,6 +73,7 @@ fn is_uri(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
 
     #[test]
@@ -72,12 +81,12 @@ mod tests {
         let sample = PassOtp.sample();
         let uri = sample.lines().next_back().unwrap();
         for text in [format!("{uri}\nuser: x\n"), format!("pw\n\n  {uri}  \nnotes"), uri.into()] {
-            let all = PassOtp.parse(&text, &TimeZone::UTC).unwrap();
+            let all = all(&PassOtp, &text, &TimeZone::UTC).unwrap();
             assert_eq!(all[0].user.as_deref(), Some("alice"), "{text}");
             assert!(all[0].token.is_ok(), "{text}");
         }
         for text in ["hunter2\nuser: x\n", "hunter2", "", &format!("hunter2\n{uri}\n{uri}\n")] {
-            let error = PassOtp.parse(text, &TimeZone::UTC).unwrap_err().to_string();
+            let error = all(&PassOtp, text, &TimeZone::UTC).unwrap_err().to_string();
             assert!(!error.contains("hunter2") && !error.contains("GEZD"), "{error}");
         }
         assert!(!PassOtp.sniff("hunter2\nuser: x\n"));

@@ -1,13 +1,11 @@
 //! What the app 2FAS exports without a password: JSON, a list of services.
 
-use std::borrow::Cow;
-
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{self, Parameters};
-use super::{BOUND_OF_MANY, ForeignEntry, Format, FormatError, Users};
+use super::json::{self, Parameters, Text};
+use super::{BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, Users};
 
 /// The format `2fas`: a backup in plain.
 #[derive(Debug)]
@@ -16,8 +14,8 @@ pub(super) struct TwoFas;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File<'a> {
-    #[serde(borrow, default)]
-    services: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    services: Option<&'a RawValue>,
     #[serde(borrow)]
     services_encrypted: Option<&'a RawValue>,
 }
@@ -25,9 +23,9 @@ struct File<'a> {
 #[derive(Deserialize)]
 struct Service<'a> {
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(borrow)]
-    secret: Option<Cow<'a, str>>,
+    secret: Option<Text<'a>>,
     #[serde(borrow, default)]
     otp: Otp<'a>,
 }
@@ -36,12 +34,12 @@ struct Service<'a> {
 #[serde(rename_all = "camelCase")]
 struct Otp<'a> {
     #[serde(borrow)]
-    label: Option<Cow<'a, str>>,
-    account: Option<Cow<'a, str>>,
-    issuer: Option<Cow<'a, str>>,
-    algorithm: Option<Cow<'a, str>>,
+    label: Option<Text<'a>>,
+    account: Option<Text<'a>>,
+    issuer: Option<Text<'a>>,
+    algorithm: Option<Text<'a>>,
     /// Older backups have none: their tokens are by time.
-    token_type: Option<Cow<'a, str>>,
+    token_type: Option<Text<'a>>,
     digits: Option<u64>,
     period: Option<u64>,
     counter: Option<u64>,
@@ -69,13 +67,21 @@ impl Format for TwoFas {
             || json::has_keys(text, &["\"servicesEncrypted\""])
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
+    fn parse(
+        &self,
+        text: &str,
+        _zone: &TimeZone,
+        found: &mut Found<'_>,
+    ) -> Result<(), FormatError> {
         let file: File<'_> = json::whole(text, "2FAS")?;
         if file.services_encrypted.is_some() {
             return Err(json::encrypted());
         }
         let read = |service: Service<'_>, line| Some(service.read(line));
-        Ok(json::entries(text, &file.services, read))
+        match file.services {
+            Some(services) => json::entries(text, services, "2FAS", read, found),
+            None => Ok(()),
+        }
     }
 
     #[cfg(test)]
@@ -109,6 +115,7 @@ impl Service<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pam_onetime::code::{MovingFactor, Step};
 
@@ -116,15 +123,15 @@ mod tests {
     fn an_old_backup_a_counter_and_tokens_that_are_not_supported_are_read_one_by_one() {
         let sample = TwoFas.sample();
         let old = sample.replace(", \"tokenType\": \"TOTP\"", "");
-        let old = TwoFas.parse(&old, &TimeZone::UTC).unwrap();
+        let old = all(&TwoFas, &old, &TimeZone::UTC).unwrap();
         assert!(matches!(old[0].token.as_ref().unwrap().token.kind, MovingFactor::Totp { .. }));
         let hotp = sample.replace("\"TOTP\"", "\"HOTP\", \"counter\": 9");
-        let hotp = TwoFas.parse(&hotp, &TimeZone::UTC).unwrap();
+        let hotp = all(&TwoFas, &hotp, &TimeZone::UTC).unwrap();
         assert_eq!(hotp[0].token.as_ref().unwrap().state.next, Step(9));
         for (from, to) in
             [("TOTP", "STEAM"), ("SHA1", "SHA224"), ("\"digits\": 6", "\"digits\": 5")]
         {
-            let all = TwoFas.parse(&sample.replace(from, to), &TimeZone::UTC).unwrap();
+            let all = all(&TwoFas, &sample.replace(from, to), &TimeZone::UTC).unwrap();
             assert_eq!(all[0].user.as_deref(), Some("alice"), "{to}");
             assert!(all[0].token.is_err(), "{to}");
         }
@@ -135,7 +142,7 @@ mod tests {
         let text =
             "{\"schemaVersion\": 4, \"services\": [], \"servicesEncrypted\": \"YQ==:YQ==:YQ==\"}";
         assert!(TwoFas.sniff(text));
-        let error = TwoFas.parse(text, &TimeZone::UTC).unwrap_err();
+        let error = all(&TwoFas, text, &TimeZone::UTC).unwrap_err();
         assert!(error.what == "it is encrypted" && error.remedy.is_some(), "{error}");
     }
 }

@@ -316,7 +316,7 @@ fn number(text: Option<&str>) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::super::super::{ForeignEntry, KeyError};
-    use super::super::parse;
+    use super::super::all;
     use super::*;
 
     /// The values of figures 6 and 7 of RFC 6030.
@@ -342,7 +342,7 @@ mod tests {
 
     fn with(key: &[u8], text: &str) -> (Result<Vec<ForeignEntry>, FormatError>, Vec<String>) {
         let keys = Asked(key, std::cell::RefCell::default());
-        let all = parse(text, &keys);
+        let all = all(text, &keys);
         (all, keys.1.into_inner())
     }
 
@@ -446,7 +446,7 @@ mod tests {
             let error = with(key.as_bytes(), text).0.unwrap_err();
             assert!(error.what.contains(what) && error.remedy.is_some(), "{error}");
         }
-        let error = parse(BY_KEY, &super::super::NoKeys).unwrap_err();
+        let error = all(BY_KEY, &super::super::NoKeys).unwrap_err();
         assert!(error.what.contains("key `Pre-shared-key` is needed"), "{error}");
     }
 

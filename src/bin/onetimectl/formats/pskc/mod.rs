@@ -11,12 +11,15 @@ mod package;
 mod reader;
 pub(crate) mod user_id;
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 
 use super::{
-    BOUND_OF_MANY, ForeignEntry, Format, FormatError, KeySource, NoKeys, Users, first_line,
+    BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, KeySource, NoKeys, Users, first_line,
 };
 use lock::Lock;
+use reader::{Container, Signature};
 
 /// The namespace of PSKC.
 pub(crate) const NAMESPACE: &str = "urn:ietf:params:xml:ns:keyprov:pskc";
@@ -25,6 +28,10 @@ pub(crate) const TOTP: &str = "urn:ietf:params:xml:ns:keyprov:pskc:totp";
 pub(crate) const HOTP: &str = "urn:ietf:params:xml:ns:keyprov:pskc:hotp";
 /// That of a PIN, which goes with such a key.
 const PIN: &str = "urn:ietf:params:xml:ns:keyprov:pskc:pin";
+
+/// What is said of a signature.
+const UNCHECKED: &str = "the file's signature, which was not checked (pskctool --verify of version \
+    2.6.15 or later does)";
 
 /// The format `pskc`: XML, a package for each token.
 #[derive(Debug)]
@@ -51,8 +58,13 @@ impl Format for Pskc {
         first_line(text).starts_with('<')
     }
 
-    fn parse(&self, text: &str, _zone: &TimeZone) -> Result<Vec<ForeignEntry>, FormatError> {
-        parse(text, &NoKeys)
+    fn parse(
+        &self,
+        text: &str,
+        _zone: &TimeZone,
+        found: &mut Found<'_>,
+    ) -> Result<(), FormatError> {
+        parse(text, &NoKeys, found)
     }
 
     fn parse_with(
@@ -60,8 +72,9 @@ impl Format for Pskc {
         text: &str,
         _zone: &TimeZone,
         keys: &dyn KeySource,
-    ) -> Result<Vec<ForeignEntry>, FormatError> {
-        parse(text, keys)
+        found: &mut Found<'_>,
+    ) -> Result<(), FormatError> {
+        parse(text, keys, found)
     }
 
     #[cfg(test)]
@@ -80,17 +93,41 @@ impl Format for Pskc {
 /// # Errors
 /// [`FormatError`] where it is not such a file from beginning to end, or its key is not there
 /// or wrong.
-fn parse(text: &str, keys: &dyn KeySource) -> Result<Vec<ForeignEntry>, FormatError> {
-    let reader::Container { encryption, packages } = reader::read(text)?;
+fn parse(text: &str, keys: &dyn KeySource, found: &mut Found<'_>) -> Result<(), FormatError> {
+    // What is true of a package can come after it, and so the file is read twice: packages
+    // that are kept would be larger than the file.
+    let mut pins = BTreeSet::new();
+    let Container { encryption, signature } = reader::read(text, &mut |package| {
+        if package.is_pin() {
+            pins.insert(package.device().map(str::to_owned));
+        }
+    })?;
     let lock = Lock::new(encryption, keys);
-    let (pins, mut packages): (Vec<_>, Vec<_>) =
-        packages.into_iter().partition(package::Package::is_pin);
-    for package in &mut packages {
-        if pins.iter().any(|pin| pin.is_of_device(package)) {
+    let mut opened = Ok(());
+    reader::read(text, &mut |mut package| {
+        if package.is_pin() || opened.is_err() {
+            return;
+        }
+        match signature {
+            Signature::None => {}
+            Signature::Unchecked => package.leave(UNCHECKED),
+        }
+        // A PIN of no device goes with each.
+        let device = package.device().map(str::to_owned);
+        if pins.contains(&None) || pins.contains(&device) {
             package.leave("its PIN: here the system's password is asked for");
         }
-    }
-    packages.into_iter().map(|package| package.into_entry(&lock)).collect()
+        opened = package.into_entry(&lock).map(&mut *found);
+    })?;
+    opened
+}
+
+/// All that such a file has, at once.
+#[cfg(test)]
+fn all(text: &str, keys: &dyn KeySource) -> Result<Vec<ForeignEntry>, FormatError> {
+    let mut all = Vec::new();
+    parse(text, keys, &mut |entry| all.push(entry))?;
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -115,7 +152,7 @@ mod tests {
     }
 
     fn one(text: &str) -> ForeignEntry {
-        let mut all = parse(text, &NoKeys).unwrap();
+        let mut all = all(text, &NoKeys).unwrap();
         assert_eq!(all.len(), 1);
         all.pop().unwrap()
     }
@@ -282,12 +319,12 @@ mod tests {
             (good.replace(SECRET, &"A".repeat(10_000_000)), "longer than 4096"),
             (good.replace("</Data>", "</Date>"), "not well-formed"),
         ] {
-            let error = parse(&text, &NoKeys).unwrap_err().to_string();
+            let error = all(&text, &NoKeys).unwrap_err().to_string();
             assert!(error.starts_with("line ") && error.contains(what), "{what}: {error}");
             assert!(error.len() < 200);
         }
         for end in 0..good.trim_end().len() {
-            let error = parse(good.get(..end).unwrap(), &NoKeys).unwrap_err().to_string();
+            let error = all(good.get(..end).unwrap(), &NoKeys).unwrap_err().to_string();
             assert!(error.starts_with("line "), "{end}: {error}");
         }
     }

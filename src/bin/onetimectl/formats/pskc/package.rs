@@ -11,9 +11,12 @@ use zeroize::Zeroizing;
 use super::super::{ForeignToken, word};
 use super::encryption::Encrypted;
 use super::lock::{Lock, Refusal, Sealed};
+use super::reader::MAX_VALUE;
 use super::user_id::user_of;
 use super::{ForeignEntry, FormatError, HOTP, PIN, TOTP};
 
+/// No package has so much to say that is not carried over.
+const MOST_NOTES: usize = 32;
 const TWICE: &str = "one of its values is given twice";
 /// What writes encrypted numbers as digits could be taken for something else.
 const IN_PLAIN: &str = "have this value written in plain: it is no secret";
@@ -39,11 +42,11 @@ pub(super) struct Package {
     time: Option<String>,
     interval: Option<String>,
     drift: Option<String>,
-    /// What is encrypted, by the element that it is in, such as `Secret`.
+    /// What is encrypted, by the element that it is in, such as `Secret`: each once.
     encrypted: Vec<(&'static str, Encrypted)>,
-    /// `ValueMAC`s, in the same way.
+    /// `ValueMAC`s, in the same way: each twice at most, which is an error.
     macs: Vec<(&'static str, String)>,
-    usages: Vec<String>,
+    usage: Usage,
     has_key: bool,
     /// The first thing that makes the key useless here.
     problem: Option<String>,
@@ -56,6 +59,15 @@ enum SecretValue {
     Base64(Zeroizing<String>),
     /// It was encrypted.
     Bytes(Zeroizing<Vec<u8>>),
+}
+
+/// What the key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Usage {
+    #[default]
+    Unsaid,
+    Otp,
+    Others,
 }
 
 impl Package {
@@ -115,7 +127,11 @@ impl Package {
                 name @ ("Secret" | "Counter" | "Time" | "TimeInterval" | "TimeDrift"),
                 "EncryptedValue",
             ] => {
-                self.encrypted.push((*name, Encrypted::default()));
+                if self.encrypted.iter().any(|(of, _)| of == name) {
+                    self.fail(TWICE);
+                } else {
+                    self.encrypted.push((*name, Encrypted::default()));
+                }
             }
             ["Key", "Data", name, "EncryptedValue", rest @ ..] => {
                 if let Some((_, value)) = self.encrypted.last_mut().filter(|(of, _)| of == name) {
@@ -164,9 +180,18 @@ impl Package {
                 return;
             }
             ["Key", "Data", name, "ValueMAC"] => {
-                return self.macs.push((*name, value.to_owned()));
+                if self.macs.iter().filter(|(of, _)| of == name).count() < 2 {
+                    self.macs.push((*name, value.to_owned()));
+                }
+                return;
             }
-            ["Key", "Policy", "KeyUsage"] => return self.usages.push(value.to_owned()),
+            ["Key", "Policy", "KeyUsage"] => {
+                return match (self.usage, value) {
+                    (_, "OTP") => self.usage = Usage::Otp,
+                    (Usage::Otp, _) => {}
+                    (Usage::Unsaid | Usage::Others, _) => self.usage = Usage::Others,
+                };
+            }
             ["Key", "Policy", "NumberOfTransactions"] => {
                 return self.leave("NumberOfTransactions: keys here are not counted");
             }
@@ -184,7 +209,8 @@ impl Package {
 
     /// Notes what is not carried over: once, however often it occurs.
     pub(super) fn leave(&mut self, what: &str) {
-        if !self.not_carried_over.iter().any(|note| note == what) {
+        let is_room = self.not_carried_over.len() < MOST_NOTES;
+        if is_room && !self.not_carried_over.iter().any(|note| note == what) {
             self.not_carried_over.push(what.to_owned());
         }
     }
@@ -198,9 +224,9 @@ impl Package {
         self.algorithm.as_deref().is_some_and(|algorithm| algorithm.trim() == PIN)
     }
 
-    /// Whether both are of one device, as far as the file says.
-    pub(super) fn is_of_device(&self, other: &Self) -> bool {
-        self.serial.is_none() || self.serial == other.serial
+    /// The device that it is of, as far as the file says.
+    pub(super) fn device(&self) -> Option<&str> {
+        self.serial.as_deref()
     }
 
     /// The package as one token, or why that is impossible.
@@ -287,8 +313,9 @@ impl Package {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
         }
-        if !self.usages.is_empty() && !self.usages.iter().any(|usage| usage == "OTP") {
-            return Err("the key is not for one-time codes (KeyUsage)".to_owned());
+        match self.usage {
+            Usage::Unsaid | Usage::Otp => {}
+            Usage::Others => return Err("the key is not for one-time codes (KeyUsage)".to_owned()),
         }
         let mut warnings = self.warnings.clone();
         let (kind, state) = match self.algorithm.as_deref().map(str::trim) {
@@ -411,6 +438,9 @@ pub(super) fn attribute(
         let attribute = attribute.map_err(|_| "an attribute is not well-formed")?;
         if count > 32 {
             return Err("an element has too many attributes");
+        }
+        if attribute.key.as_ref() == name && attribute.value.len() > MAX_VALUE {
+            return Err("an attribute is too long");
         }
         if attribute.key.as_ref() == name {
             let value = attribute

@@ -14,7 +14,7 @@ use super::{FormatError, NAMESPACE};
 /// Elements within each other; nothing in PSKC lies so deep.
 const MAX_DEPTH: usize = 24;
 /// Bytes; no value of a key is so long.
-const MAX_VALUE: usize = 4096;
+pub(super) const MAX_VALUE: usize = 4096;
 
 /// What the namespaces of the parts that are about encryption begin with: XML Encryption 1.0 and
 /// 1.1, XML Signature, PKCS #5 in each of its versions.
@@ -25,17 +25,17 @@ const OF_ENCRYPTION: [&str; 4] = [
     "http://www.rsasecurity.com/rsalabs/pkcs/schemas/pkcs-5",
 ];
 
-/// What a file says.
+/// What a file says beside its KeyPackages.
 pub(super) struct Container {
     pub(super) encryption: Encryption,
-    pub(super) packages: Vec<Package>,
+    pub(super) signature: Signature,
 }
 
-/// Reads the KeyPackages of a file, and how they are encrypted.
+/// Reads how a file is encrypted, and hands each of its KeyPackages to `found` as it comes.
 ///
 /// # Errors
 /// [`FormatError`] where it is not such a file from beginning to end.
-pub(super) fn read(text: &str) -> Result<Container, FormatError> {
+pub(super) fn read(text: &str, found: &mut dyn FnMut(Package)) -> Result<Container, FormatError> {
     let mut xml = NsReader::from_str(text);
     xml.config_mut().expand_empty_elements = true;
     let reader = Reader {
@@ -45,7 +45,7 @@ pub(super) fn read(text: &str) -> Result<Container, FormatError> {
         value: Zeroizing::new(String::with_capacity(MAX_VALUE)),
         encryption: Encryption::default(),
         package: Package::default(),
-        packages: Vec::new(),
+        found,
         root: Root::Awaited,
         signature: Signature::None,
     };
@@ -61,7 +61,7 @@ enum Root {
 
 /// Whether the file is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Signature {
+pub(super) enum Signature {
     None,
     Unchecked,
 }
@@ -83,7 +83,7 @@ impl Position<'_> {
     }
 }
 
-struct Reader<'a> {
+struct Reader<'a, 'f> {
     xml: NsReader<&'a [u8]>,
     position: Position<'a>,
     /// The elements that are open, from the root on. Of elements in other
@@ -94,12 +94,12 @@ struct Reader<'a> {
     encryption: Encryption,
     /// The KeyPackage that is open.
     package: Package,
-    packages: Vec<Package>,
+    found: &'f mut dyn FnMut(Package),
     root: Root,
     signature: Signature,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn read(mut self) -> Result<Container, FormatError> {
         loop {
             let (name, event) = match self.xml.read_resolved_event() {
@@ -117,7 +117,8 @@ impl Reader<'_> {
                     return Err(self.error("a document type declaration is not accepted"));
                 }
                 Event::Eof if self.path.is_empty() && self.root == Root::Begun => {
-                    return Ok(self.finish());
+                    let Self { encryption, signature, .. } = self;
+                    return Ok(Container { encryption, signature });
                 }
                 Event::Eof => return Err(self.error("it ends before the XML does")),
                 Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
@@ -184,28 +185,13 @@ impl Reader<'_> {
     /// The innermost element ends.
     fn end(&mut self) {
         if self.path == ["KeyContainer", "KeyPackage"] {
-            self.packages.push(std::mem::take(&mut self.package));
+            (self.found)(std::mem::take(&mut self.package));
         } else {
             self.package.end(&self.path, self.value.trim());
             self.encryption.end(&self.path, self.value.trim());
         }
         self.path.pop();
         self.value.clear();
-    }
-
-    fn finish(mut self) -> Container {
-        match self.signature {
-            Signature::None => {}
-            Signature::Unchecked => {
-                for package in &mut self.packages {
-                    package.leave(
-                        "the file's signature, which was not checked (pskctool --verify of version \
-                         2.6.15 or later does)",
-                    );
-                }
-            }
-        }
-        Container { encryption: self.encryption, packages: self.packages }
     }
 
     fn line(&mut self) -> usize {

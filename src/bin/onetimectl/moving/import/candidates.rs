@@ -1,22 +1,25 @@
 //! What the files say, by user. What is wrong with one user's part is kept for
 //! the row of that user.
 
-use std::collections::HashMap;
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use jiff::tz::TimeZone;
 use pam_onetime::account::{MAX_TOKENS, TokenId};
 use pam_onetime::system::Person;
 use zeroize::Zeroizing;
 
+use super::findings::{Entry, Findings, NameSource, Ownerless};
 use super::key::KeyInput;
 use super::map::{Owner, UserMap};
+use super::packed::{Packed, PackedToken, Problem, Texts};
 use super::source::Source;
 use crate::cli::ImportOptions;
-use crate::error::ToolError;
-use crate::formats::{self, FORMATS, ForeignEntry, ForeignToken, Format, Users};
+use crate::error::{self, ToolError};
+use crate::formats::{
+    self, FORMATS, ForeignEntry, ForeignToken, Format, FormatError, KeySource, NoKeys, Users,
+};
 
 /// A token that the file does not give to anybody, beside others.
 const OF_NOBODY: ToolError = ToolError::new(
@@ -32,52 +35,48 @@ const NOT_PICKED: ToolError = ToolError::new(
     "say whose each is: --map FILE, with their labels or serial numbers and users",
 );
 
-/// Where a user's name comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NameSource {
-    /// The admin has given it, or the file has names of this system.
-    Known,
-    /// The label in the file, which may be the name of an account elsewhere.
-    Label,
-    /// The name of the file, or of its directory.
-    Path,
-}
-
-/// What the files say of one user.
-pub(super) struct Candidate {
-    pub(super) named_by: NameSource,
-    pub(super) tokens: Vec<ForeignToken>,
-    /// Why nothing can be issued, whatever else there is.
-    pub(super) problem: Option<anyhow::Error>,
-}
-
-/// What files or map call a thing that is nobody's, and why it is.
-pub(super) type Ownerless = Vec<(String, anyhow::Error)>;
-
-/// All that the files say, by user, in the order in which they come up.
+/// All that the files say, in the order in which it comes up, packed: a text that was read
+/// is not kept.
 #[derive(Default)]
 pub(super) struct Candidates {
-    users: Vec<(String, Candidate)>,
-    /// Of each user in `users`.
-    places: HashMap<String, usize>,
+    /// Each an [`Entry`].
+    entries: Packed,
     /// Of `--map`: it alone says whose a token is.
     map: Option<UserMap>,
-    /// What is nobody's, by what the files or the map call it.
-    ownerless: Ownerless,
-    /// See [`Findings::spare`].
-    spare: Vec<String>,
+    /// What is nobody's, by what the files or the map call it: each an [`Ownerless`].
+    ownerless: Packed,
+    /// See [`Findings::spare`]: each a name.
+    spare: Packed,
+    texts: Texts,
     /// Files that are read together, once all are there.
     parts: Vec<(&'static dyn Format, PathBuf, Source)>,
 }
 
-/// All that the files and the map say together.
-pub(super) struct Findings {
-    pub(super) users: Vec<(String, Candidate)>,
-    pub(super) ownerless: Ownerless,
-    /// Keys in stock, by what the files call them: neither the files nor the map give them
-    /// to anybody, and they stay where they are.
-    pub(super) spare: Vec<String>,
+/// What one file has in it, or several together.
+struct Whole<'a> {
+    format: &'a dyn Format,
+    path: &'a Path,
+    text: &'a str,
+    keys: &'a dyn KeySource,
 }
+
+/// Whether an entry is the only one of its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Company {
+    Alone,
+    BesideOthers,
+}
+
+/// So many entries a file may have, however short they are.
+const FEW: usize = 1000;
+/// Bytes of a file for each of more entries. The shortest key in its shortest writing has
+/// as many, and so a file of keys has more.
+const SHORTEST: usize = 16;
+/// A file of rows that are too short would take more memory than its size lets expect.
+const TOO_SHORT: ToolError = ToolError::new(
+    "it has so many entries that they are too short to have a key in each",
+    "look whether it is a file of keys, and name its format with --from",
+);
 
 /// A map is there, and does not say whose this token is.
 const UNMAPPED: ToolError = ToolError::new(
@@ -97,12 +96,15 @@ impl Candidates {
     }
 
     /// What the files say of each user; what is nobody's, and why; and what is in stock.
-    pub(super) fn finish(mut self) -> Findings {
+    ///
+    /// # Errors
+    /// It cannot be had back.
+    pub(super) fn finish(mut self) -> anyhow::Result<Findings> {
+        let unused = Problem::shared(&UNUSED.into(), &mut self.texts);
         for (line, name) in self.map.iter().flat_map(UserMap::unused) {
-            let error = anyhow::Error::from(UNUSED).context(format!("line {line}"));
-            self.ownerless.push((name.to_owned(), error));
+            self.ownerless.push(&Ownerless { name, problem: unused.in_line(line) })?;
         }
-        Findings { users: self.users, ownerless: self.ownerless, spare: self.spare }
+        Findings::of(self.entries, self.ownerless, self.spare, self.texts)
     }
 
     /// Reads a file.
@@ -124,7 +126,7 @@ impl Candidates {
             // A file of the user's own: what is wrong with it is the user's alone.
             if let Some((user, named_by)) = self.owner_of_file(path, options)? {
                 let token = Source::open(path, named).and_then(|source| source.own(format, &user));
-                self.add(user, named_by, token);
+                self.add_own(&user, named_by, token)?;
             }
             return Ok(());
         }
@@ -137,69 +139,94 @@ impl Candidates {
             self.parts.push((format, path.to_owned(), source));
             return Ok(());
         }
-        let entries = || {
-            let (text, zone) = (source.text()?, TimeZone::system());
-            Ok::<_, anyhow::Error>(format.parse_with(text, &zone, &keys.of(path))?)
-        };
-        match (format.users(), &options.user) {
-            (Users::One { .. }, _) => {
+        match format.users() {
+            Users::One { .. } => {
                 if let Some((user, named_by)) = self.owner_of_file(path, options)? {
                     let token = source.own(format, &user);
-                    self.add(user, named_by, token);
+                    self.add_own(&user, named_by, token)?;
+                }
+                Ok(())
+            }
+            Users::ManyByName | Users::ManyByLabel | Users::OneByLabel => {
+                let keys = &keys.of(path);
+                self.add_all(&Whole { format, path, text: source.text()?, keys }, options)
+            }
+        }
+    }
+
+    /// Adds what a text says, entry by entry: the text and what is kept of it is all that is
+    /// in memory.
+    fn add_all(&mut self, whole: &Whole<'_>, options: &ImportOptions) -> anyhow::Result<()> {
+        let &Whole { format, text, keys, .. } = whole;
+        let most = (text.len() / SHORTEST).saturating_add(FEW);
+        let mut count = 0_usize;
+        let mut pick = options.user.as_deref().map(|user| Pick::of(user, format.users()));
+        // Who is alone is known only once there is no other.
+        let mut last: Option<(ForeignEntry, NameSource)> = None;
+        let mut added = Ok(());
+        format.parse_with(text, &TimeZone::system(), keys, &mut |entry| {
+            count = count.saturating_add(1);
+            if count > most || added.is_err() {
+                return;
+            }
+            match &mut pick {
+                Some(pick) => pick.see(self.labelled(entry, whole)),
+                None => {
+                    if let Some((entry, named_by)) = last.replace(self.named(entry, whole)) {
+                        added = self.add(entry, named_by, Company::BesideOthers);
+                    }
                 }
             }
-            (Users::ManyByName, None) => self.add_all(entries()?, NameSource::Known),
-            (Users::ManyByName, Some(user)) => {
-                let mut entries = entries()?;
-                entries.retain(|entry| entry.user.as_ref() == Some(user));
-                self.add_all(entries, NameSource::Known);
+        })?;
+        added?;
+        ensure!(count <= most, TOO_SHORT);
+        let company = if count == 1 { Company::Alone } else { Company::BesideOthers };
+        if let Some((entry, named_by)) = last {
+            self.add(entry, named_by, company)?;
+        }
+        for entry in pick.map_or_else(|| Ok(Vec::new()), Pick::finish)? {
+            self.add(entry, NameSource::Known, company)?;
+        }
+        Ok(())
+    }
+
+    /// An entry with all that it may be called by whoever says whose it is: the map or
+    /// `--user`. A file of one user's has its own name, too.
+    fn labelled(&self, mut entry: ForeignEntry, whole: &Whole<'_>) -> ForeignEntry {
+        match whole.format.users() {
+            Users::One { .. } | Users::ManyByName => entry,
+            Users::ManyByLabel => self.of_user(entry),
+            Users::OneByLabel => {
+                entry.labels.extend(names_of_entry(whole.path));
+                self.of_user(entry)
             }
-            (Users::ManyByLabel, _) => self.add_labelled(entries()?, options)?,
-            (Users::OneByLabel, _) => self.add_entries(entries()?, path, options)?,
         }
-        Ok(())
     }
 
-    fn add_labelled(
-        &mut self,
-        entries: Vec<ForeignEntry>,
-        options: &ImportOptions,
-    ) -> anyhow::Result<()> {
-        let entries = self.of_users(entries);
-        match &options.user {
-            None => self.add_all(entries, NameSource::Label),
-            Some(user) => self.add_all(owned_by(entries, user)?, NameSource::Known),
+    /// An entry and how it is known whose it is. In a file of one user's the label says that,
+    /// or else the name of the file, as it would of another format that names nobody.
+    fn named(&self, entry: ForeignEntry, whole: &Whole<'_>) -> (ForeignEntry, NameSource) {
+        match whole.format.users() {
+            Users::One { .. } | Users::ManyByName => return (entry, NameSource::Known),
+            Users::ManyByLabel => return (self.of_user(entry), NameSource::Label),
+            Users::OneByLabel if self.map.is_some() => {
+                return (self.labelled(entry, whole), NameSource::Label);
+            }
+            Users::OneByLabel => {}
         }
-        Ok(())
-    }
-
-    /// Adds what is in a file of one user's: whose it is, the label says, or else the name of
-    /// the file, as it would of another format that names nobody.
-    fn add_entries(
-        &mut self,
-        mut entries: Vec<ForeignEntry>,
-        path: &Path,
-        options: &ImportOptions,
-    ) -> anyhow::Result<()> {
-        let names = names_of_entry(path);
-        if self.map.is_some() || options.user.is_some() {
-            entries.iter_mut().for_each(|entry| entry.labels.extend(names.iter().cloned()));
-            return self.add_labelled(entries, options);
-        }
-        for mut entry in self.of_users(entries) {
-            // Who cannot be looked up may exist.
-            let of_nobody = |user: &String| matches!(Person::find(user), Ok(None));
-            let user = || names.iter().find(|name| matches!(Person::find(name), Ok(Some(_))));
-            let guess = match &entry.user {
-                Some(label) if of_nobody(label) => user(),
-                Some(_) => None,
-                None => user().or(names.last()),
-            };
-            let named_by = if guess.is_some() { NameSource::Path } else { NameSource::Label };
-            entry.user = guess.cloned().or(entry.user);
-            self.add_all(vec![entry], named_by);
-        }
-        Ok(())
+        let mut entry = self.of_user(entry);
+        let names = names_of_entry(whole.path);
+        // Who cannot be looked up may exist.
+        let of_nobody = |user: &String| matches!(Person::find(user), Ok(None));
+        let user = || names.iter().find(|name| matches!(Person::find(name), Ok(Some(_))));
+        let guess = match &entry.user {
+            Some(label) if of_nobody(label) => user(),
+            Some(_) => None,
+            None => user().or(names.last()),
+        };
+        let named_by = if guess.is_some() { NameSource::Path } else { NameSource::Label };
+        entry.user = guess.cloned().or(entry.user);
+        (entry, named_by)
     }
 
     /// Reads what is in several files as one whole.
@@ -209,10 +236,12 @@ impl Candidates {
     pub(super) fn read_parts(&mut self, options: &ImportOptions) -> anyhow::Result<()> {
         let parts = mem::take(&mut self.parts);
         for format in FORMATS {
-            let mut whole = Zeroizing::new(String::new());
+            let of_format = || parts.iter().filter(|(of, ..)| of.name() == format.name());
+            let length = of_format().map(|(.., source)| source.length().saturating_add(1)).sum();
+            let mut whole = Zeroizing::new(String::with_capacity(length));
             // Of each file: the last of its lines in the whole.
             let mut ends: Vec<(usize, &Path)> = Vec::new();
-            for (_, path, source) in parts.iter().filter(|(of, ..)| of.name() == format.name()) {
+            for (_, path, source) in of_format() {
                 let text = source.text().with_context(|| nothing_from(path))?;
                 let before = ends.last().map_or(0, |(end, _)| *end);
                 ends.push((before.saturating_add(text.lines().count()), path));
@@ -222,32 +251,34 @@ impl Candidates {
                 }
             }
             let Some((_, last)) = ends.last().copied() else { continue };
-            let read = format.parse(&whole, &TimeZone::system()).map_err(|mut error| {
-                let place = ends.partition_point(|(end, _)| *end < error.line);
-                let before = place.checked_sub(1).and_then(|place| ends.get(place));
-                error.line = error.line.saturating_sub(before.map_or(0, |(end, _)| *end));
-                let path = ends.get(place).map_or(last, |(_, path)| *path);
-                anyhow::Error::from(error).context(nothing_from(path))
-            });
-            self.add_labelled(read?, options).with_context(|| nothing_from(last))?;
+            let whole = Whole { format: *format, path: last, text: &whole, keys: &NoKeys };
+            let added = self.add_all(&whole, options);
+            added.map_err(|error| match error.downcast::<FormatError>() {
+                Ok(mut error) => {
+                    let place = ends.partition_point(|(end, _)| *end < error.line);
+                    let before = place.checked_sub(1).and_then(|place| ends.get(place));
+                    error.line = error.line.saturating_sub(before.map_or(0, |(end, _)| *end));
+                    let path = ends.get(place).map_or(last, |(_, path)| *path);
+                    anyhow::Error::from(error).context(nothing_from(path))
+                }
+                Err(error) => error.context(nothing_from(last)),
+            })?;
         }
         Ok(())
     }
 
-    /// Whose the entries are whose labels have the number of a further token of a user. A map
-    /// has labels as they are.
-    fn of_users(&self, mut entries: Vec<ForeignEntry>) -> Vec<ForeignEntry> {
-        if self.map.is_none() {
-            for user in entries.iter_mut().filter_map(|entry| entry.user.as_mut()) {
-                // Who may exist keeps the name.
-                if let Some(name) = without_number(user)
-                    && matches!(Person::find(user), Ok(None))
-                {
-                    *user = name.to_owned();
-                }
-            }
+    /// An entry whose label has the number of a further token of a user, as that user's. A
+    /// map has labels as they are.
+    fn of_user(&self, mut entry: ForeignEntry) -> ForeignEntry {
+        if self.map.is_none()
+            && let Some(user) = &entry.user
+            && let Some(name) = without_number(user)
+            // Who may exist keeps the name.
+            && matches!(Person::find(user), Ok(None))
+        {
+            entry.user = Some(name.to_owned());
         }
-        entries
+        entry
     }
 
     /// Whose a file is that names nobody; `None` where the map leaves it out or lacks it.
@@ -264,73 +295,86 @@ impl Candidates {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let names = [Some(&file), guess.as_ref(), name.as_ref()];
         let owner = map.owner_of(names.into_iter().flatten().map(String::as_str));
-        Ok(self.mapped(file, owner).map(|user| (user, NameSource::Known)))
+        Ok(self.mapped(&file, owner)?.map(|user| (user, NameSource::Known)))
     }
 
     /// The user that the map has; `None`, and a note of what is nobody's, where it has none.
-    fn mapped(&mut self, name: String, owner: anyhow::Result<Option<Owner>>) -> Option<String> {
+    fn mapped(
+        &mut self,
+        name: &str,
+        owner: anyhow::Result<Option<Owner>>,
+    ) -> anyhow::Result<Option<String>> {
         let error = match owner {
-            Ok(Some(Owner::User(user))) => return Some(user),
-            Ok(Some(Owner::Nobody)) => return None,
+            Ok(Some(Owner::User(user))) => return Ok(Some(user)),
+            Ok(Some(Owner::Nobody)) => return Ok(None),
             Ok(None) => UNMAPPED.into(),
             Err(error) => error,
         };
-        self.ownerless.push((name, error));
-        None
+        let problem = Problem::shared(&error, &mut self.texts);
+        self.ownerless.push(&Ownerless { name, problem })?;
+        Ok(None)
     }
 
-    /// Adds what is whose; one of nobody has a row of its own, and does not keep the
+    /// Adds what is somebody's; one of nobody has a row of its own, and does not keep the
     /// others from being imported.
-    fn add_all(&mut self, entries: Vec<ForeignEntry>, named_by: NameSource) {
-        let alone = entries.len() == 1;
-        let nobodys = || if alone { ALONE_OF_NOBODY } else { OF_NOBODY };
-        for entry in entries {
-            if let Some(map) = &mut self.map {
-                let owner = map.owner(&entry);
-                let called = entry.names().next().unwrap_or("a token without a name").to_owned();
-                // A vendor's file has more keys than were handed out.
-                let of_nobody = entry.user.is_none() && matches!(owner, Ok(None));
-                if of_nobody && entry.token.is_ok() {
-                    self.spare.push(called);
-                    continue;
-                }
-                if let Some(user) = self.mapped(called, owner) {
-                    self.add(user, NameSource::Known, entry.token.map_err(anyhow::Error::from));
-                }
-                continue;
+    fn add(
+        &mut self,
+        entry: ForeignEntry,
+        named_by: NameSource,
+        company: Company,
+    ) -> anyhow::Result<()> {
+        if let Some(map) = &mut self.map {
+            let owner = map.owner(&entry);
+            let called = entry.names().next().unwrap_or("a token without a name");
+            // A vendor's file has more keys than were handed out.
+            if entry.user.is_none() && matches!(owner, Ok(None)) && entry.token.is_ok() {
+                return self.spare.push(&called);
             }
-            let ForeignEntry { user, labels, token } = entry;
-            match user {
-                Some(user) => self.add(user, named_by, token.map_err(anyhow::Error::from)),
-                None => {
-                    let problem = token.err().map_or_else(|| nobodys().into(), anyhow::Error::from);
-                    self.ownerless.push((format!("token {}", labels.join(", ")), problem));
-                }
-            }
+            let user = self.mapped(called, owner)?;
+            return user.map_or(Ok(()), |user| self.of(&user, NameSource::Known, &entry.token));
         }
+        let ForeignEntry { user, labels, token } = entry;
+        if let Some(user) = user {
+            return self.of(&user, named_by, &token);
+        }
+        let problem = match (token, company) {
+            (Err(error), _) => Problem::of_format(&error, &mut self.texts),
+            (Ok(_), Company::Alone) => Problem::shared(&ALONE_OF_NOBODY.into(), &mut self.texts),
+            (Ok(_), Company::BesideOthers) => Problem::shared(&OF_NOBODY.into(), &mut self.texts),
+        };
+        let name = format!("token {}", labels.join(", "));
+        self.ownerless.push(&Ownerless { name: &name, problem })
     }
 
-    fn add(&mut self, user: String, named_by: NameSource, token: anyhow::Result<ForeignToken>) {
-        let Some(candidate) = self.of(user, named_by) else { return };
+    /// Adds a user's token, or what is wrong with it.
+    fn of(
+        &mut self,
+        user: &str,
+        named_by: NameSource,
+        token: &Result<ForeignToken, FormatError>,
+    ) -> anyhow::Result<()> {
+        let token = match token {
+            Ok(token) => Ok(PackedToken::of(token, &mut self.texts)),
+            Err(error) => Err(Problem::of_format(error, &mut self.texts)),
+        };
+        self.entries.push(&Entry { user, named_by, token })
+    }
+
+    /// Adds what is in a user's own file, or what is wrong with that file.
+    fn add_own(
+        &mut self,
+        user: &str,
+        named_by: NameSource,
+        token: anyhow::Result<ForeignToken>,
+    ) -> anyhow::Result<()> {
         match token {
-            // One more than can be, so that it is an error; no user fills the memory.
-            Ok(token) if candidate.tokens.len() <= MAX_TOKENS => {
-                // Nearly everybody has one: room for more is half of the memory of a large import.
-                candidate.tokens.reserve_exact(1);
-                candidate.tokens.push(token);
+            Ok(token) => self.of(user, named_by, &Ok(token)),
+            Err(error) => {
+                let text = error::text(&error);
+                let token = Err(Problem::own(&text, &error, &mut self.texts));
+                self.entries.push(&Entry { user, named_by, token })
             }
-            Ok(_) => {}
-            Err(error) => _ = candidate.problem.get_or_insert(error),
         }
-    }
-
-    fn of(&mut self, user: String, named_by: NameSource) -> Option<&mut Candidate> {
-        let next = self.users.len();
-        let place = *self.places.entry(user.clone()).or_insert(next);
-        if place == next {
-            self.users.push((user, Candidate { named_by, tokens: Vec::new(), problem: None }));
-        }
-        self.users.get_mut(place).map(|(_, candidate)| candidate)
     }
 }
 
@@ -340,24 +384,55 @@ pub(super) fn nothing_from(path: &Path) -> String {
 }
 
 /// The tokens of a file that are the user's: those that it gives to them; else all, if
-/// they are of one account, whatever its label says. Of several nobody's, none is given
-/// without being picked.
-fn owned_by(mut all: Vec<ForeignEntry>, user: &str) -> anyhow::Result<Vec<ForeignEntry>> {
-    if all.iter().any(|entry| entry.user.as_deref() == Some(user)) {
-        all.retain(|entry| entry.user.as_deref() == Some(user));
-        return Ok(all);
+/// labels call them, and they are of one account, whatever its label says. Of several
+/// nobody's, none is given without being picked.
+struct Pick<'a> {
+    user: &'a str,
+    users: Users,
+    /// One more than a user can have are kept: no user fills the memory.
+    own: Vec<ForeignEntry>,
+    others: Vec<ForeignEntry>,
+    others_are: Accounts,
+}
+
+/// Whose the tokens are that the file does not give to the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accounts {
+    OfOne,
+    OfSeveral,
+}
+
+impl<'a> Pick<'a> {
+    fn of(user: &'a str, users: Users) -> Self {
+        let (own, others) = (Vec::new(), Vec::new());
+        Self { user, users, own, others, others_are: Accounts::OfOne }
     }
-    let of_one = match all.as_slice() {
-        [first, others @ ..] => {
-            others.iter().all(|other| first.user.is_some() && other.user == first.user)
+
+    fn see(&mut self, entry: ForeignEntry) {
+        let kept = if entry.user.as_deref() == Some(self.user) {
+            &mut self.own
+        } else {
+            let is_same = |first: &ForeignEntry| first.user.is_some() && first.user == entry.user;
+            if !self.others.first().is_none_or(is_same) {
+                self.others_are = Accounts::OfSeveral;
+            }
+            &mut self.others
+        };
+        if kept.len() <= MAX_TOKENS {
+            kept.push(entry);
         }
-        [] => true,
-    };
-    if !of_one {
-        bail!(NOT_PICKED);
     }
-    let given = |entry| ForeignEntry { user: Some(user.to_owned()), ..entry };
-    Ok(all.into_iter().map(given).collect())
+
+    fn finish(self) -> anyhow::Result<Vec<ForeignEntry>> {
+        match (self.users, self.others_are) {
+            _ if !self.own.is_empty() => return Ok(self.own),
+            (Users::ManyByName | Users::One { .. }, _) => return Ok(Vec::new()),
+            (Users::ManyByLabel | Users::OneByLabel, Accounts::OfSeveral) => bail!(NOT_PICKED),
+            (Users::ManyByLabel | Users::OneByLabel, Accounts::OfOne) => {}
+        }
+        let given = |entry| ForeignEntry { user: Some(self.user.to_owned()), ..entry };
+        Ok(self.others.into_iter().map(given).collect())
+    }
 }
 
 /// The user of a label that has the number of a further token behind it, as
@@ -401,7 +476,10 @@ fn names_of_entry(path: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::{Cli, Verb};
 
     #[test]
     fn an_entry_of_pass_is_called_as_its_file_with_and_without_the_ending() {
@@ -452,34 +530,73 @@ mod tests {
             "otpauth://totp/h:no-such-user?secret={first}\n\
              otpauth://totp/h:no-such-user%20(2)?secret={second}\n"
         );
-        let parse = || formats::by_name("otpauth").unwrap().parse(&text, &TimeZone::UTC).unwrap();
-        let mut candidates = Candidates::by(None);
-        let entries = candidates.of_users(parse());
-        assert_eq!(owned_by(candidates.of_users(parse()), "no-such-user").unwrap().len(), 2);
-        candidates.add_all(entries, NameSource::Label);
-        let users = candidates.finish().users;
-        let [(user, candidate)] = users.as_slice() else { panic!("{} users", users.len()) };
-        assert_eq!((user.as_str(), candidate.tokens.len()), ("no-such-user", 2));
+        for options in [&["import", "-"][..], &["import", "-", "--user", "no-such-user"]] {
+            let findings = found(&text, options).unwrap();
+            assert_eq!(findings.users().collect::<Vec<_>>(), ["no-such-user"]);
+            assert_eq!(findings.candidate("no-such-user").tokens.len(), 2);
+        }
     }
 
     #[test]
     fn the_tokens_of_several_are_not_given_to_one() {
-        let all =
-            |text: &str| formats::by_name("otpauth").unwrap().parse(text, &TimeZone::UTC).unwrap();
         let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+        let owned = |text: &str, user: &str| {
+            let findings = found(text, &["import", "-", "--user", user]).ok()?;
+            assert_eq!(findings.users().collect::<Vec<_>>(), [user]);
+            Some(findings.candidate(user).tokens.len())
+        };
         let one =
             format!("otpauth://totp/a%40b?secret={secret}\notpauth://hotp/a@b?secret={secret}");
-        let owned = owned_by(all(&one), "alice").unwrap();
-        assert!(owned.len() == 2 && owned.iter().all(|one| one.user.as_deref() == Some("alice")));
+        assert_eq!(owned(&one, "alice"), Some(2));
         let owned = |labels: &[&str], user| {
             let uri = |label| format!("otpauth://totp/{label}?secret={secret}\n");
-            let text: String = labels.iter().map(uri).collect();
-            owned_by(all(&text), user).map(|owned| owned.len()).ok()
+            owned(&labels.iter().map(uri).collect::<String>(), user)
         };
         assert_eq!(owned(&[""], "alice"), Some(1), "there is only this one");
         assert_eq!(owned(&["a", "b"], "alice"), None);
         assert_eq!(owned(&["bob", ""], "carol"), None, "bob's is not carol's");
         assert_eq!(owned(&["", ""], "carol"), None, "one may be of another");
         assert_eq!(owned(&["bob", "", "carol", "carol"], "carol"), Some(2));
+    }
+
+    #[test]
+    fn users_come_up_in_the_order_of_the_file_each_once_with_all_their_tokens() {
+        let uri = |name: &str, secret: &str| format!("otpauth://totp/{name}?secret={secret}\n");
+        let (one, two) = ("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "MZXW6YTBOJRGC6TPMZXW6YTBOJRGC6TP");
+        let text =
+            [uri("zoe", one), uri("bob", one), uri("", one), uri("zoe", two), uri("al", "1")];
+        let findings = found(&text.concat(), &["import", "-"]).unwrap();
+        assert_eq!(findings.users().collect::<Vec<_>>(), ["zoe", "bob", "al"]);
+        let secrets: Vec<_> = findings
+            .candidate("zoe")
+            .tokens
+            .iter()
+            .map(|token| token.token.secret.to_base32())
+            .collect();
+        assert_eq!(secrets.iter().map(|secret| secret.as_str()).collect::<Vec<_>>(), [one, two]);
+        let problem = findings.candidate("al").problem.unwrap();
+        assert!(error::text(&problem).starts_with("line 5: the secret is not base32"), "{problem}");
+        let ownerless: Vec<_> = findings.ownerless().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(ownerless, ["token line 3"]);
+    }
+
+    #[test]
+    fn a_file_of_more_entries_than_it_can_have_keys_is_refused_whole() {
+        let rows = |count: usize| (0..count).map(|n| format!("x u{n}\n")).collect::<String>();
+        let oath = &["import", "-", "--from", "oath"][..];
+        assert_eq!(found(&rows(900), oath).unwrap().users().count(), 900);
+        let error = found(&rows(5000), oath).err().unwrap();
+        assert!(error::text(&error).contains("too short") && error::remedy(&error).is_some());
+    }
+
+    /// What is found in a text.
+    fn found(text: &str, arguments: &[&str]) -> anyhow::Result<Findings> {
+        let cli = Cli::try_parse_from([&["onetimectl"], arguments].concat())?;
+        let Verb::Import(options) = cli.verb else { panic!("{arguments:?}") };
+        let format = options.from.unwrap_or_else(|| formats::by_content(text).unwrap());
+        let mut candidates = Candidates::by(None);
+        let path = &options.files[0];
+        candidates.add_all(&Whole { format, path, text, keys: &NoKeys }, &options)?;
+        candidates.finish()
     }
 }

@@ -12,7 +12,7 @@ use pam_onetime::store::{IssueOutcome, Replace, Store, StoreError};
 use pam_onetime::system::{host_name, now};
 use rand::rngs::SysRng;
 
-use super::candidates::{Candidate, NameSource};
+use super::findings::{Candidate, Findings, NameSource};
 use super::report::{Completion, ImportReport};
 use crate::cli::ImportOptions;
 use crate::context::Context;
@@ -51,6 +51,41 @@ pub(super) struct Importer<'a> {
     now: Timestamp,
 }
 
+/// The users whose accounts were issued in this run.
+pub(super) struct Issued<'a> {
+    findings: &'a Findings,
+    /// By their numbers in `findings`: whether they were issued by the name that they have.
+    by_their_name: Vec<bool>,
+    /// Those who were issued by another.
+    by_another: BTreeSet<UserName>,
+}
+
+impl<'a> Issued<'a> {
+    /// None yet.
+    pub(super) fn none(findings: &'a Findings) -> Self {
+        let by_their_name = vec![false; findings.numbers()];
+        Self { findings, by_their_name, by_another: BTreeSet::new() }
+    }
+
+    /// Whether a user whom the files call `given` was issued: no name is twice in the files,
+    /// but a user may have two.
+    fn contains(&self, given: &str, name: &UserName) -> bool {
+        let number = || self.findings.number(name.as_str());
+        let by_their_name = || number().and_then(|number| self.by_their_name.get(number));
+        self.by_another.contains(name) || (name.as_str() != given && by_their_name() == Some(&true))
+    }
+
+    fn insert(&mut self, given: &str, name: UserName) {
+        if name.as_str() != given {
+            self.by_another.insert(name);
+        } else if let Some(number) = self.findings.number(given)
+            && let Some(issued) = self.by_their_name.get_mut(number)
+        {
+            *issued = true;
+        }
+    }
+}
+
 impl<'a> Importer<'a> {
     pub(super) fn new(
         context: &'a Context,
@@ -66,7 +101,7 @@ impl<'a> Importer<'a> {
         Ok(Self { context, options, people, store, issuer, now: now()? })
     }
 
-    /// Issues the account of one user. `seen` has those who were issued.
+    /// Issues the account of one user. `issued` has those who were issued.
     ///
     /// # Errors
     /// Why nothing was issued for this user.
@@ -74,7 +109,7 @@ impl<'a> Importer<'a> {
         &self,
         user: &str,
         candidate: Candidate,
-        seen: &mut BTreeSet<UserName>,
+        issued: &mut Issued<'_>,
     ) -> anyhow::Result<ImportReport> {
         let Candidate { named_by, tokens, problem } = candidate;
         if let Some(problem) = problem {
@@ -90,7 +125,7 @@ impl<'a> Importer<'a> {
             (None, NameSource::Known) => bail!(NOBODY),
         };
         ensure!(
-            !seen.contains(&known.name),
+            !issued.contains(user, &known.name),
             "is another name of {}, who was imported already",
             known.name
         );
@@ -114,7 +149,7 @@ impl<'a> Importer<'a> {
         }
         let account = self.account(known.name, uid, tokens, &mut report)?;
         self.issue(&account, &mut report.warnings)?;
-        seen.insert(account.record.user);
+        issued.insert(user, account.record.user);
         Ok(report)
     }
 

@@ -2,17 +2,19 @@
 //! UUID or an e-mail address. Lines of a CSV file, a name that the files use and the user
 //! that it stands for here. What does not fit is reported, and nobody is guessed.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use csv::StringRecord;
+use serde::{Deserialize, Serialize};
 
+use super::packed::{Index, Packed};
 use super::source;
 use crate::error::ToolError;
-use crate::formats::{ForeignEntry, separated};
+use crate::formats::ForeignEntry;
+use crate::formats::separated::Records;
 
 /// Bytes; lines for 100,000 tokens have half of that.
 const BOUND: u64 = 16 * 1024 * 1024;
@@ -23,17 +25,37 @@ const FAULTS: usize = 20;
 #[derive(Debug)]
 pub(super) struct UserMap {
     path: PathBuf,
-    lines: Vec<Line>,
-    /// Where in `lines` a name is.
-    places: HashMap<String, usize>,
+    /// Each a [`Line`].
+    lines: Packed,
+    by_name: Index,
+    /// By the numbers of the lines in `by_name`: whether a token has been found by it.
+    used: Vec<bool>,
 }
 
-#[derive(Debug)]
-struct Line {
+#[derive(Debug, Serialize, Deserialize)]
+struct Line<'a> {
+    name: &'a str,
     number: usize,
-    name: String,
-    owner: Owner,
-    usage: Usage,
+    user: &'a str,
+}
+
+/// What is wrong with a map: the first lines that are no good, and how many there are.
+#[derive(Debug, Default)]
+struct Faults {
+    first: Vec<(usize, String)>,
+    count: usize,
+}
+
+impl Faults {
+    /// Adds a line that is no good; the first by their numbers are kept.
+    fn add(&mut self, line: usize, what: &str) {
+        self.count = self.count.saturating_add(1);
+        let place = self.first.partition_point(|(before, _)| *before < line);
+        if place < FAULTS {
+            self.first.insert(place, (line, format!("line {line}: {what}")));
+            self.first.truncate(FAULTS);
+        }
+    }
 }
 
 /// What a line says of a token.
@@ -43,13 +65,6 @@ pub(super) enum Owner {
     User(String),
     /// It is left out on purpose: the line has no user.
     Nobody,
-}
-
-/// Whether a token has been found by a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Usage {
-    Unused,
-    Used,
 }
 
 impl UserMap {
@@ -65,60 +80,37 @@ impl UserMap {
             ensure!(!metadata.is_dir(), ToolError::new("is a directory", "name a file in it"));
             let bytes = source::read(file, metadata.len(), BOUND)?;
             let text = std::str::from_utf8(&bytes).context("is not text in UTF-8")?;
-            Self::parse(path, text.strip_prefix('\u{feff}').unwrap_or(text))
+            let (lines, faults) = lines(text.strip_prefix('\u{feff}').unwrap_or(text))?;
+            drop(bytes);
+            Self::of(path, lines, faults)
         };
         read().with_context(|| format!("{}: nothing was imported", path.display()))
     }
 
-    fn parse(path: &Path, text: &str) -> anyhow::Result<Self> {
-        let mut map = Self { path: path.to_owned(), lines: Vec::new(), places: HashMap::new() };
-        let mut faults = Vec::new();
-        let mut csv = separated::reader(text, delimiter(text));
-        let mut record = StringRecord::new();
-        let mut first = true;
-        while csv.read_record(&mut record).context("is not CSV")? {
-            let number = record.position().map_or(0, |position| separated::line_of(text, position));
-            let header = std::mem::replace(&mut first, false) && is_header(&record);
-            if !header && let Err(fault) = map.line(number, &record) {
-                faults.push(fault);
+    /// A map of lines that do not contradict each other.
+    fn of(path: &Path, lines: Packed, mut faults: Faults) -> anyhow::Result<Self> {
+        lines.ensure_all::<Line<'_>>()?;
+        let by_name = Index::of::<Line<'_>>(&lines);
+        for Line { name, number, .. } in lines.iter().map(|(_, line)| line) {
+            let before = by_name.find(&lines, name).1.first();
+            let before: Option<Line<'_>> = before.and_then(|place| lines.get(*place));
+            if let Some(before) = before.filter(|before| before.number != number) {
+                let what = format!("`{}` is in line {} too", name.escape_debug(), before.number);
+                faults.add(number, &what);
             }
         }
-        if faults.is_empty() {
-            ensure!(!map.lines.is_empty(), "there are no lines in it");
-            return Ok(map);
+        if faults.count == 0 {
+            ensure!(lines.count() > 0, "there are no lines in it");
+            let used = vec![false; by_name.len()];
+            return Ok(Self { path: path.to_owned(), lines, by_name, used });
         }
-        let more = faults.len().saturating_sub(FAULTS);
-        faults.truncate(FAULTS);
-        let mut all = faults.join("; ");
+        let more = faults.count.saturating_sub(faults.first.len());
+        let all: Vec<_> = faults.first.into_iter().map(|(_, what)| what).collect();
+        let mut all = all.join("; ");
         if more > 0 {
             write!(all, "; and {more} more")?;
         }
         bail!(all)
-    }
-
-    /// Takes one line.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    fn line(&mut self, number: usize, record: &StringRecord) -> Result<(), String> {
-        let (name, user) = match (record.get(0), record.get(1)) {
-            (Some(name), Some(user)) if !name.is_empty() && record.len() == 2 => (name, user),
-            (_, _) => return Err(format!("line {number}: not a label or serial, and a user")),
-        };
-        let owner = match user {
-            "" => Owner::Nobody,
-            user => Owner::User(user.to_owned()),
-        };
-        if let Some(other) = self.places.get(name).and_then(|place| self.lines.get(*place)) {
-            let before = other.number;
-            return Err(format!(
-                "line {number}: `{}` is in line {before} too",
-                name.escape_debug()
-            ));
-        }
-        self.places.insert(name.to_owned(), self.lines.len());
-        self.lines.push(Line { number, name: name.to_owned(), owner, usage: Usage::Unused });
-        Ok(())
     }
 
     /// Whose a token is; `None`: no line names it.
@@ -136,14 +128,21 @@ impl UserMap {
     ) -> anyhow::Result<Option<Owner>> {
         let mut found: Option<(usize, Owner)> = None;
         for name in names {
-            let Some(line) = self.places.get(name).and_then(|place| self.lines.get_mut(*place))
+            let (place, lines) = self.by_name.find(&self.lines, name);
+            let Some(line) = lines.first().and_then(|place| self.lines.get::<Line<'_>>(*place))
             else {
                 continue;
             };
-            line.usage = Usage::Used;
+            if let Some(used) = self.used.get_mut(place) {
+                *used = true;
+            }
+            let owner = match line.user {
+                "" => Owner::Nobody,
+                user => Owner::User(user.to_owned()),
+            };
             match &found {
-                None => found = Some((line.number, line.owner.clone())),
-                Some((_, owner)) if *owner == line.owner => {}
+                None => found = Some((line.number, owner)),
+                Some((_, before)) if *before == owner => {}
                 Some((other, _)) => bail!(
                     "lines {other} and {} of {} are about it, and say different users",
                     line.number,
@@ -156,9 +155,36 @@ impl UserMap {
 
     /// The lines that no token was found by: line, name.
     pub(super) fn unused(&self) -> impl Iterator<Item = (usize, &str)> {
-        let unused = self.lines.iter().filter(|line| line.usage == Usage::Unused);
-        unused.map(|line| (line.number, line.name.as_str()))
+        let lines = self.lines.iter().map(|(_, line)| line);
+        let is_unused = |line: &Line<'_>| {
+            let (place, _) = self.by_name.find(&self.lines, line.name);
+            self.used.get(place) == Some(&false)
+        };
+        lines.filter(is_unused).map(|line: Line<'_>| (line.number, line.name))
     }
+}
+
+/// The lines of a map, and which of them are none.
+///
+/// # Errors
+/// It is not CSV.
+fn lines(text: &str) -> anyhow::Result<(Packed, Faults)> {
+    let (mut lines, mut faults) = (Packed::default(), Faults::default());
+    let mut records = Records::of(text, delimiter(text));
+    let mut record = StringRecord::new();
+    let mut first = true;
+    while let Some(number) = records.read(&mut record)? {
+        if std::mem::replace(&mut first, false) && is_header(&record) {
+            continue;
+        }
+        match (record.get(0), record.get(1)) {
+            (Some(name), Some(user)) if !name.is_empty() && record.len() == 2 => {
+                lines.push(&Line { name, number, user })?;
+            }
+            (_, _) => faults.add(number, "not a label or serial, and a user"),
+        }
+    }
+    Ok((lines, faults))
 }
 
 /// What separates the fields: a comma, or what spreadsheets write in its place.
@@ -186,7 +212,8 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> anyhow::Result<UserMap> {
-        UserMap::parse(Path::new("map.csv"), text)
+        let (lines, faults) = lines(text)?;
+        UserMap::of(Path::new("map.csv"), lines, faults)
     }
 
     fn owner(map: &mut UserMap, names: &[&str]) -> Option<Owner> {
@@ -207,7 +234,7 @@ mod tests {
             "\"Corp, Ltd:bob\";bob\n0012;alice\n",
         ] {
             let mut map = parse(text).unwrap();
-            assert_eq!(map.lines.len(), 2, "{text}");
+            assert_eq!(map.lines.count(), 2, "{text}");
             assert_eq!(owner(&mut map, &["0012"]), user("alice"), "{text}");
             assert_eq!(owner(&mut map, &["x", "Corp, Ltd:bob"]), user("bob"), "{text}");
             assert_eq!(owner(&mut map, &["12"]), None, "a serial number keeps its zeros: {text}");

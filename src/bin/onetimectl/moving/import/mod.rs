@@ -1,34 +1,39 @@
 //! `onetimectl import`: takes over the tokens that users have already. `formats`
 //! knows what files say, `source` opens them, `picture` reads QR codes, `key` has the keys of
-//! encrypted ones, `candidates` has what they say by user, `importer` makes an account of that, whole or not at all, and `report`
-//! reports to the admin.
+//! encrypted ones, `candidates` packs what they say (`packed`), `findings` has it by user, `importer`
+//! makes an account of that, whole or not at all, and `report` reports to the admin.
 
 mod candidates;
+mod findings;
 mod importer;
 mod key;
 mod map;
+mod packed;
 mod picture;
 mod report;
 mod source;
 
-use std::collections::BTreeSet;
+use std::cell::Cell;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use pam_onetime::account::UserName;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::cli::ImportOptions;
 use crate::context::Context;
-use crate::people::{Origin, People};
-use crate::say::progress::Progress;
+use crate::people::People;
+use crate::say::progress::{Progress, ProgressOutput};
 use crate::say::report::Row;
 use crate::say::{self, Answer, Form, Input};
-use candidates::{Candidate, Candidates, Findings};
-use importer::Importer;
+use candidates::Candidates;
+use findings::Findings;
+use importer::{Importer, Issued};
 use key::KeyInput;
 use map::UserMap;
-use report::ImportReport;
+use report::{ImportReport, Table};
 
 pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<ExitCode> {
     let map = options.map.as_deref().map(UserMap::open).transpose()?;
@@ -39,39 +44,66 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
     }
     candidates.read_parts(options)?;
     keys.warn_if_unused();
-    let Findings { users: candidates, ownerless, spare } = candidates.finish();
-    ensure!(
-        !candidates.is_empty() || !ownerless.is_empty() || !spare.is_empty(),
-        "there are no users to import in these files"
-    );
-    let names = candidates.iter().map(|(user, _)| user.clone()).collect();
-    let people = People::of(names, Origin::Elsewhere)?;
+    let findings = candidates.finish()?;
+    ensure!(!findings.is_empty(), "there are no users to import in these files");
+    let users = findings.users().count();
+    let people = People::known(users, |name| findings.number(name).is_some())?;
     let asks = options.replace && !options.yes && !options.dry_run;
-    if asks && may_replace(context, options, &candidates, &people)? == Answer::No {
+    if asks && may_replace(context, options, &findings, &people)? == Answer::No {
         return Answer::nothing_changed();
     }
     let importer = Importer::new(context, options, people)?;
-    let progress = Progress::of(candidates.len());
-    let mut seen = BTreeSet::new();
-    let ownerless = ownerless.into_iter().map(|(name, error)| (name, Err(error)));
-    let spare = spare.into_iter().map(|name| (name, Ok(ImportReport::unmapped())));
-    let rows: Vec<_> = candidates
-        .into_iter()
-        .map(|(user, candidate)| {
-            let result = importer.import(&user, candidate, &mut seen);
-            progress.step();
-            (user, result)
-        })
-        .chain(ownerless)
-        .chain(spare)
-        .map(|(user, result)| Row { user: printable(user), result })
-        .collect();
-    drop(progress);
+    carry_out(context, options, &findings, &importer, &Progress::of(users))
+}
+
+/// Imports user by user, and reports each when it is done: nothing is kept of it.
+fn carry_out(
+    context: &Context,
+    options: &ImportOptions,
+    findings: &Findings,
+    importer: &Importer<'_>,
+    progress: &Progress,
+) -> anyhow::Result<ExitCode> {
+    let mut issued = Issued::none(findings);
+    let (mut unready, last) = (None, Cell::new(None));
+    // Nothing is changed that could not be reported.
+    let imported = findings.users().map_while(|user| {
+        unready = say::ready().err();
+        if unready.is_some() {
+            return None;
+        }
+        let result = importer.import(user, findings.candidate(user), &mut issued);
+        last.set(Some(user));
+        progress.step();
+        Some(Row { user: printable(user), result })
+    });
+    let ownerless = findings.ownerless();
+    let ownerless =
+        ownerless.map(|(name, error)| Row { user: printable(name), result: Err(error) });
+    let spare = findings.spare();
+    let spare =
+        spare.map(|name| Row { user: printable(name), result: Ok(ImportReport::unmapped()) });
+    let mut failed = 0_usize;
+    let rows = imported.chain(ownerless).chain(spare).inspect(|row| {
+        failed = failed.saturating_add(usize::from(row.result.is_err()));
+    });
+    let width = findings.users().map(|user| printable(user).width()).max().unwrap_or(0);
+    let mut table = Table::of(width);
+    let out = ProgressOutput { progress, out: std::io::stdout().lock() };
+    let ended = say::report::print(context.form, out, progress, rows, |out, user, report| {
+        table.row(user, report).map_or(Ok(()), |line| out.write_all(line.as_bytes()))
+    });
+    let ended = unready.map_or(ended, |error| Err(error.into()));
+    let code = ended.with_context(|| match last.get() {
+        None => "nothing was imported".to_owned(),
+        Some(user) => format!("stopped after {}", printable(user)),
+    })?;
     if context.form == Form::Text {
+        let spare = findings.spare().map(printable);
         let named = if options.dry_run { usize::MAX } else { report::NAMED };
-        say::line(&report::table(&rows, named))?;
+        table.end(failed, spare.take(named), findings.spares())?;
     }
-    say::report::finish(context.form, rows)
+    Ok(code)
 }
 
 /// Asks, if any of these users is enabled.
@@ -81,15 +113,15 @@ pub(crate) fn run(context: &Context, options: &ImportOptions) -> anyhow::Result<
 fn may_replace(
     context: &Context,
     options: &ImportOptions,
-    candidates: &[(String, Candidate)],
+    findings: &Findings,
     people: &People,
 ) -> anyhow::Result<Answer> {
     if !context.dir_exists()? {
         return Ok(Answer::Yes);
     }
     let store = context.open_or_make()?;
-    let replaced = candidates.iter().filter(|(_, candidate)| candidate.problem.is_none());
-    let question = match replaced.filter(|(user, _)| people.is_enabled(&store, user)).count() {
+    let replaced = findings.users().filter(|user| findings.candidate(user).problem.is_none());
+    let question = match replaced.filter(|user| people.is_enabled(&store, user)).count() {
         0 => return Ok(Answer::Yes),
         1 => "Replace what 1 user has by what these files say? The old secret is destroyed.".into(),
         count => format!(
@@ -103,9 +135,9 @@ fn may_replace(
 
 /// A name as the report has it: what cannot be a user's name anyway must not
 /// write over the admin's terminal.
-fn printable(user: String) -> String {
-    if UserName::new(user.as_str()).is_ok() {
-        return user;
+fn printable(user: &str) -> String {
+    if UserName::new(user).is_ok() {
+        return user.to_owned();
     }
     user.chars().flat_map(char::escape_default).take(64).collect()
 }

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use unicode_width::UnicodeWidthStr;
 
+use crate::error::OutputError;
 use crate::say;
-use crate::say::report::Row;
 
 /// What came of a user.
 #[derive(Debug, Serialize)]
@@ -59,77 +58,134 @@ impl Completion {
     }
 }
 
-/// The report as text. Of the keys in stock, the first `named` are named.
-pub(super) fn table(rows: &[Row<ImportReport>], named: usize) -> String {
-    let good = rows.iter().filter_map(|row| Some((&row.user, row.result.as_ref().ok()?)));
-    let (spare, done): (Vec<_>, Vec<_>) =
-        good.partition(|(_, report)| report.result == Completion::Unmapped);
-    let mut text = String::new();
-    if !done.is_empty() {
-        let longest = done.iter().map(|(user, _)| user.width()).max().unwrap_or(0);
-        let user_width = longest.max("USER".len());
-        let result_width = Completion::WouldBeImported.text().len();
-        let widths = [user_width, result_width, "TOKENS".len(), 0];
+/// The report as text: a line for each user as they come, and what there is to say of many.
+pub(super) struct Table {
+    widths: [usize; 4],
+    /// How many lines there are, and what they say came of the users.
+    done: usize,
+    completion: Completion,
+    not_carried_over: Notes,
+    warnings: Notes,
+}
+
+impl Table {
+    /// One with room for names of this width, in columns of a terminal.
+    pub(super) fn of(widest: usize) -> Self {
+        let user = widest.max("USER".len());
+        let result = Completion::WouldBeImported.text().len();
+        Self {
+            widths: [user, result, "TOKENS".len(), 0],
+            done: 0,
+            completion: Completion::Imported,
+            not_carried_over: Notes::default(),
+            warnings: Notes::default(),
+        }
+    }
+
+    /// What is to be written of a user; before the first, what the columns are.
+    pub(super) fn row(&mut self, user: &str, report: &ImportReport) -> Option<String> {
+        match report.result {
+            Completion::Unmapped => return None,
+            Completion::Imported | Completion::WouldBeImported => {}
+        }
+        let mut text = String::new();
         let mut line = |cells: [&str; 4]| {
-            text.push_str(&say::columns(cells.into_iter().zip(widths)));
+            text.push_str(&say::columns(cells.into_iter().zip(self.widths)));
             text.push('\n');
         };
-        line(["USER", "RESULT", "TOKENS", "ACTIVATED"]);
-        for (user, report) in &done {
-            let activated = if report.activated { "yes" } else { "no" };
-            line([user, report.result.text(), &report.tokens.to_string(), activated]);
+        if self.done == 0 {
+            line(["USER", "RESULT", "TOKENS", "ACTIVATED"]);
         }
-        text.push('\n');
+        let activated = if report.activated { "yes" } else { "no" };
+        line([user, report.result.text(), &report.tokens.to_string(), activated]);
+        self.done = self.done.saturating_add(1);
+        self.completion = report.result;
+        report.not_carried_over.iter().for_each(|note| self.not_carried_over.add(note, user));
+        report.warnings.iter().for_each(|note| self.warnings.add(note, user));
+        Some(text)
     }
-    notes(&mut text, "Not carried over:", &done, |report| &report.not_carried_over);
-    notes(&mut text, "Warnings:", &done, |report| &report.warnings);
-    if !spare.is_empty() {
-        let names: Vec<_> = spare.iter().map(|(name, _)| *name).collect();
-        let names = names_of(&names, named);
-        text.push_str(&format!("{} keys are in no line of the map: {names}\n\n", spare.len()));
+
+    /// Prints what there is to say of all together. `spare` names keys in stock, of which
+    /// there are `spares`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn end(
+        self,
+        failed: usize,
+        mut spare: impl Iterator<Item = String>,
+        spares: usize,
+    ) -> Result<(), OutputError> {
+        if self.done > 0 {
+            say::write("\n")?;
+        }
+        self.not_carried_over.print("Not carried over:")?;
+        self.warnings.print("Warnings:")?;
+        if spares > 0 {
+            say::write(&format!("{spares} keys are in no line of the map: "))?;
+            names_of(&mut spare, spares)?;
+            say::write("\n\n")?;
+        }
+        say::line(&format!("{} {}, {failed} failed.", self.done, self.completion.text()))
     }
-    let failed = rows.len().saturating_sub(done.len()).saturating_sub(spare.len());
-    let completion = match done.first() {
-        Some((_, report)) => report.result,
-        None => Completion::Imported,
-    };
-    text.push_str(&format!("{} {}, {failed} failed.", done.len(), completion.text()));
-    text
 }
+
+/// So many different notes are kept: a file that has more has them to fill the memory.
+const MOST_NOTES: usize = 1024;
+/// The note in the place of one that is one too many.
+const ONE_NOTE_MORE: &str = "more of too many different things to say: --json has all";
 
 /// What is true of many is written once, with the names of the first.
-fn notes<'a>(
-    text: &mut String,
-    heading: &str,
-    all: &[(&'a String, &'a ImportReport)],
-    of: impl Fn(&'a ImportReport) -> &'a Vec<String>,
-) {
-    let mut by_note: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
-    for (user, report) in all {
-        for note in of(report) {
-            by_note.entry(note).or_default().push(user);
-        }
-    }
-    if by_note.is_empty() {
-        return;
-    }
-    text.push_str(heading);
-    for (note, users) in by_note {
-        text.push_str(&format!("\n  {}: {note}", names_of(&users, NAMED)));
-    }
-    text.push_str("\n\n");
+#[derive(Default)]
+struct Notes(BTreeMap<String, Noted>);
+
+/// Of whom a note is true.
+#[derive(Default)]
+struct Noted {
+    count: usize,
+    first: Vec<String>,
 }
 
-/// The first `named` of these names, and how many more there are.
-fn names_of(names: &[&String], named: usize) -> String {
-    let mut text = String::new();
-    for (name, number) in names.iter().take(named).zip(0_usize..) {
-        text.push_str(if number == 0 { "" } else { ", " });
-        text.push_str(name);
+impl Notes {
+    fn add(&mut self, note: &str, user: &str) {
+        let is_room = self.0.len() < MOST_NOTES || self.0.contains_key(note);
+        let note = if is_room { note } else { ONE_NOTE_MORE };
+        // Most notes are there already.
+        if !self.0.contains_key(note) {
+            self.0.insert(note.to_owned(), Noted::default());
+        }
+        if let Some(noted) = self.0.get_mut(note) {
+            noted.count = noted.count.saturating_add(1);
+            if noted.first.len() < NAMED {
+                noted.first.push(user.to_owned());
+            }
+        }
     }
-    let more = names.len().saturating_sub(named);
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
+
+    fn print(self, heading: &str) -> Result<(), OutputError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        say::write(heading)?;
+        for (note, Noted { count, first }) in self.0 {
+            say::write("\n  ")?;
+            names_of(&mut first.into_iter(), count)?;
+            say::write(&format!(": {note}"))?;
+        }
+        say::write("\n\n")
     }
-    text
+}
+
+/// Prints the first of `count` names, and how many more there are.
+fn names_of(first: &mut impl Iterator<Item = String>, count: usize) -> Result<(), OutputError> {
+    let mut named = 0_usize;
+    for name in first {
+        say::write(if named == 0 { "" } else { ", " })?;
+        say::write(&name)?;
+        named = named.saturating_add(1);
+    }
+    match count.saturating_sub(named) {
+        0 => Ok(()),
+        more => say::write(&format!(" and {more} more")),
+    }
 }

@@ -67,6 +67,11 @@ impl Source {
         Ok(Self { path: path.to_owned(), bytes, metadata: Some(metadata) })
     }
 
+    /// Bytes.
+    pub(super) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// What is in it, without a byte order mark.
     ///
     /// # Errors
@@ -105,10 +110,12 @@ impl Source {
     /// It is not the user's, or not of this format.
     pub(super) fn own(&self, format: &dyn Format, user: &str) -> anyhow::Result<ForeignToken> {
         self.belongs_to(user)?;
-        let entries = format.parse(self.text()?, &TimeZone::system());
-        let entry = entries.map(|entries| entries.into_iter().next());
-        let entry = entry.with_context(|| self.path.display().to_string())?;
-        Ok(entry.context("there is no token in it")?.token?)
+        let mut only = None;
+        let parsed = format.parse(self.text()?, &TimeZone::system(), &mut |entry| {
+            only.get_or_insert(entry);
+        });
+        parsed.with_context(|| self.path.display().to_string())?;
+        Ok(only.context("there is no token in it")?.token?)
     }
 
     /// A user's own file must be theirs or root's: in their own directory they
@@ -161,7 +168,9 @@ pub(super) fn read(
     loop {
         if length == bytes.len() {
             ensure!(u64::try_from(length)? <= bound, too_large(bound));
-            let mut larger = Zeroizing::new(vec![0; length.saturating_mul(2).max(64 * 1024)]);
+            // Both are there for a while, and what was not needed is wiped as well.
+            let room = (length / 4).max(64 * 1024);
+            let mut larger = Zeroizing::new(vec![0; length.saturating_add(room)]);
             if let Some(start) = larger.get_mut(..length) {
                 start.copy_from_slice(&bytes);
             }
