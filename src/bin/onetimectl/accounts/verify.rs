@@ -48,7 +48,7 @@ pub(crate) fn run(context: &Context, name: &str, code: Option<&str>) -> anyhow::
     let user = User::find(name)?;
     let shown = || Readable(name).to_string();
     let uid = user.uid().ok_or(ToolError::UNKNOWN).with_context(shown)?;
-    if store.load(&user.name, uid)?.is_none() {
+    if store.load(&user.name, uid).with_context(shown)?.is_none() {
         return Err(ToolError::NOT_ENABLED).with_context(shown);
     }
     let typed = match code {
