@@ -31,7 +31,7 @@ TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client 
                     sudo login util-linux bsdutils mount strace mandoc binutils \
                     libpam-google-authenticator libpam-oath pskctool python3-pskc e2fsprogs python3 \
                     libnss-extrausers bash-completion zsh fish qrencode \
-                    zxing-cpp-tools xvfb xterm fonts-dejavu-core libjpeg-turbo-progs
+                    zxing-cpp-tools xvfb xterm fonts-dejavu-core libjpeg-turbo-progs time
 CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime \
                     python3-venv git gpg gpg-agent xz-utils rpm makepkg \
                     pacman-package-manager libarchive-tools fakeroot
