@@ -13,7 +13,7 @@ use crate::common::{
 };
 
 const PASSWORD: &str = "Password:";
-const SET_UP: &str = "One-time code (Enter to skip until you have set up your app):";
+const SET_UP: &str = "One-time code (Enter to skip):";
 
 /// The table of who reads what, in pam_onetime(8), begins with this.
 const HEAD: &str = ".It form Ta terminal Ta zbarimg Ta zxing-cpp Ta jsQR\n";
