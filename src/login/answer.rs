@@ -37,7 +37,12 @@ impl Answer {
             {
                 Self::PasswordAgain
             }
-            answer => answer,
+            answer @ (Self::Empty
+            | Self::Code(_)
+            | Self::Recovery(_)
+            | Self::NotACode
+            | Self::PasswordAgain
+            | Self::RefusedBySshd) => answer,
         }
     }
 
