@@ -137,15 +137,15 @@ fn a_large_file_of_each_format_costs_at_most_four_times_its_size() {
 #[test]
 fn the_shortest_rows_errors_notes_and_keys_of_nobody_cost_no_more() {
     let scale = Scale::new();
-    let short = rows(12_000, |n| format!("otpauth://totp/{n}?secret={SHORT}\n"));
-    let nobodys = rows(12_000, |_| format!("otpauth://totp/?secret={SHORT}\n"));
+    let short = rows(6_000, |n| format!("otpauth://totp/{n}?secret={SHORT}\n"));
+    let nobodys = rows(6_000, |_| format!("otpauth://totp/?secret={SHORT}\n"));
     let noted = rows(400, |n| {
         let unknown: String = (0..200).map(|m| format!("&{:x}", n * 200 + m + 0x10_0000)).collect();
         format!("otpauth://totp/{n}?secret={SHORT}{unknown}\n")
     });
-    let faults = rows(40_000, |n| format!("HOTP/T{} u{n}\n", 1_000_000 + n));
-    let tiny = rows(100_000, |n| format!("x {n}\n"));
-    let stock = rows(20_000, |n| format!("{n},{SHORT},totp\n"));
+    let faults = rows(12_000, |n| format!("HOTP/T{} u{n}\n", 1_000_000 + n));
+    let tiny = rows(40_000, |n| format!("x {n}\n"));
+    let stock = rows(12_000, |n| format!("{n},{SHORT},totp\n"));
     scale.world.write("/root/map", b"none,alice\n", 0o600);
     for (what, text, options) in [
         ("short URIs", &short, &["--force"][..]),
@@ -159,7 +159,7 @@ fn the_shortest_rows_errors_notes_and_keys_of_nobody_cost_no_more() {
     ] {
         scale.bounded(what, text, options);
     }
-    let map = rows(60_000, |n| format!("{n},alice\n"));
+    let map = rows(30_000, |n| format!("{n},alice\n"));
     scale.world.write("/root/map", map.as_bytes(), 0o600);
     let (cost, run) = peak(&scale.world, &["-", "--map", "/root/map"], &format!("S1,{HEX},totp\n"));
     scale.within("a map", cost, map.len());
