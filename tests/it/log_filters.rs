@@ -330,10 +330,7 @@ fn real_logins_are_counted_and_reported_as_they_ended_and_no_name_typed_at_sshd_
     assert!(!ssh("alice", &[(password, ALICE_PASSWORD), (code, "000000x")]), "a wrong code");
     assert!(!ssh("alice", &[(password, "wrong"), (code, "000000")]), "a wrong password");
     assert!(!ssh(&forged, &[(password, "wrong")]), "an unknown user");
-    assert!(
-        ssh("bob", &[(password, BOB_PASSWORD), ("your app): ", "")]),
-        "a pending user who skips"
-    );
+    assert!(ssh("bob", &[(password, BOB_PASSWORD), ("skip): ", "")]), "a pending user who skips");
     // sshd has a host's name instead of its address with UseDNS; and other services have what
     // they are given.
     let named = format!("rhost={VICTIM}.example.org");
