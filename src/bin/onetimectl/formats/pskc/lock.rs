@@ -255,7 +255,7 @@ fn read(encrypted: &Encrypted) -> Result<(Cipher, Vec<u8>), Refusal> {
         return Err(Refusal::key(format!("the file {problem}"), NO_PLAIN));
     }
     let Some(method) = &encrypted.method else {
-        let what = "its values are encrypted, and the file does not say how (EncryptionMethod)";
+        let what = "its values are encrypted, and the file does not say how";
         return Err(Refusal::key(what, NO_PLAIN));
     };
     let cipher = Cipher::named(method).map_err(|name| {
@@ -463,7 +463,7 @@ mod tests {
             (BY_KEY.replace("hmac-sha1", "hmac-md5"), "MACs are hmac-md5"),
             (BY_KEY.replace("aes128-cbc", "tripledes-cbc"), "encrypted with tripledes-cbc"),
             (gcm, "encrypted with aes128-gcm"),
-            (BY_KEY.replace(method, "xenc:X"), "does not say how (EncryptionMethod)"),
+            (BY_KEY.replace(method, "xenc:X"), "does not say how"),
             (BY_KEY.replace("<ds:KeyName>Pre-shared-key</ds:KeyName>", x509), "certificate"),
             (BY_KEY.replace("CipherValue", "CipherReference"), "elsewhere (CipherReference)"),
             (BY_KEY.replace("AAECAwQFBgcI", "AAECAwQF"), "no base64 of as many bytes"),
