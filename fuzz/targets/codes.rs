@@ -106,6 +106,7 @@ fn read(typed: &[u8]) -> Option<Code> {
         Answer::Recovery(_) => assert!(is_recovery && !is_code),
         Answer::NotACode => assert!(!is_code && !is_recovery && !typed.is_empty()),
         Answer::RefusedBySshd => assert!(typed.starts_with(b"\x08\n\r\x7f")),
+        Answer::PasswordAgain => panic!("no password is known"),
     }
     code
 }

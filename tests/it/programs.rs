@@ -274,7 +274,7 @@ fn by_ssh_an_active_user_is_never_admitted_where_sshd_cannot_ask_for_a_code() {
         assert!(!scene.admitted && scene.text.contains("Permission denied"), "{}", scene.text);
     }
     // sshd answered the second question with the password as well.
-    logged(&world, "reason=\"the answer was not a code\"");
+    logged(&world, "the password was given in place of a code");
 }
 
 // --- sshd: key, then code ---
