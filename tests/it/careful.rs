@@ -7,8 +7,8 @@ use std::fs::File;
 use std::process::{Command, Stdio};
 
 use crate::common::{
-    Finished, PATIENCE, World, activate, assert_ends, current_code, enable, finish, installed,
-    secret, wait_within,
+    Finished, PATIENCE, World, activate, assert_ends, conf, current_code, enable, finish,
+    installed, secret, wait_within,
 };
 use serde_json::Value;
 
@@ -552,6 +552,10 @@ fn each_key_and_word_of_the_json_output_is_in_the_manual_page_with_its_version()
     let section = section.replace("\\(dq", " ");
     let documented: Vec<_> = word.find_iter(&section).map(|found| found.as_str()).collect();
     world.write("/root/wrong.toml", b"nosuch = 1\n", 0o600);
+    world.write("/root/profile", conf("pam-configs/onetime").as_bytes(), 0o644);
+    let profiles =
+        "d=/usr/share/pam-configs; mount -t tmpfs tmpfs $d && cp /root/profile $d/onetime";
+    world.run("sh", &["-c", profiles]).ok();
     let mut tried = BTreeSet::new();
     for order in [
         "init",
