@@ -108,7 +108,7 @@ fn log_in<D: Door, H: Host, A: Accounts>(
     subject.user = known.unwrap_or("(unknown)").to_owned();
     let name = known.unwrap_or(&given);
     let LoginSettings { config, arguments } = settings;
-    let view = View::of(&subject.service, door.output(), config);
+    let view = View::of(&subject.service, || door.output(), config);
     let mut login = Login { door, host, config, arguments, name, subject, pace, view };
 
     // The password. A user who is unknown, or cannot be looked up, meets the same prompt

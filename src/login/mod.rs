@@ -33,7 +33,7 @@ pub use plan::{
     Plan, Prompt, Question, WithoutRecord, plan, plan_without_record,
 };
 pub use verdict::{Exemption, Grant, NotNeeded, Refusal, Verdict};
-pub use view::{Output, SHORT_TEXT, View};
+pub use view::{Output, View};
 
 #[cfg(test)]
 mod tests;

@@ -131,7 +131,7 @@ fn a_secret_is_shown_where_it_is_permitted_and_printed_on_a_terminal_alone() {
         ("sshd", elsewhere, &odd, View::Texts),
         ("sshd", terminal, &none, View::Texts),
     ] {
-        assert_eq!(View::of(service, output, config), expected, "{service} {output:?}");
+        assert_eq!(View::of(service, || output, config), expected, "{service} {output:?}");
     }
 }
 

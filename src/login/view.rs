@@ -20,28 +20,27 @@ pub enum View {
     Prompts,
     /// Short texts without a secret.
     Texts,
-    /// Secrets too, in texts of up to [`SHORT_TEXT`] bytes: no QR code.
+    /// Secrets too, in texts of less than 900 bytes: no QR code.
     ShortSecrets,
     /// Everything.
     Everything,
 }
 
-/// Bytes of a text that a program with windows is known to show.
-pub const SHORT_TEXT: usize = 900;
-
 impl View {
     /// Of a login at `service`. A secret is shown where the configuration permits it; and
-    /// by a program that prints, on a terminal alone.
+    /// by a program that prints, on a terminal alone: `output` is asked about that one only.
     #[must_use]
-    pub fn of(service: &str, output: Output, config: &Config) -> Self {
+    pub fn of(service: &str, output: impl FnOnce() -> Output, config: &Config) -> Self {
         let permitted = config.enrollment.show_at.names(service);
-        match (carrier(service), output) {
-            (Carrier::Nothing, _) => Self::Prompts,
-            (Carrier::Direct, _) | (Carrier::Printed, Output::Terminal) if permitted => {
-                Self::Everything
-            }
-            (Carrier::Short, _) if permitted => Self::ShortSecrets,
-            (Carrier::Direct | Carrier::Printed | Carrier::Short, _) => Self::Texts,
+        match carrier(service) {
+            Carrier::Nothing => Self::Prompts,
+            Carrier::Direct | Carrier::Printed | Carrier::Short if !permitted => Self::Texts,
+            Carrier::Direct => Self::Everything,
+            Carrier::Printed => match output() {
+                Output::Terminal => Self::Everything,
+                Output::Elsewhere => Self::Texts,
+            },
+            Carrier::Short => Self::ShortSecrets,
         }
     }
 

@@ -53,7 +53,7 @@ pub fn install(world: &World) {
 }
 
 /// Services of tests, at which a secret may be shown as at those that are proven.
-const SHOWN_AT: &str = r#", "doors", "enrol", "issues", "load", "open", "test", "utf8", "utf8-light", "ascii", "none"]"#;
+const SHOWN_AT: &str = r#", "doors", "enrol", "issue", "issues", "leaks", "load", "open", "test", "utf8", "utf8-light", "ascii", "none"]"#;
 
 /// What is shipped; and secrets are shown at services of tests too.
 #[track_caller]
