@@ -42,6 +42,10 @@ fn comments_change_nothing_but_the_number_of_the_line() {
     assert!(error.starts_with("line 3: ") && error.contains("coed"), "{error}");
     let text = "# one\n[login]\nprompt = '''\n# Code: '''\n# last";
     assert_eq!(Config::parse(text).unwrap().login.prompt, "# Code: ");
+    let text = "[login]\nrequire_groups = [ # \"a\",\n # \"b\",\n\t#]\n\"#c\"]\r\n# last\r\n";
+    assert_eq!(Config::parse(text).unwrap().login.require_groups.0, ["#c"]);
+    // What is no white space of TOML's does not make a comment of a line.
+    assert!(Config::parse("\u{a0}# x\n").is_err());
 }
 
 #[test]

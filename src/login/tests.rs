@@ -180,6 +180,28 @@ fn no_record_is_issued_at_a_login_that_cannot_show_it() {
     assert!(!issued(View::Everything, &config));
 }
 
+// --- a check that is no login ---
+
+#[test]
+fn a_check_spends_the_code_and_leaves_the_last_login_as_it_was() {
+    for last_login in [None, Some(Timestamp(7))] {
+        let mut account = active(totp(), 0);
+        account.state.last_login = last_login;
+        let (password, answer) = (right(), Answer::read(CODES[5].as_bytes()));
+        let circumstances = circumstances(&password, 155);
+        let attempt = Attempt { circumstances, answer: &answer, tries_left: 0 };
+        let judged = judge(Some(&account), &attempt, &Config::default());
+        let mut next = None;
+        let verdict = judged.without_login(Some(&account)).settle(|state| {
+            next = Some(*state);
+            Ok::<(), ()>(())
+        });
+        assert_eq!(verdict, Ok(Verdict::Admitted(Grant::Code)));
+        let next = next.expect("a code was spent");
+        assert_eq!((next.last_login, next.token(TokenId::FIRST).next), (last_login, Step(6)));
+    }
+}
+
 // --- programs that give the password to every prompt ---
 
 #[test]
