@@ -102,12 +102,13 @@ lint: test-deps ## rustfmt, clippy, man pages
 	@CARGO=$(CARGO) sh packaging/lint clippy --locked --lib --no-default-features -- -D warnings
 	mandoc -T lint -W warning docs/*.[58]
 
-# Campaigns about what is packaged, which take long: test-packages runs them.
-OF_PACKAGING = ansible confined others_packages release
+# Campaigns about what is packaged, and about pictures, which fetch much or take long:
+# test-packages runs them.
+APART = ansible confined others_packages pictures release
 
 campaigns: campaign-deps cargo-tools fetch prebuild lint-fuzz ## run each campaign against adversity in its short form (CAMPAIGN=killed: one of them)
 	$(AS_ROOT) $(CARGO) test --locked --no-fail-fast --test adversity -- \
-		$(or $(CAMPAIGN),$(foreach of,$(OF_PACKAGING),--skip $(of)::))
+		$(or $(CAMPAIGN),$(foreach apart,$(APART),--skip $(apart)::))
 
 test-ansible: ## run the Ansible collection with a real ansible-core, in worlds of its own
 	@$(MAKE) --no-print-directory campaigns CAMPAIGN=ansible
@@ -162,7 +163,7 @@ deb: ## build the package for Debian and Ubuntu, and look at it with lintian
 test-packages: test-deps deb ## install, use and remove the package in whole Debian systems (minutes)
 	@CARGO=$(CARGO) sh packaging/install-packages debootstrap debian-archive-keyring
 	$(AS_ROOT) $(CARGO) test --locked --test packages
-	@for campaign in $(OF_PACKAGING); do $(MAKE) --no-print-directory campaigns CAMPAIGN=$$campaign:: || exit 1; done
+	@for campaign in $(APART); do $(MAKE) --no-print-directory campaigns CAMPAIGN=$$campaign:: || exit 1; done
 
 # An existing configuration is kept. Modes are ours, whatever the umask; directories that
 # are there already keep theirs.
