@@ -8,8 +8,8 @@
 mod formats;
 
 use formats::{
-    FORMATS, ForeignEntry, ForeignToken, FormatError, KeyError, KeyKind, KeySource, WantedKey,
-    by_name,
+    Aids, FORMATS, ForeignEntry, ForeignToken, FormatError, KeyError, KeyKind, KeySource,
+    WantedKey, by_name,
 };
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
@@ -25,8 +25,8 @@ use zeroize::Zeroizing;
 fuzz_target!(|text: &str| {
     for format in FORMATS {
         let _looks_like_it = format.sniff(text);
-        let parsed = format
-            .parse_with(text, &TimeZone::UTC, &KeysOfRfc6030, &mut |entry| accepted(entry, text));
+        let aids = Aids { zone: TimeZone::UTC, keys: &KeysOfRfc6030 };
+        let parsed = format.parse(text, &aids, &mut |entry| accepted(entry, text));
         if let Err(error) = parsed {
             refused(&error, text);
         }
@@ -76,7 +76,8 @@ fn accepted(ForeignEntry { user, token, .. }: ForeignEntry, text: &str) {
     let uri = Enrollment::of(&invitation).next().expect("one token").uri_from(state.next);
     let otpauth = by_name("otpauth").expect("a format");
     let mut again = None;
-    let parsed = otpauth.parse(&uri, &TimeZone::UTC, &mut |entry| again = Some(entry));
+    let aids = Aids { zone: TimeZone::UTC, keys: &KeysOfRfc6030 };
+    let parsed = otpauth.parse(&uri, &aids, &mut |entry| again = Some(entry));
     parsed.expect("our own URI");
     let again = again.expect("one").token.expect("our own token");
     assert_eq!(again.token, token);

@@ -1,11 +1,10 @@
 //! What the app Aegis exports without a password: JSON, a vault of entries.
 
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{self, Parameters, Text};
-use super::{BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, Users};
+use super::{Aids, BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, Users};
 
 /// The format `aegis`: a vault in plain.
 #[derive(Debug)]
@@ -65,12 +64,7 @@ impl Format for Aegis {
         json::has_keys(text, &["\"db\"", "\"header\""])
     }
 
-    fn parse(
-        &self,
-        text: &str,
-        _zone: &TimeZone,
-        found: &mut Found<'_>,
-    ) -> Result<(), FormatError> {
+    fn parse(&self, text: &str, _: &Aids<'_>, found: &mut Found<'_>) -> Result<(), FormatError> {
         let file: File<'_> = json::whole(text, "Aegis")?;
         if file.db.get().starts_with('"') {
             return Err(json::encrypted());
@@ -111,6 +105,7 @@ impl Entry<'_> {
 mod tests {
     use super::super::all;
     use super::*;
+    use jiff::tz::TimeZone;
     use pam_onetime::code::{Algorithm, MovingFactor, Step};
 
     #[test]

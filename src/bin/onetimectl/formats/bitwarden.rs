@@ -1,12 +1,11 @@
 //! What Bitwarden and Vaultwarden export as plain JSON: logins, of which some have the
 //! secret of one-time codes. Passwords in it are not looked at.
 
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{self, Parameters, Text};
-use super::{BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, Users, otpauth};
+use super::{Aids, BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, Users, otpauth};
 
 /// The format `bitwarden`: an export in plain.
 #[derive(Debug)]
@@ -61,12 +60,7 @@ impl Format for Bitwarden {
             || json::has_keys(text, &["\"encrypted\"", "\"passwordProtected\""])
     }
 
-    fn parse(
-        &self,
-        text: &str,
-        _zone: &TimeZone,
-        found: &mut Found<'_>,
-    ) -> Result<(), FormatError> {
+    fn parse(&self, text: &str, _: &Aids<'_>, found: &mut Found<'_>) -> Result<(), FormatError> {
         let file: File<'_> = json::whole(text, "Bitwarden")?;
         if file.encrypted {
             return Err(json::encrypted());
@@ -122,6 +116,8 @@ impl Item<'_> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::super::all;
     use super::*;
 

@@ -2,12 +2,11 @@
 //! FILEFORMAT and its source have it: the secret, options in lines that begin
 //! with a quotation mark, scratch codes.
 
-use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
 use pam_onetime::code::{Algorithm, Digits, MovingFactor, Period, Secret, Step, Token};
 use zeroize::Zeroizing;
 
-use super::{ForeignEntry, ForeignToken, Format, FormatError, Found, Users, lines, word};
+use super::{Aids, ForeignEntry, ForeignToken, Format, FormatError, Found, Users, lines, word};
 
 /// The format `google`: one user's file, one token.
 #[derive(Debug)]
@@ -34,12 +33,7 @@ impl Format for Google {
         text.contains("\n\" ")
     }
 
-    fn parse(
-        &self,
-        text: &str,
-        _zone: &TimeZone,
-        found: &mut Found<'_>,
-    ) -> Result<(), FormatError> {
+    fn parse(&self, text: &str, _: &Aids<'_>, found: &mut Found<'_>) -> Result<(), FormatError> {
         found(ForeignEntry::new(None, Ok(parse(text)?)));
         Ok(())
     }

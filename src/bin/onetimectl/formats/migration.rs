@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
-use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
 use pam_onetime::code::{Algorithm, Digits, MovingFactor, Period, Secret, Step, Token};
 use percent_encoding::percent_decode_str;
@@ -13,7 +12,8 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use super::{
-    ForeignEntry, ForeignToken, Format, FormatError, Found, Users, after_scheme, first_line, lines,
+    Aids, ForeignEntry, ForeignToken, Format, FormatError, Found, Users, after_scheme, first_line,
+    lines,
 };
 
 const SCHEME: &str = "otpauth-migration://";
@@ -84,12 +84,7 @@ impl Format for Migration {
         after_scheme(first_line(text), SCHEME).is_some()
     }
 
-    fn parse(
-        &self,
-        text: &str,
-        _zone: &TimeZone,
-        found: &mut Found<'_>,
-    ) -> Result<(), FormatError> {
+    fn parse(&self, text: &str, _: &Aids<'_>, found: &mut Found<'_>) -> Result<(), FormatError> {
         parse(text, found)
     }
 
@@ -231,6 +226,7 @@ impl Parameters {
 mod tests {
     use super::*;
     use data_encoding::{BASE64, BASE64URL_NOPAD};
+    use jiff::tz::TimeZone;
 
     fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {
         super::super::all(&Migration, text, &TimeZone::UTC)

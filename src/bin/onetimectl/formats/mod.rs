@@ -67,31 +67,32 @@ pub(crate) trait Format: fmt::Debug + Sync {
     fn sniff(&self, text: &str) -> bool;
 
     /// Reads a whole file, and hands each entry to `found` as it comes, in the order of the
-    /// file: none is kept here, so that a large file needs little memory. Times without a
-    /// zone are in `zone`. A token that is no good fails its user alone.
+    /// file: none is kept here, so that a large file needs little memory. A token that is no
+    /// good fails its user alone.
     ///
     /// # Errors
-    /// [`FormatError`] where nobody knows whose token is missing then. What was found
-    /// before is void.
-    fn parse(&self, text: &str, zone: &TimeZone, found: &mut Found<'_>) -> Result<(), FormatError>;
-
-    /// As [`Format::parse`], of a file whose values may be encrypted.
-    ///
-    /// # Errors
-    /// As [`Format::parse`], or the key is not there or wrong.
-    fn parse_with(
-        &self,
-        text: &str,
-        zone: &TimeZone,
-        _keys: &dyn KeySource,
-        found: &mut Found<'_>,
-    ) -> Result<(), FormatError> {
-        self.parse(text, zone, found)
-    }
+    /// [`FormatError`] where nobody knows whose token is missing then, or the key of an
+    /// encrypted file is not there or wrong. What was found before is void.
+    fn parse(&self, text: &str, aids: &Aids<'_>, found: &mut Found<'_>) -> Result<(), FormatError>;
 
     /// A small file that is in order.
     #[cfg(test)]
     fn sample(&self) -> &'static str;
+}
+
+/// What a file does not say itself.
+pub(crate) struct Aids<'a> {
+    /// The zone of times without one.
+    pub(crate) zone: TimeZone,
+    /// The keys of encrypted values.
+    pub(crate) keys: &'a dyn KeySource,
+}
+
+impl<'a> Aids<'a> {
+    /// In the zone of the system.
+    pub(crate) fn with(keys: &'a dyn KeySource) -> Self {
+        Self { zone: TimeZone::system(), keys }
+    }
 }
 
 /// Where the key of an encrypted file comes from.
@@ -252,7 +253,8 @@ pub(crate) fn all(
     zone: &TimeZone,
 ) -> Result<Vec<ForeignEntry>, FormatError> {
     let mut all = Vec::new();
-    format.parse(text, zone, &mut |entry| all.push(entry))?;
+    let aids = Aids { zone: zone.clone(), keys: &NoKeys };
+    format.parse(text, &aids, &mut |entry| all.push(entry))?;
     Ok(all)
 }
 

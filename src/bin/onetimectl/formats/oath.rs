@@ -11,7 +11,8 @@ use pam_onetime::account::{Timestamp, TokenState};
 use pam_onetime::code::{Algorithm, Code, Digits, MovingFactor, Period, Secret, Step, Token};
 
 use super::{
-    BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Found, Users, first_line, lines,
+    Aids, BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Found, Users, first_line,
+    lines,
 };
 
 /// The format `oath`: a line for each token of each user.
@@ -41,8 +42,8 @@ impl Format for Oath {
         word.is_some_and(|word| word == "HOTP" || word.starts_with("HOTP/"))
     }
 
-    fn parse(&self, text: &str, zone: &TimeZone, found: &mut Found<'_>) -> Result<(), FormatError> {
-        parse(text, zone, found)
+    fn parse(&self, text: &str, aids: &Aids<'_>, found: &mut Found<'_>) -> Result<(), FormatError> {
+        parse(text, &aids.zone, found)
     }
 
     #[cfg(test)]

@@ -7,13 +7,12 @@ use std::borrow::Cow;
 
 use csv::StringRecord;
 use data_encoding::HEXLOWER_PERMISSIVE;
-use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
 use pam_onetime::code::{Algorithm, CodeError, Digits, MovingFactor, Period, Secret, Step, Token};
 use zeroize::Zeroizing;
 
 use super::{
-    BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Found, Users, first_line,
+    Aids, BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Found, Users, first_line,
     lines, separated::Records,
 };
 
@@ -62,12 +61,7 @@ impl Format for OathCsv {
                 && record.get(1).is_some_and(|key| Encodings::of(key) != Encodings::NEITHER))
     }
 
-    fn parse(
-        &self,
-        text: &str,
-        _zone: &TimeZone,
-        found: &mut Found<'_>,
-    ) -> Result<(), FormatError> {
+    fn parse(&self, text: &str, _: &Aids<'_>, found: &mut Found<'_>) -> Result<(), FormatError> {
         parse(text, found)
     }
 
@@ -423,6 +417,8 @@ fn counter(
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {

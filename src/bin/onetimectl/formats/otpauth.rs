@@ -3,14 +3,13 @@
 
 use std::borrow::Cow;
 
-use jiff::tz::TimeZone;
 use pam_onetime::account::TokenState;
 use pam_onetime::code::{Algorithm, CodeError, Digits, MovingFactor, Period, Secret, Step, Token};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::{
-    BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Found, Users, first_line,
+    Aids, BOUND_OF_MANY, ForeignEntry, ForeignToken, Format, FormatError, Found, Users, first_line,
     lines, word,
 };
 
@@ -41,12 +40,7 @@ impl Format for Otpauth {
         after_scheme(first_line(text)).is_some()
     }
 
-    fn parse(
-        &self,
-        text: &str,
-        _zone: &TimeZone,
-        found: &mut Found<'_>,
-    ) -> Result<(), FormatError> {
+    fn parse(&self, text: &str, _: &Aids<'_>, found: &mut Found<'_>) -> Result<(), FormatError> {
         parse(text, found)
     }
 
@@ -312,6 +306,8 @@ fn decoded(text: &str) -> Result<Cow<'_, str>, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Vec<ForeignEntry>, FormatError> {

@@ -1,9 +1,7 @@
 //! What `pass show` prints of an entry of the extension pass-otp: a password, then lines of
 //! any kind, one of which is an otpauth URI. Nothing but the URI is looked at.
 
-use jiff::tz::TimeZone;
-
-use super::{Format, FormatError, Found, Users, first_line, lines, otpauth};
+use super::{Aids, Format, FormatError, Found, Users, first_line, lines, otpauth};
 
 /// The format `pass-otp`: one entry, decrypted.
 #[derive(Debug)]
@@ -34,12 +32,7 @@ impl Format for PassOtp {
             && text.lines().skip(1).any(is_uri)
     }
 
-    fn parse(
-        &self,
-        text: &str,
-        _zone: &TimeZone,
-        found: &mut Found<'_>,
-    ) -> Result<(), FormatError> {
+    fn parse(&self, text: &str, _: &Aids<'_>, found: &mut Found<'_>) -> Result<(), FormatError> {
         let mut only: Option<(usize, &str)> = None;
         for line in lines(text) {
             let (number, line) = line?;
@@ -73,6 +66,8 @@ fn is_uri(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::super::all;
     use super::*;
 

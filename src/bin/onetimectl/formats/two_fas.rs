@@ -1,11 +1,10 @@
 //! What the app 2FAS exports without a password: JSON, a list of services.
 
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{self, Parameters, Text};
-use super::{BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, Users};
+use super::{Aids, BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, Users};
 
 /// The format `2fas`: a backup in plain.
 #[derive(Debug)]
@@ -67,12 +66,7 @@ impl Format for TwoFas {
             || json::has_keys(text, &["\"servicesEncrypted\""])
     }
 
-    fn parse(
-        &self,
-        text: &str,
-        _zone: &TimeZone,
-        found: &mut Found<'_>,
-    ) -> Result<(), FormatError> {
+    fn parse(&self, text: &str, _: &Aids<'_>, found: &mut Found<'_>) -> Result<(), FormatError> {
         let file: File<'_> = json::whole(text, "2FAS")?;
         if file.services_encrypted.is_some() {
             return Err(json::encrypted());
@@ -117,6 +111,7 @@ impl Service<'_> {
 mod tests {
     use super::super::all;
     use super::*;
+    use jiff::tz::TimeZone;
     use pam_onetime::code::{MovingFactor, Step};
 
     #[test]

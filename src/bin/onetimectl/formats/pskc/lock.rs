@@ -446,7 +446,7 @@ mod tests {
             let error = with(key.as_bytes(), text).0.unwrap_err();
             assert!(error.what.contains(what) && error.remedy.is_some(), "{error}");
         }
-        let error = all(BY_KEY, &super::super::NoKeys).unwrap_err();
+        let error = all(BY_KEY, &super::super::super::NoKeys).unwrap_err();
         assert!(error.what.contains("key `Pre-shared-key` is needed"), "{error}");
     }
 

@@ -13,10 +13,8 @@ pub(crate) mod user_id;
 
 use std::collections::BTreeSet;
 
-use jiff::tz::TimeZone;
-
 use super::{
-    BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, KeySource, NoKeys, Users, first_line,
+    Aids, BOUND_OF_MANY, ForeignEntry, Format, FormatError, Found, KeySource, Users, first_line,
 };
 use lock::Lock;
 use reader::{Container, Signature};
@@ -58,23 +56,8 @@ impl Format for Pskc {
         first_line(text).starts_with('<')
     }
 
-    fn parse(
-        &self,
-        text: &str,
-        _zone: &TimeZone,
-        found: &mut Found<'_>,
-    ) -> Result<(), FormatError> {
-        parse(text, &NoKeys, found)
-    }
-
-    fn parse_with(
-        &self,
-        text: &str,
-        _zone: &TimeZone,
-        keys: &dyn KeySource,
-        found: &mut Found<'_>,
-    ) -> Result<(), FormatError> {
-        parse(text, keys, found)
+    fn parse(&self, text: &str, aids: &Aids<'_>, found: &mut Found<'_>) -> Result<(), FormatError> {
+        parse(text, aids.keys, found)
     }
 
     #[cfg(test)]
@@ -136,6 +119,7 @@ mod tests {
     use pam_onetime::code::{Algorithm, MovingFactor, Period, Step};
 
     use super::*;
+    use crate::formats::NoKeys;
 
     const SECRET: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTA=";
 

@@ -5,7 +5,6 @@ use std::mem;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use jiff::tz::TimeZone;
 use pam_onetime::account::{MAX_TOKENS, TokenId};
 use pam_onetime::system::Person;
 use zeroize::Zeroizing;
@@ -18,7 +17,7 @@ use super::source::Source;
 use crate::cli::ImportOptions;
 use crate::error::{self, ToolError};
 use crate::formats::{
-    self, FORMATS, ForeignEntry, ForeignToken, Format, FormatError, KeySource, NoKeys, Users,
+    self, Aids, FORMATS, ForeignEntry, ForeignToken, Format, FormatError, KeySource, NoKeys, Users,
 };
 
 /// A token that the file does not give to anybody, beside others.
@@ -164,7 +163,7 @@ impl Candidates {
         // Who is alone is known only once there is no other.
         let mut last: Option<(ForeignEntry, NameSource)> = None;
         let mut added = Ok(());
-        format.parse_with(text, &TimeZone::system(), keys, &mut |entry| {
+        format.parse(text, &Aids::with(keys), &mut |entry| {
             count = count.saturating_add(1);
             if count > most || added.is_err() {
                 return;

@@ -8,14 +8,13 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use jiff::tz::TimeZone;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::picture::{self, Kind};
 use crate::error::ToolError;
-use crate::formats::{self, FORMATS, ForeignToken, Format, FormatError, Users};
+use crate::formats::{self, Aids, FORMATS, ForeignToken, Format, FormatError, NoKeys, Users};
 use crate::people::User;
 
 /// A file that was read.
@@ -111,7 +110,7 @@ impl Source {
     pub(super) fn own(&self, format: &dyn Format, user: &str) -> anyhow::Result<ForeignToken> {
         self.belongs_to(user)?;
         let mut only = None;
-        let parsed = format.parse(self.text()?, &TimeZone::system(), &mut |entry| {
+        let parsed = format.parse(self.text()?, &Aids::with(&NoKeys), &mut |entry| {
             only.get_or_insert(entry);
         });
         parsed.with_context(|| self.path.display().to_string())?;
