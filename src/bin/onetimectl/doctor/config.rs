@@ -22,7 +22,7 @@ use super::stack::{ModuleType, Service, StackLine};
 use super::{config_of, looking, service_names, service_text};
 use crate::cli::{Cli, ConfigVerb};
 use crate::error::without_numbers;
-use crate::say::report::VERSION;
+use crate::say::report::{VERSION, Versioned};
 use crate::say::{self, Colour, Form};
 
 /// No configuration is nearly as large.
@@ -53,7 +53,7 @@ fn check(path: &Path, form: Form) -> anyhow::Result<ExitCode> {
         }
     };
     match form {
-        Form::Json => say::json(&faults.iter().map(JsonFault::of).collect::<Vec<_>>())?,
+        Form::Json => say::json(&faults.iter().map(Versioned::of).collect::<Vec<_>>())?,
         Form::Text if faults.is_empty() => say::line(&format!("{}: sound", Readable(&file)))?,
         Form::Text => {
             for Fault { line, what } in &faults {
@@ -102,19 +102,6 @@ struct Policy {
     line: Option<String>,
     config: String,
     values: Result<Vec<Value>, String>,
-}
-
-#[derive(Serialize)]
-struct JsonFault<'a> {
-    version: u8,
-    #[serde(flatten)]
-    fault: &'a Fault,
-}
-
-impl<'a> JsonFault<'a> {
-    const fn of(fault: &'a Fault) -> Self {
-        Self { version: VERSION, fault }
-    }
 }
 
 #[derive(Serialize)]

@@ -6,9 +6,9 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 
-use super::finding::{Finding, FindingId, Level};
+use super::finding::{Finding, FindingId};
 use super::looking::{self, service_text};
-use super::{profile, service_names, table};
+use super::{exit_code, profile, service_names, table};
 use crate::cli::{Cli, ProfileVerb};
 use crate::error::ToolError;
 use crate::say::{self, Answer, Form, Input};
@@ -72,9 +72,4 @@ impl InForce {
         let is_in_force = found.iter().any(|finding| finding.id == FindingId::ProfileInForce);
         if is_in_force { Self::Yes } else { Self::No }
     }
-}
-
-fn exit_code(found: &[Finding]) -> ExitCode {
-    let failed = found.iter().any(|finding| finding.level == Level::Fail);
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

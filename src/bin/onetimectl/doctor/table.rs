@@ -1,28 +1,13 @@
 //! Prints the findings: a table with each remedy below its finding and,
 //! where something is wrong, the name to look up in onetimectl(8), or JSON.
 
-use serde::Serialize;
-
 use crate::doctor::finding::{Finding, Level};
-use crate::say::report::VERSION;
+use crate::say::report::Versioned;
 use crate::say::{self, Colour, Form};
-
-#[derive(Serialize)]
-struct JsonFinding<'a> {
-    version: u8,
-    #[serde(flatten)]
-    finding: &'a Finding,
-}
-
-impl<'a> JsonFinding<'a> {
-    const fn of(finding: &'a Finding) -> Self {
-        Self { version: VERSION, finding }
-    }
-}
 
 pub(super) fn print(form: Form, findings: &[Finding]) -> anyhow::Result<()> {
     match form {
-        Form::Json => say::json(&findings.iter().map(JsonFinding::of).collect::<Vec<_>>())?,
+        Form::Json => say::json(&findings.iter().map(Versioned::of).collect::<Vec<_>>())?,
         Form::Text => {
             let checks = findings.iter().map(|finding| finding.check.word().len());
             let width = checks.max().unwrap_or(0).max("CHECK".len());

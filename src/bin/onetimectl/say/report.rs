@@ -30,6 +30,20 @@ pub(super) const NOT_PERMITTED: u8 = 4;
 /// a key goes or gets another meaning. A new key is none.
 pub(crate) const VERSION: u8 = 1;
 
+/// An object of JSON output that has nothing but what `of` has, and the version.
+#[derive(Serialize)]
+pub(crate) struct Versioned<'a, T> {
+    version: u8,
+    #[serde(flatten)]
+    of: &'a T,
+}
+
+impl<'a, T> Versioned<'a, T> {
+    pub(crate) const fn of(of: &'a T) -> Self {
+        Self { version: VERSION, of }
+    }
+}
+
 /// What came of one user.
 pub(crate) struct Row<T> {
     pub(crate) user: String,
