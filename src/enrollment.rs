@@ -4,6 +4,7 @@
 //! Everything here is made from an [`Invitation`], which only who may see the
 //! secret can have.
 
+use std::cell::LazyCell;
 use std::fmt::Write;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -297,13 +298,15 @@ impl<'a> Enrollment<'a> {
     /// URI first.
     #[must_use]
     pub fn qr_text(&self, canvas: Canvas) -> QrText {
-        let of = |naming| {
-            let uri = self.uri_of(&self.account(), Step(0), naming);
-            Modules::of(&uri, TERMINAL_BORDER)
-        };
-        let codes = [of(IssuerNaming::Twice), of(IssuerNaming::Once)];
+        // Each is made once, and the shorter one only where the other is too large.
+        let codes = [IssuerNaming::Twice, IssuerNaming::Once].map(|naming| {
+            LazyCell::new(move || {
+                let uri = self.uri_of(&self.account(), Step(0), naming);
+                Modules::of(&uri, TERMINAL_BORDER)
+            })
+        });
         for canvas in [canvas.usual(), canvas] {
-            let mut codes = codes.iter().flatten();
+            let mut codes = codes.iter().filter_map(|code| LazyCell::force(code).as_ref());
             if let Some(modules) = codes.find(|modules| canvas.holds(modules.side())) {
                 return QrText::Drawn(modules.drawn(canvas.ink));
             }

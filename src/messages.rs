@@ -156,12 +156,9 @@ pub fn invitation(
     text.push_str(&add);
     text.push('\n');
     // Above the QR code: with key and prompt below, it must fit the screen.
-    if let Some(deadline) = enrollment.deadline {
-        text.push_str(&say(language, DEADLINE).replace("{date}", &deadline.to_minute()));
-        text.push('\n');
-    }
-    if let Some(parameters) = enrollment.parameters() {
-        text.push_str(&say(language, PARAMETERS).replace("{parameters}", &parameters));
+    let facts = [deadline(enrollment, language), parameters(enrollment, language)];
+    for fact in facts.into_iter().flatten() {
+        text.push_str(&fact);
         text.push('\n');
     }
     let key_line = match canvas.map(|canvas| enrollment.qr_text(canvas)) {
@@ -179,6 +176,18 @@ pub fn invitation(
     };
     text.push_str(&key(enrollment, language, key_line));
     text
+}
+
+/// Until when the app must be set up, if there is an end.
+fn deadline(enrollment: &Enrollment<'_>, language: Language) -> Option<String> {
+    let time = enrollment.deadline?;
+    Some(say(language, DEADLINE).replace("{date}", &time.to_minute()))
+}
+
+/// What is to be set in the app besides the key, if anything is.
+fn parameters(enrollment: &Enrollment<'_>, language: Language) -> Option<String> {
+    let parameters = enrollment.parameters()?;
+    Some(say(language, PARAMETERS).replace("{parameters}", &parameters))
 }
 
 fn key(enrollment: &Enrollment<'_>, language: Language, line: &'static str) -> Zeroizing<String> {
@@ -213,15 +222,10 @@ impl Sheet {
     pub fn of(enrollment: &Enrollment<'_>, language: Language) -> Self {
         let issuer = say(language, ISSUER).replace("{issuer}", enrollment.issuer);
         let account = say(language, ACCOUNT).replace("{user}", &enrollment.account());
-        let parameters = enrollment.parameters();
-        let parameters = parameters
-            .map(|parameters| say(language, PARAMETERS).replace("{parameters}", &parameters));
-        let deadline = enrollment.deadline;
-        let deadline =
-            deadline.map(|time| say(language, DEADLINE).replace("{date}", &time.to_minute()));
+        let more = [parameters(enrollment, language), deadline(enrollment, language)];
         let mut facts = vec![Zeroizing::new(issuer), Zeroizing::new(account)];
         facts.push(key(enrollment, language, KEY));
-        facts.extend(parameters.into_iter().chain(deadline).map(Zeroizing::new));
+        facts.extend(more.into_iter().flatten().map(Zeroizing::new));
         Self {
             title: say(language, SHEET).replace("{issuer}", enrollment.issuer),
             facts,
