@@ -9,11 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::common::{
-    ALICE_PASSWORD, Figures, Theme, World, Xterm, finish, finish_within, installed, need, secret,
+    Figures, Theme, Xterm, finish, finish_within, installed, need, secret, shown_at_login,
 };
-
-const PASSWORD: &str = "Password:";
-const SET_UP: &str = "One-time code (Enter to skip):";
 
 /// The table of who reads what, in pam_onetime(8), begins with this.
 const HEAD: &str = ".It form Ta terminal Ta zbarimg Ta zxing-cpp Ta jsQR\n";
@@ -90,15 +87,6 @@ impl Readers {
         let said = finish(python.arg("pyotp_code.py"), uris.join("\n").as_bytes()).ok();
         said.lines().map(str::to_owned).collect()
     }
-}
-
-/// What a login shows until it asks for the code.
-#[track_caller]
-fn shown_at_login(world: &World, service: &str) -> Vec<u8> {
-    let run = world.pamtester_script(service, "alice", &[(PASSWORD, ALICE_PASSWORD), (SET_UP, "")]);
-    let text = String::from_utf8_lossy(&run.transcript).into_owned();
-    let (before, _) = text.split_once(SET_UP).expect("it asks for the code");
-    format!("{before}{SET_UP}").into_bytes()
 }
 
 /// The rows of the table in the manual page: a form, a terminal, and whether each reader

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use super::oath::{TotpOptions, code};
-use super::world::World;
+use super::world::{ALICE_PASSWORD, World};
 
 /// A file below `conf/` of the project.
 #[track_caller]
@@ -102,6 +102,17 @@ pub fn activate(world: &World, user: &str) -> String {
 #[track_caller]
 pub fn current_code(secret: &str, offset_steps: i64) -> String {
     code(secret, TotpOptions { offset_steps, ..TotpOptions::default() })
+}
+
+/// What a login of alice, who is pending, shows until it asks for the code.
+#[track_caller]
+pub fn shown_at_login(world: &World, service: &str) -> Vec<u8> {
+    let set_up = "One-time code (Enter to skip):";
+    let script = [("Password:", ALICE_PASSWORD), (set_up, "")];
+    let run = world.pamtester_script(service, "alice", &script);
+    let text = String::from_utf8_lossy(&run.transcript).into_owned();
+    let (before, _) = text.split_once(set_up).expect("it asks for the code");
+    format!("{before}{set_up}").into_bytes()
 }
 
 /// A record's text with the checksum that its body has now (docs/FILEFORMAT.md).

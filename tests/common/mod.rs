@@ -33,7 +33,7 @@ pub use foreign::{Kdc, Sssd, fetch_packages, foreign_root, with_foreign};
 pub use host::Host;
 pub use installed::{
     activate, conf, configuration, current_code, enable, hasty, install, installed, sealed, secret,
-    state_file, with_services_of_tests,
+    shown_at_login, state_file, with_services_of_tests,
 };
 pub use oath::{Algorithm, Phone, TotpOptions, code, code_at, hotp_code, since_epoch};
 pub use pamtester::{Pamtester, PamtesterRun};

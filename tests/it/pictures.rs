@@ -2,26 +2,14 @@
 //! dark and light screens of 80 columns and 24 lines.
 
 use crate::common::{
-    ALICE_PASSWORD, Photograph, Pty, Theme, World, Xterm, current_code, enable, finish, installed,
-    secret,
+    Photograph, Pty, Theme, World, Xterm, current_code, enable, finish, installed, secret,
+    shown_at_login,
 };
-
-const PASSWORD: &str = "Password:";
-const SET_UP: &str = "One-time code (Enter to skip):";
 
 /// A key as a person types it.
 fn in_fours(secret: &str) -> String {
     let groups = secret.as_bytes().chunks(4).map(String::from_utf8_lossy);
     groups.collect::<Vec<_>>().join(" ")
-}
-
-/// What a login shows until it asks for the code.
-#[track_caller]
-fn shown_at_login(world: &World, service: &str) -> Vec<u8> {
-    let run = world.pamtester_script(service, "alice", &[(PASSWORD, ALICE_PASSWORD), (SET_UP, "")]);
-    let text = String::from_utf8_lossy(&run.transcript).into_owned();
-    let (before, _) = text.split_once(SET_UP).expect("it asks for the code");
-    format!("{before}{SET_UP}").into_bytes()
 }
 
 /// What two programs of the kind that phones have read from a photograph of the terminal.
