@@ -1,5 +1,5 @@
 //! What is known of the programs that log people in, by their PAM services: how a text of a
-//! login gets to the person, if it does. It was found out by running them (docs/CALLERS.md).
+//! login gets to the person, if it does.
 
 /// How a program brings a text to the person who logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
