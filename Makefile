@@ -19,6 +19,20 @@ ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 COMPLETIONS = $(PREFIX)/share/bash-completion/completions:onetimectl \
 	$(ZSHDIR):_onetimectl $(FISHDIR):onetimectl.fish
 
+# Other programs for which there are files in packaging: filters of logs, a part of profiles.
+# A package brings them all. On a machine itself, those whose programs are there.
+INTEGRATIONS ?= $(foreach program,fail2ban logcheck apparmor,$(if \
+	$(or $(DESTDIR),$(wildcard $(SYSCONFDIR)/$(FOLDER_$(program)))),$(program)))
+FOLDER_fail2ban = fail2ban
+FILES_fail2ban  = filter.d/pam-onetime.conf jail.d/pam-onetime.conf
+FOLDER_logcheck = logcheck
+FILES_logcheck  = ignore.d.server/pam-onetime
+FOLDER_apparmor = apparmor.d
+FILES_apparmor  = abstractions/onetime
+# Below packaging, and where each goes.
+INTEGRATED = $(foreach program,$(INTEGRATIONS),$(foreach file,$(FILES_$(program)),\
+	$(program)/$(file):$(SYSCONFDIR)/$(FOLDER_$(program))/$(file)))
+
 CARGO   ?= cargo
 INSTALL ?= install
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
@@ -167,7 +181,7 @@ test-packages: test-deps deb ## install, use and remove the package in whole Deb
 
 # An existing configuration is kept. Modes are ours, whatever the umask; directories that
 # are there already keep theirs.
-install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, ZSHDIR, FISHDIR)
+install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, ZSHDIR, FISHDIR, INTEGRATIONS)
 	@test -e $(TARGET)/module/libpam_onetime.so -a -e $(TARGET)/release/onetimectl || \
 		{ echo "nothing is built: run make first (as yourself), then make install (as root)" >&2; exit 1; }
 	umask 022; for dir in $(PAMDIR) $(SBINDIR) $(MANDIR)/man5 $(MANDIR)/man8 \
@@ -194,6 +208,13 @@ install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, ZSHDIR, FISHD
 		$(INSTALL) -m 644 conf/onetime.toml $(DESTDIR)$(SYSCONFDIR)/onetime/onetime.toml
 	test -e $(DESTDIR)$(SYSCONFDIR)/pam.d/onetime-password || \
 		$(INSTALL) -m 644 conf/pam.d/onetime-password $(DESTDIR)$(SYSCONFDIR)/pam.d/onetime-password
+	@# Each of these programs has a place for what admins change (jail.local, local rules,
+	@# onetime.d), but for the jail.
+	umask 022; for place in $(INTEGRATED); do \
+		file=$(DESTDIR)$${place#*:}; test -d $${file%/*} || $(INSTALL) -d -m 755 $${file%/*} || exit 1; \
+		case $$file in */jail.d/*) test ! -e $$file || continue ;; esac; \
+		$(INSTALL) -m 644 packaging/$${place%%:*} $$file || exit 1; \
+	done
 	@# In a package's staging directory there is no store: the package's script runs init.
 	if [ -z "$(DESTDIR)" ]; then $(SBINDIR)/onetimectl init; fi
 

@@ -91,6 +91,10 @@ fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
                 ),
                 "etc/onetime/onetime.toml".to_owned(),
                 "etc/pam.d/onetime-password".to_owned(),
+                "etc/fail2ban/filter.d/pam-onetime.conf".to_owned(),
+                "etc/fail2ban/jail.d/pam-onetime.conf".to_owned(),
+                "etc/logcheck/ignore.d.server/pam-onetime".to_owned(),
+                "etc/apparmor.d/abstractions/onetime".to_owned(),
             ] {
                 let there = dest.path().join(&file);
                 assert!(fs::metadata(&there).is_ok_and(|it| it.len() > 0), "{prefix}: {file}");
@@ -118,6 +122,38 @@ fn installing_again_keeps_configuration_and_modes_of_directories_and_replaces_wh
     assert_eq!(files[Path::new("usr/local/sbin")], 0o042_775);
     let zsh = "usr/local/share/zsh/site-functions/_onetimectl";
     assert_eq!(files[Path::new(zsh)], 0o100_644);
+}
+
+#[test]
+fn on_a_machine_itself_files_for_other_programs_are_put_there_only_where_these_are() {
+    let built = built();
+    // One that makes no store on this machine.
+    fs::write(built.path().join("release/onetimectl"), "#!/bin/sh\n").expect("it is written");
+    let dest = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let below = |place: &str| format!("{}/{place}", dest.path().display());
+    let variables: Vec<_> = [("PREFIX", "usr"), ("PAMDIR", "security"), ("SYSCONFDIR", "etc")]
+        .map(|(name, place)| format!("{name}={}", below(place)))
+        .into();
+    let jail = dest.path().join("etc/fail2ban/jail.d/pam-onetime.conf");
+    let of_others = || {
+        let all = tree(&dest.path().join("etc")).into_iter();
+        let files = all.filter(|(_, mode)| mode & 0o170_000 == 0o100_000);
+        let files = files.map(|(file, _)| file.display().to_string());
+        let ours = ["fish/", "onetime/", "pam.d/"];
+        files.filter(|file| !ours.iter().any(|it| file.starts_with(it))).collect::<Vec<_>>()
+    };
+    make("022", "install", &built, &variables).ok();
+    assert_eq!(of_others(), [""; 0]);
+    fs::create_dir(dest.path().join("etc/fail2ban")).expect("a directory");
+    make("022", "install", &built, &variables).ok();
+    let of_fail2ban = ["fail2ban/filter.d/pam-onetime.conf", "fail2ban/jail.d/pam-onetime.conf"];
+    assert_eq!(of_others(), of_fail2ban);
+    // A jail that was switched on stays on.
+    fs::write(&jail, "[pam-onetime]\nenabled = true\n").expect("it is written");
+    let chosen = [&variables[..], &["INTEGRATIONS=fail2ban apparmor".to_owned()]].concat();
+    make("022", "install", &built, &chosen).ok();
+    assert_eq!(of_others(), [&["apparmor.d/abstractions/onetime"][..], &of_fail2ban].concat());
+    assert!(fs::read_to_string(&jail).expect("it is there").ends_with("enabled = true\n"));
 }
 
 // --- uninstall ---
@@ -189,7 +225,15 @@ fn what_is_no_service_does_not_keep_from_uninstalling_and_configuration_stays() 
         .filter(|(_, mode)| mode & 0o170_000 == 0o100_000)
         .map(|(file, _)| file.display().to_string())
         .collect();
-    let ours = ["etc/onetime/onetime.toml", "etc/pam.d/onetime-password", "etc/pam.d/sshd"];
+    let ours = [
+        "etc/apparmor.d/abstractions/onetime",
+        "etc/fail2ban/filter.d/pam-onetime.conf",
+        "etc/fail2ban/jail.d/pam-onetime.conf",
+        "etc/logcheck/ignore.d.server/pam-onetime",
+        "etc/onetime/onetime.toml",
+        "etc/pam.d/onetime-password",
+        "etc/pam.d/sshd",
+    ];
     let theirs = ["etc/pam.d/sshd.before", "etc/pam.d/su.dpkg-old", "etc/pam.d/su~"];
     assert_eq!(left, [&ours[..], &theirs].concat());
 }

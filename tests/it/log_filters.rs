@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pam_onetime::account::Timestamp;
@@ -32,20 +32,35 @@ fn in_file(text: &str) -> String {
     format!("2026-11-28T04:31:00.123456+00:00 host pam_onetime[4711]: {text}")
 }
 
+/// fail2ban's configuration as Debian ships it, with our filter and our jail.
+#[track_caller]
+fn with_ours(directory: &Path) -> PathBuf {
+    let config = directory.join("fail2ban");
+    let shipped = foreign_root().join("etc/fail2ban");
+    finish(Command::new("cp").arg("-a").arg(shipped).arg(&config), b"").ok();
+    for file in ["filter.d/pam-onetime.conf", "jail.d/pam-onetime.conf"] {
+        fs::copy(packaging(&format!("fail2ban/{file}")), config.join(file)).expect("a copy");
+    }
+    config
+}
+
+/// A program of fail2ban's.
+fn fail2ban(program: &str, config: &Path) -> Command {
+    let root = foreign_root();
+    let mut command = Command::new("python3");
+    command.env("PYTHONPATH", root.join("usr/lib/python3/dist-packages"));
+    command.arg(root.join("usr/bin").join(program)).arg("-c").arg(config);
+    command
+}
+
 /// The address that fail2ban counts a failure for, for each line that it does so for.
 #[track_caller]
 fn counted(lines: &[String]) -> BTreeMap<String, String> {
-    let root = foreign_root();
     let directory = tempfile::tempdir().expect("a directory");
-    let config = directory.path().join("fail2ban");
-    finish(Command::new("cp").arg("-a").arg(root.join("etc/fail2ban")).arg(&config), b"").ok();
-    let filter = packaging("fail2ban/filter.d/pam-onetime.conf");
-    fs::copy(filter, config.join("filter.d/pam-onetime.conf")).expect("a copy");
+    let config = with_ours(directory.path());
     let log = directory.path().join("auth.log");
     fs::write(&log, lines.join("\n") + "\n").expect("it is written");
-    let mut regex = Command::new("python3");
-    regex.env("PYTHONPATH", root.join("usr/lib/python3/dist-packages"));
-    regex.arg(root.join("usr/bin/fail2ban-regex")).arg("-c").arg(&config);
+    let mut regex = fail2ban("fail2ban-regex", &config);
     regex.args(["-o", "<ip> <matches>"]).arg(&log).arg("pam-onetime");
     let said = finish(&mut regex, b"").ok();
     let row = |row: &str| {
@@ -177,6 +192,20 @@ fn fail2ban_counts_what_whoever_logs_in_did_wrong_and_nothing_else() {
     here.rhost = None;
     lines.push(in_file(&line(Outcome::Refused, &here, "wrong code")));
     assert_eq!(counted(&lines), expected);
+}
+
+#[test]
+fn the_jail_is_off_until_jail_local_switches_it_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = with_ours(directory.path());
+    let commands = || finish(fail2ban("fail2ban-client", &config).arg("-d"), b"").ok();
+    let shipped = commands();
+    assert!(shipped.contains("'add', 'sshd'"), "{shipped}");
+    assert!(!shipped.contains("pam-onetime"), "{shipped}");
+    fs::write(config.join("jail.local"), "[pam-onetime]\nenabled = true\n").expect("written");
+    let on = commands();
+    assert!(on.contains("'add', 'pam-onetime', 'systemd'"), "{on}");
+    assert!(on.contains("'pam-onetime', 'addfailregex'"), "{on}");
 }
 
 #[test]
