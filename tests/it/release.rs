@@ -16,6 +16,23 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// As the Debian package is built below `target`.
+#[test]
+fn a_source_below_another_one_is_built_by_the_same_commands() {
+    let below = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let cargo = |folder: &Path| {
+        let run = finish(Command::new(env!("CARGO")).arg("--list").current_dir(folder), b"").ok();
+        let mut lines = run.lines().filter(|line| line.contains("--profile=module"));
+        lines.next().unwrap_or_else(|| panic!("no `cargo module`: {run}")).to_owned()
+    };
+    fs::create_dir(below.path().join(".cargo")).expect("a directory");
+    let config = ".cargo/config.toml";
+    fs::copy(root().join(config), below.path().join(config)).expect("a copy");
+    let alone = cargo(root());
+    assert_eq!(alone.matches("rustc ").count(), 1, "{alone}");
+    assert_eq!(cargo(below.path()), alone);
+}
+
 // --- version ---
 
 /// How each kind of file names our version, by the end of its path.
