@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Finding, FindingId, NameList};
+use super::known_services::asks_nobody;
 use super::roles::{Role, role};
 use super::search::{CodeFate, Passage, Proof, Step, Wanted, passage};
 use super::services::lists_us;
@@ -47,31 +48,6 @@ pub(super) struct Way {
     stands_for: Vec<String>,
 }
 
-/// The programs that use a service for sessions and account checks alone, or that only
-/// root starts: cron, at, systemd, and those of shadow(5).
-const NEVER_ASKED: [&str; 20] = [
-    "atd",
-    "chage",
-    "chgpasswd",
-    "chpasswd",
-    "cron",
-    "crond",
-    "groupadd",
-    "groupdel",
-    "groupmems",
-    "groupmod",
-    "newusers",
-    "runuser",
-    "runuser-l",
-    "shadow",
-    "systemd-run0",
-    "systemd-user",
-    "useradd",
-    "userdel",
-    "usermod",
-    "gdm-launch-environment",
-];
-
 /// As the services of display managers are called that show the dialogue, or log in
 /// who is configured.
 const NEVER_ASKED_ENDINGS: [&str; 2] = ["-greeter", "-autologin"];
@@ -91,7 +67,7 @@ const PARTS: [&str; 9] = [
 
 /// Whether the programs of a service ask nobody, or only root starts them.
 pub(super) fn is_never_asked(name: &str) -> bool {
-    NEVER_ASKED.contains(&name) || NEVER_ASKED_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    asks_nobody(name) || NEVER_ASKED_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Whether a file of this name is there to be included.
