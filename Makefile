@@ -68,7 +68,7 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(PLATFORM)_RUNNER='sudo
 ADDED_FLAGS = $(if $(RUSTFLAGS),env -u RUSTFLAGS CARGO_TARGET_$(PLATFORM)_RUSTFLAGS='$(RUSTFLAGS)')
 
 .PHONY: all module tool help deps test-deps campaign-deps cargo-tools fetch prebuild test lint \
-	campaigns test-ansible lint-fuzz promises reliability bench drawings demo demo-interactive \
+	campaigns callers test-ansible lint-fuzz promises reliability bench drawings demo demo-interactive \
 	deb test-packages dist sbom release-notes security-insights copyright install uninstall clean
 
 all: module tool ## build the module and the tool
@@ -123,6 +123,10 @@ APART = ansible confined others_packages pictures release
 campaigns: campaign-deps cargo-tools fetch prebuild lint-fuzz ## run each campaign against adversity in its short form (CAMPAIGN=killed: one of them)
 	$(AS_ROOT) $(CARGO) test --locked --no-fail-fast --test adversity -- \
 		$(or $(CAMPAIGN),$(foreach apart,$(APART),--skip $(apart)::))
+
+# With a program or a suite in CALLER: those; with CALLER=page: only the page.
+callers: campaign-deps fetch prebuild ## run the programs that log people in, each in a Debian of its own, and write docs/CALLERS.md (CALLER=NAME: some)
+	$(AS_ROOT) $(CARGO) test --locked --test callers -- $(CALLER)
 
 test-ansible: ## run the Ansible collection with a real ansible-core, in worlds of its own
 	@$(MAKE) --no-print-directory campaigns CAMPAIGN=ansible

@@ -25,12 +25,9 @@ pub fn carrier(service: &str) -> Carrier {
     match service {
         "chfn" | "chsh" | "doas" | "login" | "passwd" | "remote" | "su" | "su-l" | "sudo"
         | "sudo-i" | "vlock" => Carrier::Printed,
-        "cinnamon-screensaver"
-        | "greetd"
-        | "kscreenlocker"
-        | "mate-screensaver"
-        | "polkit-1"
-        | "sddm" => Carrier::Short,
+        "cinnamon-screensaver" | "greetd" | "mate-screensaver" | "polkit-1" | "sddm" => {
+            Carrier::Short
+        }
         "xdm" => Carrier::Nothing,
         _ if ["gdm", "kde", "lightdm"].iter().any(|family| service.starts_with(family)) => {
             Carrier::Short

@@ -10,6 +10,7 @@ mod common;
 mod ansible;
 mod booted;
 mod budget;
+mod callers;
 mod confined;
 mod debian;
 mod disk_faults;

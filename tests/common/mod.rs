@@ -39,10 +39,10 @@ pub use oath::{Algorithm, Phone, TotpOptions, code, code_at, hotp_code, since_ep
 pub use pamtester::{Pamtester, PamtesterRun};
 pub use picture::{rasterise, scan};
 pub use process::{Finished, PATIENCE, assert_ends, finish, finish_within, wait_within};
-pub use pty::{Pattern, Pty};
+pub use pty::{Heard, Pattern, Pty};
 pub use screen::{Screen, Theme, decode_qr};
 pub use sshd::Sshd;
-pub use syslog::SyslogLine;
+pub use syslog::{Sink, SyslogLine};
 pub use world::{
     ALICE_PASSWORD, BOB_PASSWORD, CAROL_PASSWORD, ROOT_PASSWORD, World, modules_directory,
 };
@@ -158,6 +158,11 @@ pub fn example_path(name: &str) -> PathBuf {
 pub fn odd_module() -> PathBuf {
     let directory = if cfg!(debug_assertions) { "debug" } else { "release" };
     built_example(directory, "pam_odd", "libpam_odd.so")
+}
+
+/// The module of `examples/` that writes down how a program uses PAM.
+pub fn trace_module() -> PathBuf {
+    built_example("debug", "pam_trace", "libpam_trace.so")
 }
 
 /// A program of `examples/`, optimised as the module is.

@@ -38,6 +38,17 @@ impl From<Regex> for Pattern {
     }
 }
 
+/// What came of waiting for a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// The text to the end of the match.
+    Found(String),
+    /// The program left the terminal without it.
+    Ended,
+    /// Nothing of that came in time.
+    Silence,
+}
+
 #[derive(Default)]
 struct Stream {
     seen: Mutex<Seen>,
@@ -139,6 +150,21 @@ impl Pty {
     /// As `expect`; `None` if the program leaves the terminal without it.
     #[track_caller]
     pub fn expect_or_end(&mut self, pattern: impl Into<Pattern>) -> Option<String> {
+        let pattern = pattern.into();
+        let wanted = pattern.0.to_string();
+        match self.listen(pattern) {
+            Heard::Found(text) => Some(text),
+            Heard::Ended => None,
+            Heard::Silence => panic!(
+                "no {wanted:?} within {:?}; the terminal showed:\n{}",
+                self.patience,
+                self.text()
+            ),
+        }
+    }
+
+    /// As `expect`, where each end is one that a test wants to know.
+    pub fn listen(&mut self, pattern: impl Into<Pattern>) -> Heard {
         let Pattern(pattern) = pattern.into();
         let mut found = None;
         let used = self.used;
@@ -154,13 +180,14 @@ impl Pty {
                 found.is_none() && !seen.closed
             })
             .unwrap_or_else(PoisonError::into_inner);
-        if time.timed_out() && found.is_none() {
-            let text = strip(&seen.bytes);
-            drop(seen);
-            panic!("no {:?} within {:?}; the terminal showed:\n{text}", pattern, self.patience);
-        }
+        drop(seen);
+        let timed_out = time.timed_out();
         self.used += found.as_deref().map_or(0, str::len);
-        found
+        match found {
+            Some(text) => Heard::Found(text),
+            None if timed_out => Heard::Silence,
+            None => Heard::Ended,
+        }
     }
 
     /// Waits for the program to end, with all its output read.

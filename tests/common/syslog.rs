@@ -60,10 +60,11 @@ impl Lines {
     }
 }
 
-pub(super) struct Sink(Arc<Lines>);
+/// What listens at a socket of syslog.
+pub struct Sink(Arc<Lines>);
 
 impl Sink {
-    pub(super) fn listen(path: &Path) -> Self {
+    pub fn listen(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path)
             .unwrap_or_else(|e| panic!("cannot listen at {}: {e}", path.display()));
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
@@ -87,7 +88,7 @@ impl Sink {
         Self(lines)
     }
 
-    pub(super) fn lines(&self) -> Vec<SyslogLine> {
+    pub fn lines(&self) -> Vec<SyslogLine> {
         self.0.lock().clone()
     }
 

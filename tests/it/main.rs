@@ -6,6 +6,7 @@ mod common;
 
 mod account;
 mod bulk;
+mod callers;
 mod careful;
 mod clock;
 mod combined;

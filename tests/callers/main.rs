@@ -1,0 +1,137 @@
+//! `make callers`: the real programs that log people in, each in a Debian of its own, with a
+//! module that traces every call. What is seen is written to tests/callers/seen.toml and,
+//! with docs/callers.toml, to docs/CALLERS.md; it fails where the two tables differ.
+//!
+//! `CALLER=NAME` runs the programs with NAME in their name, their run or their suite;
+//! `cheap`: those that CI runs, without writing anything; `page`: none, for the page alone.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod page;
+mod people;
+mod program;
+mod stage;
+mod system;
+mod table;
+mod terminals;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use program::Program;
+use table::Seen;
+
+/// So many programs run at once; most of the time they wait.
+const AT_ONCE: usize = 2;
+
+fn programs() -> Vec<Program> {
+    terminals::programs()
+}
+
+fn main() -> ExitCode {
+    common::preflight();
+    // What failed is said at the end; here, only where.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("failed at {}", panic.location().map(ToString::to_string).unwrap_or_default());
+    }));
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
+    let is_wanted = |program: &Program| {
+        let names =
+            format!("{} {} {}", program.name, program.run, program.suite.name()).to_lowercase();
+        wanted.iter().all(|it| match it.as_str() {
+            "cheap" => program.cheap,
+            it => names.contains(&it.to_lowercase()),
+        })
+    };
+    let programs: Vec<_> = programs().into_iter().filter(is_wanted).collect();
+    let (seen, mut failed) = watch(&programs);
+    let mut all = table::all_seen();
+    for new in seen {
+        all.seen.retain(|old| {
+            !(old.program == new.program && old.run == new.run && old.suite == new.suite)
+        });
+        all.seen.push(new);
+    }
+    all.seen
+        .sort_by_key(|it| (it.kind, it.program.to_lowercase(), it.run.clone(), order(&it.suite)));
+    if !wanted.iter().any(|it| it == "cheap") {
+        write(&all);
+    }
+    failed.extend(table::all_contradictions(&all));
+    for failure in &failed {
+        eprintln!("FAILED {failure}");
+    }
+    println!("{} programs, {} failures", programs.len(), failed.len());
+    let page_alone = wanted.iter().any(|it| it == "page");
+    if failed.is_empty() && (page_alone || !programs.is_empty()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// The suites from old to new.
+fn order(suite: &str) -> usize {
+    ["bookworm", "trixie", "sid"].iter().position(|it| *it == suite).unwrap_or(usize::MAX)
+}
+
+fn write(all: &table::AllSeen) {
+    let head = "# What `make callers` saw; it writes this file.\n\n";
+    let text = toml::to_string(all).expect("it is TOML");
+    std::fs::write(table::seen_file(), format!("{head}{text}")).expect("it can be written");
+    let page = page::render(&table::entries(), all);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CALLERS.md");
+    std::fs::write(file, page).expect("it can be written");
+}
+
+/// Runs these programs; what was seen, and what failed.
+fn watch(programs: &[Program]) -> (Vec<Seen>, Vec<String>) {
+    let waiting = Mutex::new(programs.iter());
+    let results = Mutex::new((Vec::new(), Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let Some(program) = waiting.lock().expect("no panic holds it").next() else {
+                        return;
+                    };
+                    let begin = Instant::now();
+                    let name =
+                        format!("{}, {} ({})", program.name, program.run, program.suite.name());
+                    let watched = catch_unwind(AssertUnwindSafe(|| program.watch()));
+                    let mut results = results.lock().expect("no panic holds it");
+                    let seconds = begin.elapsed().as_secs_f32();
+                    match watched {
+                        Ok(seen) => {
+                            println!("{name}, {seconds:.0} s: {}", summary(&seen));
+                            results.0.push(seen);
+                        }
+                        Err(panic) => {
+                            let said = panic.downcast_ref::<String>().map(String::as_str);
+                            let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+                            results.1.push(format!("{name}: {}", said.unwrap_or_default()));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    results.into_inner().expect("no panic holds it")
+}
+
+fn summary(seen: &Seen) -> String {
+    let ends =
+        [&seen.disabled, &seen.pending, &seen.activating, &seen.active].map(|it| it.end.as_str());
+    format!(
+        "{}; asks {}, texts {}, as {}, host {}; key: {:?}",
+        ends.join(" / "),
+        seen.prompts().unwrap_or("?"),
+        seen.fate().unwrap_or("?"),
+        seen.runs_as,
+        seen.host,
+        seen.key
+    )
+}
