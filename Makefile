@@ -67,6 +67,13 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(PLATFORM)_RUNNER='sudo
 # (.cargo/config.toml). In this way they are added.
 ADDED_FLAGS = $(if $(RUSTFLAGS),env -u RUSTFLAGS CARGO_TARGET_$(PLATFORM)_RUSTFLAGS='$(RUSTFLAGS)')
 
+# RUSTC_WRAPPER, as for sccache, would replace packaging/rustc, and paths of this machine would
+# be in what is built. In this way both are called.
+ifeq ($(filter %/packaging/rustc,$(RUSTC_WRAPPER)),)
+export NEXT_RUSTC_WRAPPER := $(RUSTC_WRAPPER)
+export RUSTC_WRAPPER := $(if $(RUSTC_WRAPPER),$(CURDIR)/packaging/rustc)
+endif
+
 .PHONY: all module tool help deps test-deps campaign-deps cargo-tools fetch prebuild test lint \
 	campaigns callers test-ansible lint-fuzz promises reliability bench drawings demo demo-interactive \
 	deb test-packages dist sbom release-notes security-insights copyright install uninstall clean

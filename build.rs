@@ -18,6 +18,7 @@ use std::{env, fs};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=po");
+    println!("cargo:rerun-if-env-changed=RUSTC_WRAPPER");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     has_its_flags(&out)?;
     fs::write(out.join("libgcc_s.so"), "INPUT(-lgcc_eh -lgcc)\n")?;
@@ -33,11 +34,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// RUSTFLAGS in the environment replaces the flags of .cargo/config.toml without a word.
+/// RUSTFLAGS and RUSTC_WRAPPER in the environment replace what .cargo/config.toml has, without
+/// a word.
 fn has_its_flags(out: &Path) -> Result<(), Box<dyn Error>> {
     let profile = out.ancestors().nth(3).and_then(Path::file_name);
+    if profile.is_none_or(|name| name != "module") {
+        return Ok(());
+    }
+    let wrapper = env::var_os("RUSTC_WRAPPER").unwrap_or_default();
+    if !Path::new(&wrapper).ends_with("packaging/rustc") {
+        return Err("RUSTC_WRAPPER has replaced packaging/rustc, and paths of this machine would \
+                    be in the module: run `make module`, which calls both, or unset RUSTC_WRAPPER"
+            .into());
+    }
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    if profile.is_some_and(|name| name == "module") && !flags.contains("getrandom_backend") {
+    if !flags.contains("getrandom_backend") {
         return Err(
             "RUSTFLAGS has replaced the module's own flags: run `make module`, which adds \
                     them to these, or unset RUSTFLAGS"

@@ -153,8 +153,9 @@ fn each_place_where_source_can_be_has_a_name_that_is_the_same_on_every_machine()
     // It prints what it is given, a line each, and has no version.
     let compiler = home.join("bin/rustc");
     std::os::unix::fs::symlink("/usr/bin/printf", &compiler).expect("a link");
-    let at = |directory: &Path| {
+    let by = |next: &str, directory: &Path| {
         let mut rustc = Command::new(root().join("packaging/rustc"));
+        rustc.env("NEXT_RUSTC_WRAPPER", next);
         rustc.current_dir(&home).arg(&compiler).args(["%s\\n", "a b"]);
         rustc.env("CARGO_MANIFEST_DIR", directory).env("OUT_DIR", "/t/out");
         rustc.env("CARGO_PKG_NAME", "it").env("CARGO_PKG_VERSION", "1.2.3");
@@ -162,6 +163,7 @@ fn each_place_where_source_can_be_has_a_name_that_is_the_same_on_every_machine()
         let said = finish(&mut rustc, b"").ok();
         said.lines().filter(|line| *line != "--remap-path-prefix").map(str::to_owned).collect()
     };
+    let at = |directory: &Path| -> Vec<String> { by("", directory) };
     let home = home.display();
     let std = format!("{}=/rustc/", source.display());
     // Where cargo has the crate by another path, through a link.
@@ -175,6 +177,8 @@ fn each_place_where_source_can_be_has_a_name_that_is_the_same_on_every_machine()
     fs::write(place.path().join("packaging/rustc"), "").expect("it is written");
     let ours: Vec<String> = at(place.path());
     assert_eq!(ours[1], format!("{home}=."));
+    // As sccache: a program that calls what it is given.
+    assert_eq!(by("env", place.path()), ours);
 }
 
 #[test]
