@@ -45,9 +45,9 @@ TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client 
                     sudo login util-linux bsdutils mount strace mandoc binutils \
                     libpam-google-authenticator libpam-oath pskctool python3-pskc e2fsprogs python3 \
                     libnss-extrausers bash-completion zsh fish qrencode \
-                    zxing-cpp-tools xvfb xterm fonts-dejavu-core libjpeg-turbo-progs time
+                    zxing-cpp-tools xvfb xterm fonts-dejavu-core libjpeg-turbo-progs time git
 CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime \
-                    python3-venv git gpg gpg-agent xz-utils rpm makepkg \
+                    python3-venv gpg gpg-agent xz-utils rpm makepkg \
                     pacman-package-manager libarchive-tools fakeroot
 PACKAGE_PACKAGES  = debhelper dpkg-dev lintian
 
@@ -76,7 +76,7 @@ endif
 
 .PHONY: all module tool help deps test-deps campaign-deps cargo-tools fetch prebuild test lint \
 	campaigns callers test-ansible lint-fuzz promises reliability bench drawings demo demo-interactive \
-	deb test-packages dist sbom release-notes security-insights copyright install uninstall clean
+	deb test-packages dist sbom release release-notes security-insights copyright install uninstall clean
 
 all: module tool ## build the module and the tool
 
@@ -153,6 +153,9 @@ bench: campaign-deps ## measure beside pam_google_authenticator and pam_oath, an
 
 dist: ## write the source of a release, with its crates, to DIST (SIGN_KEY=KEY: sign it)
 	@CARGO=$(CARGO) sh packaging/dist $(DIST)
+
+release: ## write all that is published of a release to DIST (TAG=vVERSION; SIGN_KEY=KEY: sign it)
+	@CARGO=$(CARGO) MAKE=$(MAKE) TARGET=$(TARGET) sh packaging/release "$(DIST)" "$(TAG)"
 
 release-notes: ## print what CHANGELOG.md says of VERSION (that of Cargo.toml)
 	@sh packaging/release-notes "$(VERSION)"

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common::{Finished, World, code, finish, finish_within, install, secret};
+use crate::common::{
+    Finished, World, code, finish, finish_within, install, python_programs, secret,
+};
 
 /// A task of Ansible's takes a second, and other campaigns run beside this one.
 const PLAYING: Duration = Duration::from_secs(400);
@@ -17,15 +19,10 @@ fn collection() -> PathBuf {
 
 /// A world without a PAM service that asks for codes, and with Ansible below /root.
 fn world() -> World {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent");
-    let place = target.join("ansible");
-    let mut fetch = Command::new("sh");
-    fetch.current_dir(env!("CARGO_MANIFEST_DIR")).arg("packaging/fetch-ansible").arg(&place);
-    finish_within(&mut fetch, b"", PLAYING).ok();
+    let environment = python_programs("ansible", "packaging/ansible/tests/requirements.txt");
     let world = World::new();
     install(&world);
-    for (from, to) in [(place.join("environment"), "/root/ansible"), (collection(), "/root/source")]
-    {
+    for (from, to) in [(environment, "/root/ansible"), (collection(), "/root/source")] {
         let mut copy = Command::new("cp");
         finish_within(copy.args(["-a"]).arg(from).arg(world.path(to)), b"", PLAYING).ok();
     }

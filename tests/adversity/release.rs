@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common::{Figures, finish, finish_within, long, module_path};
+use crate::common::{Figures, finish, finish_within, long, module_path, python_programs};
 
 /// On a slow machine that has other things to do, building takes its time.
 const BUILDING: Duration = Duration::from_secs(1800);
@@ -125,4 +125,43 @@ fn the_source_of_a_release_is_always_the_same_and_builds_without_network_what_is
     figures.publish();
     let said = finish(Command::new(dest.join("usr/sbin/onetimectl")).arg("--version"), b"").ok();
     assert_eq!(said.trim(), concat!("onetimectl ", env!("CARGO_PKG_VERSION")));
+}
+
+/// Prints what is wrong with a bill of materials on standard input, by the schema.
+const VALID: &str = "import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+print(JsonStrictValidator(SchemaVersion.V1_5).validate_str(sys.stdin.read()))";
+
+#[test]
+fn bills_of_materials_and_workflows_are_valid_to_others_than_us() {
+    let programs = python_programs("linters", "packaging/linters.txt").join("bin");
+    let place = tempfile::tempdir().expect("a directory");
+    let lint = |program: &str, words: &[&str], input: &[u8]| {
+        let mut command = Command::new(programs.join(program));
+        finish_within(command.args(words).current_dir(root()), input, BUILDING)
+    };
+    run_in(root(), &["make", "sbom"], &[("DIST", place.path())]);
+    for bill in ["pam_onetime.so.cdx.json", "onetimectl.cdx.json"] {
+        let bill = bytes(&place.path().join(bill));
+        assert_eq!(lint("python", &["-c", VALID], &bill).ok(), "None\n");
+        let broken = String::from_utf8(bill).expect("JSON").replace("SHA-256", "SHA-257");
+        assert_ne!(lint("python", &["-c", VALID], broken.as_bytes()).ok(), "None\n");
+    }
+    let workflows = root().join(".github/workflows");
+    let mut files = 0;
+    for entry in workflows.read_dir().expect("a directory").map(|entry| entry.expect("an entry")) {
+        let name = entry.path().display().to_string();
+        lint("check-jsonschema", &["--builtin-schema", "vendor.github-workflows", &name], b"").ok();
+        let text = fs::read_to_string(entry.path()).expect("a workflow");
+        for action in text.lines().filter_map(|line| line.split("uses: ").nth(1)) {
+            let (of, pin) = action.split_once('@').unwrap_or((action, ""));
+            let hash = pin.split(' ').next().is_some_and(|hash| hash.len() == 40);
+            assert!(hash || of.starts_with("./"), "not pinned: {action}");
+        }
+        files += 1;
+    }
+    assert_eq!(files, 2, "checks and release");
+    let offline = ["--offline", "--no-progress", "--min-severity=medium", ".github/workflows"];
+    lint("zizmor", &offline, b"").ok();
 }

@@ -60,6 +60,18 @@ pub fn fetch_packages(place: &Path, packages: &str) -> PathBuf {
     place.join("root")
 }
 
+/// Installs programs of Python's, those of a file of requirements, below `target/NAME`, and
+/// says where.
+#[track_caller]
+pub fn python_programs(name: &str, requirements: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent");
+    let place = target.join(name);
+    let mut fetch = Command::new("sh");
+    fetch.current_dir(env!("CARGO_MANIFEST_DIR")).arg("packaging/fetch-python");
+    finish_within(fetch.arg(&place).arg(requirements), b"", Duration::from_secs(400)).ok();
+    place.join("environment")
+}
+
 /// A program that runs until it is dropped.
 struct Daemon(Child);
 

@@ -29,7 +29,7 @@ pub use client::{
     PERM_DENIED, SERVICE_ERR, SUCCESS, example,
 };
 pub use figures::{Figures, extent, into_place, long, when_and_where};
-pub use foreign::{Kdc, Sssd, fetch_packages, foreign_root, with_foreign};
+pub use foreign::{Kdc, Sssd, fetch_packages, foreign_root, python_programs, with_foreign};
 pub use host::Host;
 pub use installed::{
     activate, conf, configuration, current_code, enable, hasty, install, installed, sealed, secret,

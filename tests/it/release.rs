@@ -102,6 +102,66 @@ fn release_notes_are_the_points_of_a_version_each_in_one_line_and_nothing_is_no_
     assert_ends(&notes("1.2", ""), 1, "CHANGELOG.md has nothing of version 1.2\n");
 }
 
+// --- what is published ---
+
+/// A repository with what `packaging/release` reads, and with a tag.
+const TAGGED: &str =
+    "git init -q -b main; git config user.name a; git config user.email a@example.org
+printf '[package]\\nversion = \"1.2.0\"\\n' >Cargo.toml
+git add .; git commit -q -m one; git tag v1.2.0; git tag v1.3.0";
+
+/// What stands for `make`, which takes minutes: it writes a source and a package.
+const MAKES: &str = "#!/bin/sh
+for word; do case $word in DIST=*) echo source >\"${word#DIST=}/it.tar.xz\" ;; esac; done
+mkdir -p \"$TARGET/deb\"; echo package >\"$TARGET/deb/it.deb\"
+";
+
+#[test]
+fn a_release_is_what_its_tag_names_with_notes_and_checksums_and_nothing_else() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let source = place.path().join("source");
+    fs::create_dir_all(source.join("packaging")).expect("a directory");
+    fs::write(source.join("CHANGELOG.md"), CHANGELOG).expect("it is written");
+    for script in ["release", "release-notes"] {
+        let script = format!("packaging/{script}");
+        fs::copy(root().join(&script), source.join(&script)).expect("a copy");
+    }
+    let make = place.path().join("make");
+    fs::write(&make, MAKES).expect("it is written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&make, mode).expect("a mode");
+    let run = |words: &[&str]| {
+        let mut command = Command::new(words[0]);
+        command.current_dir(&source).args(&words[1..]).env("MAKE", &make);
+        finish(command.env("TARGET", place.path().join("target")), b"")
+    };
+    run(&["sh", "-euc", TAGGED]).ok();
+    let out = place.path().join("out").display().to_string();
+    let release = |tag: &str| run(&["sh", "packaging/release", &out, tag]);
+    assert_ends(&release(""), 1, "the tag is missing");
+    assert_ends(&release("1.2.0"), 1, "Cargo.toml has version 1.2.0\n  -> ");
+    assert_ends(&release("v1.3.0"), 1, "the tag is v1.3.0, and Cargo.toml has version 1.2.0");
+    fs::write(source.join("more"), "").expect("it is written");
+    assert_ends(&release("v1.2.0"), 1, "what is here is not what v1.2.0 is");
+    run(&["git", "add", "."]).ok();
+    run(&["git", "commit", "-q", "-m", "two"]).ok();
+    assert_ends(&release("v1.2.0"), 1, "-> git switch --detach v1.2.0");
+    run(&["git", "tag", "-d", "v1.2.0"]).ok();
+    assert_ends(&release("v1.2.0"), 1, "there is no tag v1.2.0");
+    assert!(!Path::new(&out).exists(), "nothing is written");
+
+    run(&["git", "tag", "-a", "-m", "a release", "v1.2.0"]).ok();
+    release("v1.2.0").ok();
+    let names = finish(Command::new("ls").arg(&out), b"").ok();
+    assert_eq!(names, "NOTES.md\nSHA256SUMS\nit.deb\nit.tar.xz\n");
+    let notes = fs::read_to_string(Path::new(&out).join("NOTES.md")).expect("notes");
+    assert!(notes.starts_with("### Added\n\n- A point in two lines."), "{notes}");
+    let mut check = Command::new("sha256sum");
+    check.current_dir(&out).args(["--check", "--strict", "SHA256SUMS"]);
+    assert_eq!(finish(&mut check, b"").ok(), "it.deb: OK\nit.tar.xz: OK\n");
+    assert_ends(&release("v1.2.0"), 1, "is not empty");
+}
+
 // --- how faults are reported ---
 
 #[test]
