@@ -47,7 +47,7 @@ TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client 
                     libnss-extrausers bash-completion zsh fish qrencode \
                     zxing-cpp-tools xvfb xterm fonts-dejavu-core libjpeg-turbo-progs time git
 CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime \
-                    python3-venv gpg gpg-agent xz-utils rpm makepkg \
+                    python3-venv gpg gpg-agent xz-utils rpm rpmlint makepkg \
                     pacman-package-manager libarchive-tools fakeroot
 PACKAGE_PACKAGES  = debhelper dpkg-dev lintian
 

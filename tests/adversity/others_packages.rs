@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::common::{
-    ALICE_PASSWORD, Finished, World, assert_ends, current_code, finish, finish_within, module_path,
-    modules_directory, need, secret, tool_path,
+    ALICE_PASSWORD, Finished, World, assert_ends, current_code, fetch_packages, finish,
+    finish_within, module_path, modules_directory, need, secret, tool_path,
 };
 
 /// Compressing takes most of it.
@@ -119,17 +119,24 @@ fn lives(world: &World, tool: &str, module: &str, install: &[&str], remove: &[&s
 #[test]
 fn an_rpm_package_keeps_its_state_and_stays_while_a_stack_needs_it() {
     need("rpmbuild", "rpm");
+    need("rpmlint", "rpmlint");
     let world = world();
     let modules = modules_directory().canonicalize().expect("libpam's modules");
     let libdir = modules.parent().expect("its parent").display().to_string();
     let script = "mkdir -p rpm/SOURCES; mv pam-onetime-$1.tar.xz rpm/SOURCES/\n\
-                  rpmbuild -bb --nodeps --define \"_topdir $PWD/rpm\" --define \"_libdir $2\" \
+                  rpmbuild -bb --nodeps --without selinux --define \"_topdir $PWD/rpm\" --define \"_libdir $2\" \
                   source/packaging/rpm/pam-onetime.spec\n\
                   mv rpm/RPMS/*/*.rpm .";
     build(&world, script, &libdir);
     let package = package(&world, "/home/alice", ".rpm");
+    let of_rpm = "/home/alice/source/packaging/rpm";
+    let [config, spec] = ["rpmlint.toml", "pam-onetime.spec"].map(|it| format!("{of_rpm}/{it}"));
+    let linted = run(&world, &["rpmlint", "--config", &config, &spec, &package]);
+    assert_ends(&linted, 0, " 0 errors, 0 warnings");
     let listed = run(&world, &["rpm", "-qp", "--configfiles", &package]).ok();
-    assert_eq!(listed, "/etc/onetime/onetime.toml\n/etc/pam.d/onetime-password\n");
+    let ours = "/etc/fail2ban/filter.d/pam-onetime.conf\n/etc/fail2ban/jail.d/pam-onetime.conf\n\
+                /etc/onetime/onetime.toml\n/etc/pam.d/onetime-password\n";
+    assert_eq!(listed, ours);
     let files = run(&world, &["rpm", "-qlp", &package]).ok();
     for file in [
         &format!("{libdir}/security/pam_onetime.so"),
@@ -175,12 +182,30 @@ fn an_arch_package_keeps_its_state_and_stays_while_a_stack_needs_it() {
 }
 
 #[test]
-fn the_scripts_of_packages_that_are_not_built_here_are_scripts() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/alpine");
-    let mut files = 0;
-    for entry in dir.read_dir().expect("a directory").flatten() {
-        assert_ends(&finish(Command::new("sh").arg("-n").arg(entry.path()), b""), 0, "");
-        files += 1;
+fn what_is_for_distributions_that_cannot_be_had_is_read_by_the_programs_that_read_it() {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let files = |dir: &str| -> Vec<_> {
+        let entries = packaging.join(dir).read_dir().expect("a directory");
+        entries.map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let alpine = files("alpine");
+    assert_eq!(alpine.len(), 4, "APKBUILD and three scripts");
+    for file in alpine {
+        assert_ends(&finish(Command::new("sh").arg("-n").arg(file), b""), 0, "");
     }
-    assert_eq!(files, 4, "APKBUILD and three scripts");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent");
+    let root = fetch_packages(&target.join("nix"), "nix-bin");
+    let store = tempfile::tempdir().expect("a directory");
+    let nix = files("nix");
+    assert_eq!(nix.len(), 2, "the package, and the module of NixOS");
+    for file in nix {
+        let mut parse = Command::new(root.join("usr/bin/nix-instantiate"));
+        let libraries = ["usr/lib/nix", "usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu"];
+        let libraries = libraries.map(|dir| root.join(dir).display().to_string()).join(":");
+        parse.env("LD_LIBRARY_PATH", libraries).arg("--parse").arg(file);
+        for of in ["NIX_STORE_DIR", "NIX_STATE_DIR", "NIX_LOG_DIR"] {
+            parse.env(of, store.path().join(of));
+        }
+        assert!(finish(&mut parse, b"").ok().starts_with("({ "));
+    }
 }
