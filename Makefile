@@ -68,10 +68,12 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(PLATFORM)_RUNNER='sudo
 ADDED_FLAGS = $(if $(RUSTFLAGS),env -u RUSTFLAGS CARGO_TARGET_$(PLATFORM)_RUSTFLAGS='$(RUSTFLAGS)')
 
 # RUSTC_WRAPPER, as for sccache, would replace packaging/rustc, and paths of this machine would
-# be in what is built. In this way both are called.
-ifeq ($(filter %/packaging/rustc,$(RUSTC_WRAPPER)),)
+# be in what is built. In this way both are called. Set to nothing, it would be in its place too.
+ifeq ($(RUSTC_WRAPPER),)
+unexport RUSTC_WRAPPER
+else ifeq ($(filter %/packaging/rustc,$(RUSTC_WRAPPER)),)
 export NEXT_RUSTC_WRAPPER := $(RUSTC_WRAPPER)
-export RUSTC_WRAPPER := $(if $(RUSTC_WRAPPER),$(CURDIR)/packaging/rustc)
+export RUSTC_WRAPPER := $(CURDIR)/packaging/rustc
 endif
 
 .PHONY: all module tool help deps test-deps campaign-deps cargo-tools fetch prebuild test lint \

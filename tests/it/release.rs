@@ -242,6 +242,29 @@ fn each_place_where_source_can_be_has_a_name_that_is_the_same_on_every_machine()
 }
 
 #[test]
+fn make_calls_our_wrapper_of_rustc_whatever_wrapper_is_set() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let cargo = place.path().join("cargo");
+    let prints = "#!/bin/sh\necho \"${RUSTC_WRAPPER-unset} ${NEXT_RUSTC_WRAPPER-unset}\"\n";
+    fs::write(&cargo, prints).expect("it is written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&cargo, mode).expect("a mode");
+    let with = |wrapper: Option<&str>| {
+        let mut make = Command::new("make");
+        make.current_dir(root()).args(["--silent", "module"]).env_remove("RUSTC_WRAPPER");
+        make.env_remove("MAKEFLAGS").env_remove("NEXT_RUSTC_WRAPPER").env("CARGO", &cargo);
+        make.envs(wrapper.map(|wrapper| ("RUSTC_WRAPPER", wrapper)));
+        finish(&mut make, b"").ok()
+    };
+    let ours = root().join("packaging/rustc").display().to_string();
+    // cargo finds ours by .cargo/config.toml.
+    assert_eq!([with(None), with(Some(""))], ["unset unset\n"; 2]);
+    assert_eq!(with(Some("sccache")), format!("{ours} sccache\n"));
+    // As a make that is called by make.
+    assert_eq!(with(Some(&ours)), format!("{ours} unset\n"));
+}
+
+#[test]
 fn no_path_of_the_builders_machine_is_in_the_module() {
     let module = fs::read(module_path()).expect("the module");
     let has =
