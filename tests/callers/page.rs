@@ -1,5 +1,7 @@
 //! docs/CALLERS.md, made of the two tables.
 
+use std::collections::BTreeSet;
+
 use super::table::{AllSeen, Entry, Kind, Seen};
 
 const HEAD: &str = "\
@@ -75,8 +77,13 @@ fn services(entry: &Entry) -> String {
 
 fn row(entry: &Entry, runs: &[&Seen]) -> String {
     let Entry { name, prompts, texts, runs_as, setting, .. } = entry;
-    let mut suites: Vec<_> = runs.iter().map(|run| run.suite.as_str()).collect();
-    suites.dedup();
+    let mut suites = Vec::new();
+    for run in runs {
+        let suite = format!("{} ({})", version(&run.package), run.suite);
+        if !suites.contains(&suite) {
+            suites.push(suite);
+        }
+    }
     let host = entry.host.as_deref().unwrap_or("?");
     let mut outcomes: Vec<_> = runs.iter().map(|run| outcome(run)).collect();
     outcomes.sort();
@@ -85,6 +92,13 @@ fn row(entry: &Entry, runs: &[&Seen]) -> String {
     format!(
         "| {name} | {suites} | {prompts} | {texts} | {runs_as} | {host} | {outcomes} | {setting} |\n"
     )
+}
+
+/// The version of the program, without what a distribution adds: "9.2p1".
+fn version(package: &str) -> &str {
+    let version = package.rsplit(' ').next().unwrap_or_default();
+    let version = version.split_once(':').map_or(version, |(_, version)| version);
+    version.split(['-', '+', '~']).next().unwrap_or_default()
 }
 
 fn outcome(run: &Seen) -> String {
@@ -143,19 +157,26 @@ fn of_run(run: &Seen) -> String {
         ));
     }
     if let Some(texts) = &run.texts {
-        let places = |found: &std::collections::BTreeSet<String>| match found.is_empty() {
-            true => "nowhere".to_owned(),
-            false => found.iter().cloned().collect::<Vec<_>>().join(", "),
-        };
         let [short, long] = texts.sizes;
         parts.push(format!(
             "a text of {short} bytes came to: {}; of {long}: {}; an error: {}",
-            places(&texts.short),
-            places(&texts.long),
-            places(&texts.error)
+            list(&texts.short),
+            list(&texts.long),
+            list(&texts.error)
         ));
     }
+    if !run.key.is_empty() {
+        parts.push(format!("the key of a pending user came to: {}", list(&run.key)));
+    }
+    let parts: Vec<_> = parts.iter().map(|part| capital(part)).collect();
     parts.join(". ") + "."
+}
+
+fn list(places: &BTreeSet<String>) -> String {
+    match places.is_empty() {
+        true => "nowhere".to_owned(),
+        false => places.iter().cloned().collect::<Vec<_>>().join(", "),
+    }
 }
 
 fn article(host: &str) -> String {

@@ -242,16 +242,21 @@ impl Meeting {
 
 /// The service's text with the trace module first in each of its types.
 fn traced(service: &str, words: &str) -> String {
-    let type_of = |line: &str| {
+    const TYPES: [&str; 4] = ["auth", "account", "session", "password"];
+    let types_of = |line: &str| -> Vec<&str> {
         let words: Vec<_> = line.split_whitespace().collect();
-        let (first, second) = (words.first()?, words.get(1).unwrap_or(&""));
-        let name = match *first {
-            "@include" => second.rsplit('-').next().unwrap_or_default(),
-            first => first.trim_start_matches('-'),
-        };
-        ["auth", "account", "session", "password"].into_iter().find(|it| *it == name)
+        let (first, second) = (words.first().unwrap_or(&""), words.get(1).unwrap_or(&""));
+        let of_type = |name: &str| TYPES.into_iter().filter(|it| *it == name).collect::<Vec<_>>();
+        match *first {
+            "@include" => match second.strip_prefix("common-") {
+                // The name goes on: common-session-noninteractive.
+                Some(name) => of_type(name.split('-').next().unwrap_or_default()),
+                None => TYPES.to_vec(),
+            },
+            first => of_type(first.trim_start_matches('-')),
+        }
     };
-    let types: BTreeSet<_> = service.lines().filter_map(type_of).collect();
+    let types: BTreeSet<_> = service.lines().flat_map(types_of).collect();
     let mut lines: Vec<String> = types
         .iter()
         .map(|it| format!("{it} optional pam_trace.so log={TRACE} password={PASSWORD}"))
@@ -259,7 +264,7 @@ fn traced(service: &str, words: &str) -> String {
     let last_auth = service
         .lines()
         .enumerate()
-        .filter(|(_, line)| type_of(line) == Some("auth"))
+        .filter(|(_, line)| types_of(line).contains(&"auth"))
         .map(|(index, _)| index)
         .last();
     for (index, line) in service.lines().enumerate() {

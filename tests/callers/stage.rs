@@ -241,10 +241,13 @@ impl Stage {
         self.run("sh", &["-euc", script]).ok()
     }
 
-    /// Starts a program of root's, on a terminal of its own.
+    /// Ends every process with this name.
     #[track_caller]
-    pub(crate) fn pty(&self, program: &str, arguments: &[&str]) -> Pty {
-        Pty::spawn(self.command(program).args(arguments))
+    pub(crate) fn end(&self, name: &str) {
+        self.shell(&format!(
+            "for it in /proc/[0-9]*; do read -r name <$it/comm && test \"$name\" = {name} && \
+             kill -KILL ${{it#/proc/}} || true; done 2>/dev/null"
+        ));
     }
 
     #[track_caller]

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::common::{Pty, finish};
+use regex::Regex;
+
+use crate::common::{Heard, Pty, finish};
 use crate::people::{End, Met, PASSWORD, Person, VISITOR, talk};
 use crate::program::{Program, Stack};
 use crate::stage::{SHELL, Stage};
@@ -35,6 +37,8 @@ pub(crate) fn programs() -> Vec<Program> {
         on(&both, PASSWD),
         on(&both, VLOCK),
         on(&both, SCREEN),
+        on(&both, SCREEN_WITH_A_PASSWORD),
+        on(&both, GREETD),
         on(&both, CRON),
         on(&both, AT),
     ];
@@ -79,19 +83,23 @@ const LOGIN: Program = Program {
     stack: Stack::Shipped,
     shows: true,
     cheap: true,
-    login: |stage, person| talk(&mut stage.pty("login", &[person.name]), person, &["incorrect"]),
+    login: |stage, person| at_console(stage, person, &[]),
     ..Program::PLAIN
 };
 
 const LOGIN_OF_A_HOST: Program = Program {
     run: "login -h",
     // What telnetd and others start.
-    login: |stage, person| {
-        let mut pty = stage.pty("login", &["-h", "192.0.2.7", person.name]);
-        talk(&mut pty, person, &["incorrect"])
-    },
+    login: |stage, person| at_console(stage, person, &["-h", "192.0.2.7"]),
     ..LOGIN
 };
+
+/// It must lead a session: it makes a group of its own, and hangs up the terminal.
+fn at_console(stage: &Stage, person: &Person, arguments: &[&str]) -> Met {
+    let mut login = stage.command("setsid");
+    login.args(["--ctty", "--wait", "--", "login"]).args(arguments).arg(person.name);
+    talk(&mut Pty::spawn(&login), person, &["incorrect"])
+}
 
 const SU: Program = Program {
     name: "su",
@@ -261,19 +269,63 @@ const SCREEN: Program = Program {
     packages: &["screen"],
     package: "screen",
     services: &["screen"],
+    stack: Stack::Text(STACK),
     login: |stage, person| {
         stage.shell("mkdir -p /run/screen; chmod 1777 /run/screen");
         let mut pty = stage.pty_as(person.name, "screen", &["-q", "sh"]);
         pty.expect("$");
         pty.send(b"\x01x");
-        pty.patience = Duration::from_secs(8);
-        // Unlocked, it draws the screen anew, with the prompt of the shell.
         pty.expect("assword:");
         pty.send_line(PASSWORD);
-        let end = End::let_in(matches!(pty.listen("$"), crate::common::Heard::Found(_)));
+        // Unlocked, it goes back to its screen; else it asks again.
+        let end = match pty.listen(Regex::new(r"assword:|\$").expect("a pattern")) {
+            Heard::Found(text) if text.ends_with(':') => End::Refused,
+            Heard::Found(_) | Heard::Ended => End::LetIn,
+            Heard::Silence => End::StandsStill,
+        };
         let text = pty.text();
-        stage.run("pkill", &["-KILL", "-i", "-u", person.name, "screen"]);
+        stage.end("screen");
         Met::new(end, text)
+    },
+    ..Program::PLAIN
+};
+
+const SCREEN_WITH_A_PASSWORD: Program = Program {
+    run: "screen, C-a x, a file without a code",
+    stack: Stack::Text("auth required pam_unix.so\naccount required pam_unix.so\n"),
+    ..SCREEN
+};
+
+const GREETD: Program = Program {
+    name: "greetd",
+    run: "greetd and agreety",
+    packages: &["greetd"],
+    package: "greetd",
+    services: &["greetd"],
+    shows: true,
+    login: |stage, person| {
+        // agreety comes by itself, on a terminal of ours: the one that greetd starts has none
+        // without a virtual console.
+        stage.shell("rm -f /tmp/socket; mkdir -p /etc/greetd");
+        stage.write(
+            "/etc/greetd/config.toml",
+            "[terminal]\nvt = \"none\"\n[default_session]\nuser = \"_greetd\"\n\
+             command = \"sh -c \\\"echo $GREETD_SOCK >/tmp/socket; exec sleep 600\\\"\"\n",
+        );
+        stage.daemon("greetd", stage.command("greetd"));
+        stage.until("greetd listens", || !stage.read("/tmp/socket").is_empty());
+        let ran = format!("/tmp/ran-{}", person.name);
+        let mut agreety = stage.command_as("_greetd", "env");
+        agreety.arg(format!("GREETD_SOCK={}", stage.read("/tmp/socket").trim()));
+        agreety.args(["agreety", "--cmd", &format!("sh -c \"id -un >{ran}\"")]);
+        let met = talk(&mut Pty::spawn(&agreety), person, &["rror", "incorrect"]);
+        // The session begins when the greeter has gone.
+        stage.end("sleep");
+        let done = stage.comes(Duration::from_secs(3), || stage.path(&ran).exists());
+        stage.end("greetd");
+        stage.shell(&format!("rm -f {ran}"));
+        let end = if done { End::LetIn } else { met.end };
+        Met { end, ..met }
     },
     ..Program::PLAIN
 };
@@ -308,6 +360,7 @@ const AT: Program = Program {
     package: "at",
     packages: &["at"],
     services: &["atd"],
+    cheap: false,
     login: |stage, person| {
         let ran = format!("/tmp/ran-{}", person.name);
         let mut at = stage.command_as(person.name, "at");
