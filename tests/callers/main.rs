@@ -1,5 +1,5 @@
 //! `make callers`: the real programs that log people in, each in a Debian of its own, with a
-//! module that traces every call. What is seen is written to tests/callers/seen.toml and,
+//! module that traces every call. What is seen is written to tests/callers/seen-*.toml and,
 //! with docs/callers.toml, to docs/CALLERS.md; it fails where the two tables differ.
 //!
 //! `CALLER=NAME` runs the programs with NAME in their name, their run or their suite;
@@ -22,7 +22,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use program::Program;
-use table::Seen;
+use table::{AllSeen, Kind, Seen};
 
 /// So many programs run at once; most of the time they wait.
 const AT_ONCE: usize = 2;
@@ -49,7 +49,11 @@ fn main() -> ExitCode {
     let programs: Vec<_> = programs().into_iter().filter(is_wanted).collect();
     let (seen, mut failed) = watch(&programs);
     let mut all = table::all_seen();
+    let cheap = wanted.iter().any(|it| it == "cheap");
     for new in seen {
+        if cheap {
+            failed.extend(changes(&all, &new));
+        }
         all.seen.retain(|old| {
             !(old.program == new.program && old.run == new.run && old.suite == new.suite)
         });
@@ -57,7 +61,7 @@ fn main() -> ExitCode {
     }
     all.seen
         .sort_by_key(|it| (it.kind, it.program.to_lowercase(), it.run.clone(), order(&it.suite)));
-    if !wanted.iter().any(|it| it == "cheap") {
+    if !cheap {
         write(&all);
     }
     failed.extend(table::all_contradictions(&all));
@@ -78,10 +82,16 @@ fn order(suite: &str) -> usize {
     ["bookworm", "trixie", "sid"].iter().position(|it| *it == suite).unwrap_or(usize::MAX)
 }
 
-fn write(all: &table::AllSeen) {
+fn write(all: &AllSeen) {
     let head = "# What `make callers` saw; it writes this file.\n\n";
-    let text = toml::to_string(all).expect("it is TOML");
-    std::fs::write(table::seen_file(), format!("{head}{text}")).expect("it can be written");
+    for kind in Kind::ALL {
+        let seen: Vec<_> = all.seen.iter().filter(|it| it.kind == kind).cloned().collect();
+        if !seen.is_empty() {
+            let text = toml::to_string(&AllSeen { seen }).expect("it is TOML");
+            let file = table::seen_file(kind);
+            std::fs::write(file, format!("{head}{text}")).expect("it can be written");
+        }
+    }
     let page = page::render(&table::entries(), all);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CALLERS.md");
     std::fs::write(file, page).expect("it can be written");
@@ -120,6 +130,16 @@ fn watch(programs: &[Program]) -> (Vec<Seen>, Vec<String>) {
         }
     });
     results.into_inner().expect("no panic holds it")
+}
+
+/// What is other than it was when `make callers` wrote it down.
+fn changes(before: &AllSeen, now: &Seen) -> Option<String> {
+    let is_same =
+        |it: &&Seen| it.program == now.program && it.run == now.run && it.suite == now.suite;
+    let before = before.seen.iter().find(is_same).map(summary);
+    let now_is = summary(now);
+    (before.as_ref() != Some(&now_is))
+        .then(|| format!("{}, {}: was {before:?}, is {now_is:?}", now.program, now.run))
 }
 
 fn summary(seen: &Seen) -> String {

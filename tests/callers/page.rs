@@ -85,9 +85,12 @@ fn row(entry: &Entry, runs: &[&Seen]) -> String {
         }
     }
     let host = entry.host.as_deref().unwrap_or("?");
-    let mut outcomes: Vec<_> = runs.iter().map(|run| outcome(run)).collect();
-    outcomes.sort();
-    outcomes.dedup();
+    let mut outcomes = Vec::new();
+    for outcome in runs.iter().map(|run| outcome(run)) {
+        if !outcomes.contains(&outcome) {
+            outcomes.push(outcome);
+        }
+    }
     let (suites, outcomes) = (suites.join(", "), outcomes.join("; or "));
     format!(
         "| {name} | {suites} | {prompts} | {texts} | {runs_as} | {host} | {outcomes} | {setting} |\n"
@@ -97,6 +100,8 @@ fn row(entry: &Entry, runs: &[&Seen]) -> String {
 /// The version of the program, without what a distribution adds: "9.2p1".
 fn version(package: &str) -> &str {
     let version = package.rsplit(' ').next().unwrap_or_default();
+    // What Debian says when a package is taken over by another with lower versions.
+    let version = version.split_once("+really").map_or(version, |(_, version)| version);
     let version = version.split_once(':').map_or(version, |(_, version)| version);
     version.split(['-', '+', '~']).next().unwrap_or_default()
 }

@@ -1,5 +1,5 @@
 //! The two tables of programs that log people in: docs/callers.toml, which is kept by hand,
-//! and tests/callers/seen.toml, which `make callers` writes; and whether they agree.
+//! and tests/callers/seen-*.toml, which `make callers` writes; and whether they agree.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -116,8 +116,14 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-pub(crate) fn seen_file() -> PathBuf {
-    root().join("tests/callers/seen.toml")
+/// Where what was seen of programs of this kind is written down.
+pub(crate) fn seen_file(kind: Kind) -> PathBuf {
+    let name = match kind {
+        Kind::Terminal => "terminals",
+        Kind::Desktop => "desktops",
+        Kind::Server => "servers",
+    };
+    root().join(format!("tests/callers/seen-{name}.toml"))
 }
 
 #[track_caller]
@@ -131,8 +137,16 @@ pub(crate) fn entries() -> Vec<Entry> {
 
 #[track_caller]
 pub(crate) fn all_seen() -> AllSeen {
-    let Ok(text) = std::fs::read_to_string(seen_file()) else { return AllSeen::default() };
-    toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", seen_file().display()))
+    let mut all = AllSeen::default();
+    for kind in Kind::ALL {
+        let file = seen_file(kind);
+        // One that nobody has written yet has nothing.
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let seen: AllSeen =
+            toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        all.seen.extend(seen.seen);
+    }
+    all
 }
 
 impl Seen {
