@@ -48,7 +48,7 @@ TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client 
                     zxing-cpp-tools xvfb xterm fonts-dejavu-core libjpeg-turbo-progs time git
 CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime \
                     python3-venv gpg gpg-agent xz-utils rpm rpmlint makepkg \
-                    pacman-package-manager libarchive-tools fakeroot
+                    pacman-package-manager libarchive-tools fakeroot debhelper
 PACKAGE_PACKAGES  = debhelper dpkg-dev lintian
 
 # What cargo installs for the campaigns, and in which version it is known to work.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common::{Figures, finish, finish_within, long, module_path, python_programs};
+use crate::common::{Figures, finish, finish_within, long, module_path, need, python_programs};
 
 /// On a slow machine that has other things to do, building takes its time.
 const BUILDING: Duration = Duration::from_secs(1800);
@@ -63,6 +63,12 @@ fn source(place: &Path) -> PathBuf {
     source
 }
 
+/// What Debian's builders do first, with the version `$1`.
+const BEGINS: &str = "cp -r packaging/debian debian
+printf 'pam-onetime (%s-1) unstable; urgency=low\\n\\n  * It.\\n\\n -- A <a@example.org>  %s\\n' \"$1\" \
+    'Sat, 28 Nov 2026 00:00:00 +0000' >debian/changelog
+debian/rules clean; rm -r debian";
+
 /// The tool as this checkout builds it for a release.
 fn tool() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
@@ -75,6 +81,7 @@ fn tool() -> PathBuf {
 #[test]
 fn the_source_of_a_release_is_always_the_same_and_builds_without_network_what_is_built_here() {
     let started = Instant::now();
+    need("dh", "debhelper");
     // Not below this checkout, whose configuration cargo would read too.
     let place = tempfile::tempdir().expect("a directory");
     let source = source(place.path());
@@ -82,6 +89,9 @@ fn the_source_of_a_release_is_always_the_same_and_builds_without_network_what_is
 
     run_in(place.path(), &["tar", "xf", &source.display().to_string()], &[]);
     let unpacked = place.path().join(concat!("pam-onetime-", env!("CARGO_PKG_VERSION")));
+    // As Debian's builders begin. Crates have files that look like leftovers, and cargo wants them.
+    let version = env!("CARGO_PKG_VERSION");
+    run_in(&unpacked, &["sh", "-euc", BEGINS, "sh", version], &[]);
     let home = place.path().join("cargo-home");
     // The module's profile says all this itself.
     let quickly = [
