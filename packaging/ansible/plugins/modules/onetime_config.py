@@ -39,23 +39,10 @@ options:
     description: Keep a copy of the file that is replaced.
     type: bool
     default: false
-requirements:
-  - pam-onetime on the machine
+extends_documentation_fragment: onetime.pam.tool
 author:
   - the pam-onetime authors (@pam-onetime)
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed, when in diff mode.
-    support: full
-  platform:
-    description: Target OS/families that can be operated against.
-    support: full
-    platforms: linux
 notes:
-  - It needs root on the machine.
   - To write a whole file instead, use M(ansible.builtin.template) with
     C(validate=onetimectl config check %s).
   - Whether the groups in it exist, and whether the values are wise, says C(onetimectl doctor).

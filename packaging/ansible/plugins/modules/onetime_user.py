@@ -80,25 +80,12 @@ options:
     description: The configuration of the machine.
     type: path
     default: /etc/onetime/onetime.toml
-requirements:
-  - pam-onetime on the machine
+extends_documentation_fragment: onetime.pam.tool
 author:
   - the pam-onetime authors (@pam-onetime)
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed, when in diff mode. It never shows a secret.
-    support: full
-  platform:
-    description: Target OS/families that can be operated against.
-    support: full
-    platforms: linux
 notes:
-  - It needs root on the machine.
   - The secrets are made on the machine. None is in the arguments of a program or, without
-    O(show_secret), in what the module returns.
+    O(show_secret), in what the module returns. A diff never has one.
 seealso:
   - module: onetime.pam.onetime_config
 """
