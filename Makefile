@@ -207,7 +207,6 @@ install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, ZSHDIR, FISHD
 		test -d $(DESTDIR)$${dir%:*} || $(INSTALL) -d -m 755 $(DESTDIR)$${dir%:*} || exit 1; \
 	done
 	$(INSTALL) -m 644 $(TARGET)/module/libpam_onetime.so $(DESTDIR)$(PAMDIR)/pam_onetime.so
-	$(INSTALL) -m 755 $(TARGET)/release/onetimectl $(DESTDIR)$(SBINDIR)/onetimectl
 	$(INSTALL) -m 644 docs/onetime.toml.5 $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 644 docs/pam_onetime.8 docs/onetimectl.8 $(DESTDIR)$(MANDIR)/man8/
 	$(INSTALL) -m 644 README.md CHANGELOG.md SECURITY.md docs/FILEFORMAT.md LICENSE LICENSE-MIT \
@@ -231,8 +230,11 @@ install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, ZSHDIR, FISHD
 		case $$file in */jail.d/*) test ! -e $$file || continue ;; esac; \
 		$(INSTALL) -m 644 packaging/$${place%%:*} $$file || exit 1; \
 	done
-	@# In a package's staging directory there is no store: the package's script runs init.
-	if [ -z "$(DESTDIR)" ]; then $(SBINDIR)/onetimectl init; fi
+	@# In a package's staging directory there is no store: the package's script runs init. Where
+	@# the tool is there already, there is a store, which need not be mounted: no other is made.
+	existing=; if [ -e $(DESTDIR)$(SBINDIR)/onetimectl ]; then existing=--existing; fi; \
+	$(INSTALL) -m 755 $(TARGET)/release/onetimectl $(DESTDIR)$(SBINDIR)/onetimectl && \
+	if [ -z "$(DESTDIR)" ]; then $(SBINDIR)/onetimectl init $$existing; fi
 
 uninstall: ## remove what install has put there, unless a PAM service uses it; configuration and store stay
 	@sh packaging/check-unused "$(DESTDIR)" "$(SYSCONFDIR)"

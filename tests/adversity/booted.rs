@@ -97,11 +97,17 @@ impl Booted {
     }
 
     /// A program in it, by root.
-    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Finished {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
+        command.env_clear().env("PATH", crate::common::PATH).env("TERM", "xterm");
         command.args(["--target", &self.init.to_string(), "--all", "--root", "--wd", "--"]);
-        command.args(["env", "-i", &format!("PATH={}", crate::common::PATH), program]);
-        finish(command.args(arguments), b"")
+        command.args(["env", "-i", &format!("PATH={}", crate::common::PATH), "TERM=xterm"]);
+        command.arg(program);
+        command
+    }
+
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Finished {
+        finish(self.command(program).args(arguments), b"")
     }
 
     /// Writes a file, in a directory that is there.

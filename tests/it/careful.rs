@@ -229,6 +229,7 @@ const ORDERS: &[&[&str]] = &[
     &["config", "check"],
     &["--json", "config", "check", "/root/tokens"],
     &["profile", "show"],
+    &["init", "--existing"],
     &["list", "--csv"],
     &["list", "--disabled", "--summary"],
     &["unlock", "--all"],

@@ -127,8 +127,9 @@ fn installing_again_keeps_configuration_and_modes_of_directories_and_replaces_wh
 #[test]
 fn on_a_machine_itself_files_for_other_programs_are_put_there_only_where_these_are() {
     let built = built();
-    // One that makes no store on this machine.
-    fs::write(built.path().join("release/onetimectl"), "#!/bin/sh\n").expect("it is written");
+    // One that makes no store on this machine, and says what it was told.
+    let tool = "#!/bin/sh\necho \"$@\" >>\"$0.told\"\n";
+    fs::write(built.path().join("release/onetimectl"), tool).expect("it is written");
     let dest = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let below = |place: &str| format!("{}/{place}", dest.path().display());
     let variables: Vec<_> = [("PREFIX", "usr"), ("PAMDIR", "security"), ("SYSCONFDIR", "etc")]
@@ -154,6 +155,9 @@ fn on_a_machine_itself_files_for_other_programs_are_put_there_only_where_these_a
     make("022", "install", &built, &chosen).ok();
     assert_eq!(of_others(), [&["apparmor.d/abstractions/onetime"][..], &of_fail2ban].concat());
     assert!(fs::read_to_string(&jail).expect("it is there").ends_with("enabled = true\n"));
+    // An upgrade makes no store: that of the machine may not be mounted.
+    let told = fs::read_to_string(dest.path().join("usr/sbin/onetimectl.told"));
+    assert_eq!(told.expect("it was run"), "init\ninit --existing\ninit --existing\n");
 }
 
 // --- uninstall ---

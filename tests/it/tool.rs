@@ -147,6 +147,29 @@ fn init_makes_a_store_that_only_root_can_enter_and_to_repeat_it_changes_nothing(
     assert_eq!(world.run("sh", &["-euc", look]).ok(), before);
 }
 
+/// As packages do when they are upgraded, whatever is mounted then.
+#[test]
+fn init_makes_no_store_where_one_is_to_be_there_already() {
+    let world = installed();
+    let init = ["--config", "/etc/onetime/other.toml", "init", "--existing"];
+    for dir in ["/var/lib/other", "/var/lib/empty", "/var/lib/a/store"] {
+        let config = format!("[store]\ndir = \"{dir}\"\n");
+        world.write("/etc/onetime/other.toml", config.as_bytes(), 0o644);
+        world.run("mkdir", &["-p", "-m", "700", "/var/lib/empty"]).ok();
+        let run = world.onetimectl(&init);
+        assert_ends(&run, 1, &format!("no store in {dir}"));
+        assert!(run.stderr.contains("\n  -> mount its file system"), "{}", run.stderr);
+        assert!(!world.path(&format!("{dir}/store.toml")).exists(), "{dir}");
+    }
+    assert_eq!(world.list("/var/lib/empty"), [""; 0]);
+    // The index of one that is there is made again.
+    activate(&world, "alice");
+    let index = world.list("/var/lib/onetime/uids");
+    world.run("sh", &["-euc", "rm /var/lib/onetime/uids/*"]).ok();
+    world.onetimectl(&["init", "--existing"]).ok();
+    assert_eq!(world.list("/var/lib/onetime/uids"), index);
+}
+
 #[test]
 fn init_makes_the_directories_above_the_store_too_whatever_the_umask() {
     let world = installed();

@@ -47,7 +47,11 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Make the store (harmless to repeat)
-    Init,
+    Init {
+        /// Bring a store up to date that is there, and make none: what an upgrade may do
+        #[arg(long)]
+        existing: bool,
+    },
     /// Issue a secret: the user enrolls at the next login
     #[command(group = somebody())]
     Enable(EnableOptions),
@@ -202,7 +206,7 @@ pub(crate) enum ProfileVerb {
     Show,
     /// Have pam-auth-update enable it, and look at what has come of that
     Enable {
-        /// Do not ask first
+        /// Do not ask first, even where programs cannot ask for a code
         #[arg(long, short)]
         yes: bool,
     },

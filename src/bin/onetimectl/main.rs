@@ -92,7 +92,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 
 fn run_verb(cli: &Cli, context: &Context) -> anyhow::Result<ExitCode> {
     match &cli.verb {
-        Verb::Init => init::run(context),
+        Verb::Init { existing } => init::run(context, *existing),
         Verb::Enable(options) => {
             // Where no login would ask for the code, the admin should know now.
             doctor::warn_where_unused();

@@ -9,7 +9,13 @@ use pam_onetime::system::{host_name, now};
 use crate::context::Context;
 use crate::say::{self, Form, report};
 
-pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
+/// `existing`: a store that is not there is not made. A package is upgraded also while the
+/// file system that holds the store is not mounted, and a new store in its place would let
+/// everybody in without a code.
+pub(crate) fn run(context: &Context, existing: bool) -> anyhow::Result<ExitCode> {
+    if existing {
+        context.store()?;
+    }
     let store = context.init()?;
     store.forget_expired(now()?)?;
     let dir = store.path().display().to_string();

@@ -191,27 +191,44 @@ fn without_jumps(line: &str) -> String {
     }
 }
 
-/// The services of `common-auth`: those that the profile makes ask, those that cannot, and
-/// those that never do.
+/// The services of `common-auth`.
+#[derive(Default)]
+pub(super) struct Covered<'a> {
+    /// Those that the profile makes ask.
+    asking: Vec<&'a str>,
+    /// Those of programs that cannot ask, or cannot read the store.
+    pub(super) unable: Vec<&'a str>,
+    /// Those that never ask.
+    never: Vec<&'a str>,
+}
+
+impl<'a> Covered<'a> {
+    pub(super) fn find(services: &'a [String], files: &ReadFile<'_>) -> Self {
+        let mut covered = Self::default();
+        for name in services.iter().filter(|name| !is_part_by_name(name)) {
+            let Some(service) = Service::read(name, files) else { continue };
+            let includes = |file: &str| service.includes.iter().any(|it| it.ends_with(file));
+            match (includes("common-auth"), includes("common-account"), is_never_asked(name)) {
+                (true, _, true) | (false, true, true) => covered.never.push(name),
+                (true, _, false) => match prompts(name) {
+                    Prompts::Any => covered.asking.push(name),
+                    Prompts::One | Prompts::WithoutRoot => covered.unable.push(name),
+                },
+                (false, _, _) => {}
+            }
+        }
+        covered
+    }
+}
+
+/// What is said of the services of `common-auth`.
 fn covered(
     profile: &str,
     is_in_force: bool,
     services: &[String],
     files: &ReadFile<'_>,
 ) -> Vec<Finding> {
-    let (mut asking, mut unable, mut never) = (Vec::new(), Vec::new(), Vec::new());
-    for name in services.iter().filter(|name| !is_part_by_name(name)) {
-        let Some(service) = Service::read(name, files) else { continue };
-        let includes = |file: &str| service.includes.iter().any(|it| it.ends_with(file));
-        match (includes("common-auth"), includes("common-account"), is_never_asked(name)) {
-            (true, _, true) | (false, true, true) => never.push(name.as_str()),
-            (true, _, false) => match prompts(name) {
-                Prompts::Any => asking.push(name.as_str()),
-                Prompts::One | Prompts::WithoutRoot => unable.push(name.as_str()),
-            },
-            (false, _, _) => {}
-        }
-    }
+    let Covered { asking, unable, never } = Covered::find(services, files);
     if is_in_force {
         let mut found = Vec::new();
         let what = format!("{}: ask for a code by common-auth", list(&asking));

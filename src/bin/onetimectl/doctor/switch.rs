@@ -2,12 +2,14 @@
 //! that is about, and looks at what has come of it: pam-auth-update itself reports success
 //! where it changes nothing.
 
+use std::io::IsTerminal;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 
 use super::finding::{Finding, FindingId};
 use super::looking::{self, service_text};
+use super::profile::Covered;
 use super::{exit_code, profile, service_names, table};
 use crate::cli::{Cli, ProfileVerb};
 use crate::error::ToolError;
@@ -19,6 +21,8 @@ const NO_PROFILE: ToolError = ToolError::new(
     "no profile of pam-auth-update lists pam_onetime.so",
     "install the package, or on other systems list the module in /etc/pam.d (README.md, \"Set up\")",
 );
+const CANNOT_ASK: &str = "give each a file in /etc/pam.d without common-auth (see onetimectl profile show); \
+                          to enable it all the same: onetimectl profile enable --yes";
 const NOT_CHANGED: ToolError = ToolError::new(
     "pam-auth-update has not done it, whatever it says",
     "see the rows above: onetimectl doctor has them too",
@@ -36,9 +40,22 @@ pub(crate) fn run(cli: &Cli, verb: &ProfileVerb) -> anyhow::Result<ExitCode> {
             return Ok(exit_code(&found));
         }
         ProfileVerb::Enable { yes } => {
+            let services = service_names();
+            let unable = Covered::find(&services, &service_text).unable;
+            // Who cannot be asked has not decided to have users refused.
+            if !yes && !unable.is_empty() && !may_ask(form) {
+                let what = format!("not enabled: {} cannot ask for a code", unable.join(", "));
+                return Err(ToolError::of(what, CANNOT_ASK).into());
+            }
             if form == Form::Text && !yes {
                 table::print(form, &judge())?;
-                match say::confirm("Ask for codes in all of these services?", Input::Answers)? {
+                let question = match unable.is_empty() {
+                    true => "Ask for codes in all of these services?",
+                    false => {
+                        "Ask for codes in all of these services, and have users refused in those that cannot ask?"
+                    }
+                };
+                match say::confirm(question, Input::Answers)? {
                     Answer::Yes => {}
                     Answer::No => return Answer::nothing_changed(),
                 }
@@ -58,6 +75,11 @@ pub(crate) fn run(cli: &Cli, verb: &ProfileVerb) -> anyhow::Result<ExitCode> {
         return Err(NOT_CHANGED.into());
     }
     Ok(exit_code(&found))
+}
+
+/// Whether there is anybody to ask.
+fn may_ask(form: Form) -> bool {
+    form == Form::Text && std::io::stdin().is_terminal()
 }
 
 /// Whether the shared files list the module.

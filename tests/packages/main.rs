@@ -2,57 +2,105 @@
 //! enabled, users enabled, logged in to by the real programs, upgraded, removed, purged;
 //! and where pam-auth-update is silent. `make test-packages` builds the package first.
 
+#[path = "../common/mod.rs"]
 mod common;
 
 #[expect(dead_code, reason = "the campaigns use the rest of it")]
-#[path = "adversity/debian.rs"]
+#[path = "../adversity/booted.rs"]
+mod booted;
+#[expect(dead_code, reason = "the campaigns use the rest of it")]
+#[path = "../adversity/debian.rs"]
 mod debian;
+mod doors;
+mod repacked;
+mod scripts;
+mod systemd;
 
-use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use common::{ALICE_PASSWORD, BOB_PASSWORD, Finished, Pty, current_code, finish_within, preflight};
+use common::{Finished, current_code, finish_within, preflight};
 use debian::Debian;
-use regex::Regex;
+use doors::{Ssh, su_asks, su_asks_for_the_password_alone};
+use repacked::{Repacked, package};
 
-const PROGRAMS: [&str; 6] =
-    ["openssh-server", "sudo", "login", "cron", "pamtester", "systemd-standalone-sysusers"];
+const PROGRAMS: [&str; 7] = [
+    "openssh-client",
+    "openssh-server",
+    "sudo",
+    "login",
+    "cron",
+    "pamtester",
+    "systemd-standalone-sysusers",
+];
 
-const CODE_PROMPT: &str = "One-time code: ";
 const AUTH: &str = "/etc/pam.d/common-auth";
+
+/// What polkit's sandboxed helper needs.
+const DROP_IN: &str = "/usr/lib/systemd/system/polkit-agent-helper@.service.d/pam_onetime.conf";
 
 #[test]
 fn the_package_is_installed_asks_is_upgraded_and_goes_on_bookworm() {
-    try_suite("bookworm");
+    try_suite("bookworm", &[]);
 }
 
-fn try_suite(suite: &'static str) {
+#[test]
+fn the_package_is_installed_asks_is_upgraded_and_goes_on_trixie() {
+    try_suite("trixie", &["sudo-rs"]);
+}
+
+#[test]
+fn the_package_is_installed_asks_is_upgraded_and_goes_on_sid() {
+    try_suite("sid", &["sudo-rs"]);
+}
+
+fn try_suite(suite: &'static str, more: &[&str]) {
+    let debian = make(suite, more);
+    is_installed_and_changes_no_login(&debian);
+    a_silent_pam_auth_update_is_not_believed(&debian);
+    doors::enrolls_and_is_asked_by_each(&debian);
+    assert_no_failure(&debian);
+    an_upgrade_keeps_what_there_is(&debian);
+    scripts::whatever_is_in_the_way(&debian);
+    is_not_removed_while_a_service_lists_it_by_hand(&debian);
+    is_removed_and_purged(&debian);
+}
+
+/// A system with two users, whose sshd asks by prompts.
+#[track_caller]
+fn make(suite: &'static str, more: &[&str]) -> Debian {
     preflight();
-    let debian = Debian::make(suite, &PROGRAMS);
+    let debian = Debian::make(suite, &[&PROGRAMS, more].concat());
     debian.make_users();
     debian.write("/etc/shells", "/bin/sh\n/usr/local/bin/welcome\n");
     debian.write(
         "/etc/ssh/sshd_config.d/00-onetime.conf",
         "UsePAM yes\nKbdInteractiveAuthentication yes\nPasswordAuthentication no\n",
     );
-    is_installed_and_changes_no_login(&debian);
-    a_silent_pam_auth_update_is_not_believed(&debian);
-    every_door_asks(&debian);
-    an_upgrade_keeps_what_there_is(&debian);
-    is_not_removed_while_a_service_lists_it_by_hand(&debian);
-    is_removed_and_purged(&debian);
+    debian.copy(&package(), "/root/package.deb", 0o644);
+    debian
 }
 
-/// The package that was built.
-#[track_caller]
-fn package() -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("deb");
-    let files = fs::read_dir(&dir).into_iter().flatten().flatten().map(|file| file.path());
-    let mut files = files.filter(|file| file.extension().is_some_and(|ending| ending == "deb"));
-    files.next().unwrap_or_else(|| panic!("no package in {}: make test-packages", dir.display()))
+/// What is in force of what was installed on bookworm is in force on trixie.
+#[test]
+fn who_has_enrolled_on_bookworm_is_still_asked_when_it_has_become_trixie() {
+    let debian = make("bookworm", &[]);
+    assert!(apt(&debian, &["install", "/root/package.deb"]).success());
+    debian.run("onetimectl", &["profile", "enable", "--yes"]).ok();
+    doors::enrolls_and_is_asked_by_each(&debian);
+    let sources = debian.read("/etc/apt/sources.list");
+    debian.write("/etc/apt/sources.list", &sources.replace("bookworm", "trixie"));
+    let script = "apt-get update --quiet && apt-get dist-upgrade --yes --quiet \
+                  -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-unsafe-io";
+    let mut upgrade = debian.command("sh");
+    upgrade.env("DEBIAN_FRONTEND", "noninteractive").args(["-euc", script]);
+    let run = finish_within(&mut upgrade, b"", Duration::from_secs(900));
+    assert!(run.success(), "{}", run.text());
+    assert!(debian.read("/etc/debian_version").starts_with("13"), "it is trixie");
+    Ssh::start(&debian).lets_in(&current_code(&doors::secret(&debian), 0));
+    doors::each_asks(&debian);
+    assert_finds(&debian, "profile-in-force", "sshd");
+    assert_no_failure(&debian);
+    is_removed_and_purged(&debian);
 }
 
 #[track_caller]
@@ -108,7 +156,6 @@ fn has_module(debian: &Debian) -> bool {
 // --- installed ---
 
 fn is_installed_and_changes_no_login(debian: &Debian) {
-    debian.copy(&package(), "/root/package.deb", 0o644);
     let before = debian.read(AUTH);
     let run = apt(debian, &["install", "/root/package.deb"]);
     let said = run.text();
@@ -173,6 +220,7 @@ fn a_silent_pam_auth_update_is_not_believed(debian: &Debian) {
     assert!(run.success(), "{}", run.text());
     assert!(run.stderr.contains(&named) && run.stderr.contains("profile-edited"), "{run:?}");
 
+    a_script_does_not_enable_it_where_a_program_cannot_ask(debian);
     pam_auth_update(debian, &["--enable", "onetime", "--force"]);
     assert!(debian.read(AUTH).contains("pam_onetime.so"));
     assert_finds(debian, "profile-in-force", "sshd");
@@ -201,124 +249,57 @@ fn a_silent_pam_auth_update_is_not_believed(debian: &Debian) {
     debian.run("onetimectl", &["profile", "enable", "--yes"]).ok();
 }
 
-// --- logins ---
-
-/// Who logs in to what, as whom; each asks for alice's password.
-const DOORS: [(&str, &str, &[&str]); 8] = [
-    ("alice", "sudo", &["-k", "-u", "bob", "/usr/local/bin/welcome"]),
-    ("alice", "sudo", &["-k", "-i", "-u", "bob"]),
-    ("bob", "su", &["alice"]),
-    ("bob", "su", &["-l", "alice"]),
-    ("root", "login", &["alice"]),
-    ("root", "login", &["-h", "host.invalid", "alice"]),
-    ("alice", "chsh", &["-s", "/usr/local/bin/welcome"]),
-    ("alice", "chfn", &["-h", "1"]),
-];
-
-/// alice enrolls by ssh, and is asked for a code from then on, wherever she logs in.
-fn every_door_asks(debian: &Debian) {
-    debian.run("onetimectl", &["enable", "alice"]).ok();
-    let record = debian.read("/var/lib/onetime/users/alice.toml");
-    let line = record.lines().find_map(|line| line.strip_prefix("secret = "));
-    let secret = line.expect("the record has a secret").trim_matches('"').to_owned();
-    let mut ssh = Ssh::start(debian);
-    let mut first = ssh.client();
-    first.send_line(ALICE_PASSWORD);
-    let shown = first.expect("One-time code (Enter to skip): ");
-    assert!(shown.contains(&secret[..4]), "the key is shown: {shown}");
-    first.send_line(&current_code(&secret, -1));
-    first.expect("Welcome, alice.");
-    let mut second = ssh.client();
-    second.send_line(ALICE_PASSWORD);
-    let shown = second.expect(CODE_PROMPT);
-    assert!(!shown.contains(&secret[..4]), "the key is not shown any more");
-    second.send_line("");
-    assert_refused(&mut second);
-    let mut third = ssh.client();
-    third.send_line(ALICE_PASSWORD);
-    third.expect(CODE_PROMPT);
-    third.send_line(&current_code(&secret, 0));
-    third.expect("Welcome, alice.");
-
-    let refusal = Regex::new("One-time code: |[Ss]orry|[Ff]ailure|incorrect").expect("a pattern");
-    for (user, program, arguments) in DOORS {
-        let mut door = debian.pty_as(user, program, arguments);
-        door.expect(password_prompt());
-        door.send_line(ALICE_PASSWORD);
-        door.expect(CODE_PROMPT);
-        // Who does not know the password does not come to the code.
-        let mut door = debian.pty_as(user, program, arguments);
-        door.expect(password_prompt());
-        door.send_line("wrong");
-        let said = door.expect(refusal.clone());
-        assert!(!said.contains("code"), "{program} {arguments:?}: {said}");
+/// An admin is asked, or has said --yes.
+fn a_script_does_not_enable_it_where_a_program_cannot_ask(debian: &Debian) {
+    let before = debian.read(AUTH);
+    debian.write("/etc/pam.d/sddm", "@include common-auth\n@include common-account\n");
+    for order in [&["profile", "enable"][..], &["--json", "profile", "enable"]] {
+        let run = debian.run("onetimectl", order);
+        common::assert_ends(&run, 1, "not enabled: sddm cannot ask for a code");
+        assert!(run.stderr.contains("\n  -> give each a file in /etc/pam.d without"), "{run:?}");
+        assert_eq!(debian.read(AUTH), before, "nothing is changed");
     }
-    // Who has no record needs no code; nor do programs that use common-account alone.
-    let mut su = debian.pty_as("alice", "su", &["-", "bob"]);
-    su.expect(password_prompt());
-    su.send_line(BOB_PASSWORD);
-    su.expect("Welcome, bob.");
-    debian.run("pamtester", &["cron", "alice", "acct_mgmt"]).ok();
-    assert_no_failure(debian);
-}
-
-fn password_prompt() -> Regex {
-    Regex::new("[Pp]assword.*: ").expect("a valid pattern")
-}
-
-/// A client that is asked again for the password.
-#[track_caller]
-fn assert_refused(pty: &mut Pty) {
-    let said = pty.expect(Regex::new("Password: |Permission denied|Welcome").expect("a pattern"));
-    assert!(!said.contains("Welcome"), "{said}");
-}
-
-/// sshd there, on a port of its own.
-struct Ssh {
-    _daemon: Pty,
-    port: String,
-}
-
-impl Ssh {
-    #[track_caller]
-    fn start(debian: &Debian) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-        let port = listener.local_addr().expect("it has an address").port().to_string();
-        drop(listener);
-        let mut daemon = debian.pty_as("root", "/usr/sbin/sshd", &["-D", "-e", "-p", &port]);
-        daemon.expect("Server listening on");
-        Self { _daemon: daemon, port }
-    }
-
-    /// alice's client, which has been asked for her password.
-    #[track_caller]
-    fn client(&mut self) -> Pty {
-        let mut client = Command::new("ssh");
-        client.env_clear().env("PATH", common::PATH).env("TERM", "xterm");
-        client.args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-p", &self.port]);
-        client.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "IdentityAgent=none"]);
-        let mut ssh = Pty::spawn(client.arg("alice@127.0.0.1"));
-        ssh.expect("Password: ");
-        ssh
-    }
+    let mut asked = debian.pty_as("root", "onetimectl", &["profile", "enable"]);
+    asked.expect("have users refused in those that cannot ask? [y/N] ");
+    asked.send_line("");
+    asked.expect("Nothing changed.");
+    assert_eq!(debian.read(AUTH), before, "nothing is changed");
+    std::fs::remove_file(debian.path("/etc/pam.d/sddm")).expect("it is there");
 }
 
 // --- upgraded ---
 
+/// From an older version, to which the system was set back before.
 fn an_upgrade_keeps_what_there_is(debian: &Debian) {
     let toml = "issuer = \"ours.example\"\n";
     debian.write("/etc/onetime/onetime.toml", toml);
-    let before = (debian.read(AUTH), debian.read("/var/lib/onetime/users/alice.toml"));
-    let run = install(debian);
+    let kept = || {
+        let state = debian.run("sha256sum", &["/var/lib/onetime/state/alice"]).ok();
+        (debian.read(AUTH), debian.read("/var/lib/onetime/users/alice.toml"), state)
+    };
+    let before = kept();
+    let older = Repacked::ours();
+    older.set("Version", "0.0.1-1");
+    older.edit("etc/pam.d/onetime-password", |text| format!("# older\n{text}"));
+    older.remove_conffile("/etc/fail2ban/jail.d/pam-onetime.conf");
+    debian.copy(&older.build(), "/root/older.deb", 0o644);
+    let run = apt(debian, &["install", "--allow-downgrades", "/root/older.deb"]);
+    assert!(run.success(), "{}", run.text());
+    assert!(debian.read("/etc/pam.d/onetime-password").starts_with("# older"));
+    assert_eq!(kept(), before);
+    su_asks(debian);
+    let before = kept();
+    let run = apt(debian, &["install", "/root/package.deb"]);
     assert!(run.success(), "{}", run.text());
     assert!(!run.text().contains("libpam-onetime: "), "nothing is to be said: {}", run.text());
+    assert!(!debian.read("/etc/pam.d/onetime-password").starts_with("# older"));
+    assert!(debian.path("/etc/fail2ban/jail.d/pam-onetime.conf").exists());
+    // And over itself.
+    assert!(install(debian).success());
     assert_eq!(debian.read("/etc/onetime/onetime.toml"), toml);
-    assert_eq!((debian.read(AUTH), debian.read("/var/lib/onetime/users/alice.toml")), before);
+    assert_eq!(kept(), before);
     assert!(debian.run("onetimectl", &["list", "--active"]).ok().contains("alice"));
-    let mut su = debian.pty_as("bob", "su", &["-l", "alice"]);
-    su.expect(password_prompt());
-    su.send_line(ALICE_PASSWORD);
-    su.expect(CODE_PROMPT);
+    su_asks(debian);
 }
 
 // --- removed ---
@@ -358,10 +339,7 @@ fn is_removed_and_purged(debian: &Debian) {
     let lists = ["-rl", "pam_onetime", "/etc/pam.d"];
     let left = debian.run("grep", &lists).stdout;
     assert_eq!(left.trim(), "/etc/pam.d/onetime-password", "a comment in the conffile");
-    let mut su = debian.pty_as("bob", "su", &["-l", "alice"]);
-    su.expect(password_prompt());
-    su.send_line(ALICE_PASSWORD);
-    su.expect("Welcome, alice.");
+    su_asks_for_the_password_alone(debian);
 
     let run = apt(debian, &["purge", "libpam-onetime"]);
     assert!(run.success(), "{}", run.text());
@@ -376,4 +354,11 @@ fn is_removed_and_purged(debian: &Debian) {
     debian.run("onetimectl", &["disable", "--yes", "alice"]).ok();
     assert!(apt(debian, &["purge", "libpam-onetime"]).success());
     assert!(!debian.path("/var/lib/onetime").exists());
+    // But not what it is mounted on.
+    assert!(install(debian).success());
+    let purge = "mount -t tmpfs -o mode=700 tmpfs /var/lib/onetime; onetimectl init; \
+                 dpkg --purge libpam-onetime; ls -A /var/lib/onetime";
+    let said = debian.run("sh", &["-euc", purge]);
+    assert!(said.success() && said.stderr.contains("is left, and is empty"), "{said:?}");
+    assert!(said.stdout.trim_end().ends_with("(0.1.0-0upstream1) ..."), "{said:?}");
 }
