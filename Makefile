@@ -78,7 +78,7 @@ endif
 
 .PHONY: all module tool help deps test-deps campaign-deps cargo-tools fetch prebuild test lint \
 	campaigns callers test-ansible lint-fuzz promises reliability bench drawings demo demo-interactive \
-	deb test-packages dist sbom release release-notes security-insights copyright install uninstall clean
+	deb test-packages test-debian dist sbom release release-notes security-insights copyright install uninstall clean
 
 all: module tool ## build the module and the tool
 
@@ -190,10 +190,20 @@ deb: ## build the package for Debian and Ubuntu, and look at it with lintian
 	CARGO=$(CARGO) packaging/debian/build $(TARGET)
 	lintian --fail-on error,warning $(TARGET)/deb/*.changes
 
-test-packages: test-deps deb ## install, use and remove the package in whole Debian systems (minutes)
+# Its parts, and how long each has taken.
+test-packages: ## run what takes long about packages, and say how long (tens of minutes; PART=debian: one of them)
+	@for part in $(or $(PART),debian $(APART)); do \
+		begin=$$(date +%s); \
+		case $$part in \
+			debian) $(MAKE) --no-print-directory test-debian ;; \
+			*) $(MAKE) --no-print-directory campaigns CAMPAIGN=$$part:: ;; \
+		esac || exit 1; \
+		echo "test-packages: $$part has taken $$(($$(date +%s) - begin)) s"; \
+	done
+
+test-debian: test-deps deb ## install, use, upgrade and remove the package in whole Debian systems
 	@CARGO=$(CARGO) sh packaging/install-packages debootstrap debian-archive-keyring
 	$(AS_ROOT) $(CARGO) test --locked --test packages
-	@for campaign in $(APART); do $(MAKE) --no-print-directory campaigns CAMPAIGN=$$campaign:: || exit 1; done
 
 # An existing configuration is kept. Modes are ours, whatever the umask; directories that
 # are there already keep theirs.
