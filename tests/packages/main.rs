@@ -357,8 +357,7 @@ fn is_removed_and_purged(debian: &Debian) {
     // But not what it is mounted on.
     assert!(install(debian).success());
     let purge = "mount -t tmpfs -o mode=700 tmpfs /var/lib/onetime; onetimectl init; \
-                 dpkg --purge libpam-onetime; ls -A /var/lib/onetime";
+                 dpkg --purge libpam-onetime; test -z \"$(ls -A /var/lib/onetime)\"";
     let said = debian.run("sh", &["-euc", purge]);
     assert!(said.success() && said.stderr.contains("is left, and is empty"), "{said:?}");
-    assert!(said.stdout.trim_end().ends_with("(0.1.0-0upstream1) ..."), "{said:?}");
 }

@@ -69,10 +69,24 @@ impl Way {
             "LogLevel=ERROR",
         ]);
         let mut ssh = Pty::spawn(ssh.arg(format!("{user}@127.0.0.1")).arg(self.command()));
-        ssh.expect("Password: ");
-        ssh.send_line(&password(user));
+        answer(booted, &mut ssh, user, "Password: ", &password(user));
         ssh
     }
+}
+
+/// The terminal of the user `$1` shows nothing of what is typed: the agent reads.
+const READS: &str = r#"
+until for tty in $(find /dev/pts -user "$1"); do stty -a -F "$tty"; done | grep -q -e ' -echo '; do
+    sleep 0.05
+done
+"#;
+
+/// Types an answer when it is read: an agent throws away what was typed before.
+#[track_caller]
+fn answer(booted: &Booted, pty: &mut Pty, user: &str, prompt: &str, text: &str) {
+    pty.expect(prompt);
+    booted.run("timeout", &["20", "sh", "-c", READS, "sh", user]).ok();
+    pty.send_line(text);
 }
 
 fn password(user: &str) -> String {
@@ -121,16 +135,13 @@ fn run0_and_pkexec_ask_for_a_code_in_a_running_systemd_of_sid() {
         let mut dora = way.start(&booted, "dora");
         becomes_root(&mut dora);
         let mut pia = way.start(&booted, "pia");
-        pia.expect("One-time code (Enter to skip): ");
-        pia.send_line("");
+        answer(&booted, &mut pia, "pia", "One-time code (Enter to skip): ", "");
         becomes_root(&mut pia);
         let mut ada = way.start(&booted, "ada");
-        ada.expect(doors::CODE_PROMPT);
-        ada.send_line("");
+        answer(&booted, &mut ada, "ada", doors::CODE_PROMPT, "");
         is_refused(&mut ada);
         let mut ada = way.start(&booted, "ada");
-        ada.expect(doors::CODE_PROMPT);
-        ada.send_line(&current_code(&secret, step));
+        answer(&booted, &mut ada, "ada", doors::CODE_PROMPT, &current_code(&secret, step));
         becomes_root(&mut ada);
     }
     let log = booted.shell("journalctl --sync; journalctl -q --no-pager -o cat -t pam_onetime");
