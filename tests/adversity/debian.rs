@@ -3,7 +3,7 @@
 //! machine's network and processes.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -11,9 +11,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::common::{ALICE_PASSWORD, BOB_PASSWORD, Finished, Pty, conf, finish, finish_within};
-use crate::common::{module_path, need, tool_path};
+use crate::common::{copy_of_small_debian, module_path, tool_path};
 
-const MIRROR: &str = "http://deb.debian.org/debian";
 /// A mirror may be slow, and other campaigns run beside this one.
 const MAKING: Duration = Duration::from_secs(600);
 
@@ -38,20 +37,12 @@ impl Debian {
     /// A small system of this suite, with these packages.
     #[track_caller]
     pub(crate) fn make(suite: &'static str, packages: &[&str]) -> Self {
-        need("debootstrap", "debootstrap debian-archive-keyring");
         let directory = tempfile::Builder::new()
             .prefix(suite)
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .unwrap_or_else(|e| panic!("no directory in {}: {e}", env!("CARGO_TARGET_TMPDIR")));
-        let mut debootstrap = Command::new("debootstrap");
-        debootstrap.args(["--variant=minbase", suite]).arg(directory.path()).arg(MIRROR);
-        finish_within(&mut debootstrap, b"", MAKING).ok();
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
-            .expect("the root can be opened to its users");
+        copy_of_small_debian(suite, directory.path());
         let debian = Self { suite, directory };
-        // Nothing is started there.
-        debian.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n");
-        debian.run("chmod", &["755", "/usr/sbin/policy-rc.d"]).ok();
         debian.install_packages(packages);
         debian
     }

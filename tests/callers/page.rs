@@ -131,21 +131,24 @@ fn paragraph(entry: &Entry, runs: &[&Seen]) -> String {
         sentences.push("It asks again and again with the same password: `remember`.".to_owned());
     }
     text += &(sentences.join(" ") + "\n\n");
+    // What was the same in several suites is said once.
+    let mut bullets: Vec<(&str, String, Vec<String>)> = Vec::new();
     for run in runs {
-        text += &format!("- {}\n", of_run(run));
+        let (what, package) = (of_run(run), format!("{} ({})", run.package, run.suite));
+        match bullets.iter_mut().find(|(name, said, _)| *name == run.run && *said == what) {
+            Some((_, _, packages)) => packages.push(package),
+            None => bullets.push((&run.run, what, vec![package])),
+        }
+    }
+    for (name, what, packages) in bullets {
+        text += &format!("- **{name}**, {}: {what}\n", packages.join(", "));
     }
     text
 }
 
 /// What one run has shown.
 fn of_run(run: &Seen) -> String {
-    let mut parts = vec![format!(
-        "**{}**, {} ({}): {}",
-        run.run,
-        run.package,
-        run.suite,
-        run.phases.join("; ")
-    )];
+    let mut parts = vec![run.phases.join("; ")];
     let mut items = Vec::new();
     items.extend((run.host != "none").then(|| format!("PAM_RHOST is {}", article(&run.host))));
     items.extend(run.tty.then(|| "PAM_TTY is set".to_owned()));
@@ -173,7 +176,9 @@ fn of_run(run: &Seen) -> String {
     if !run.key.is_empty() {
         parts.push(format!("the key of a pending user came to: {}", list(&run.key)));
     }
-    let parts: Vec<_> = parts.iter().map(|part| capital(part)).collect();
+    let (first, rest) = parts.split_at(1);
+    let rest = rest.iter().map(|part| capital(part));
+    let parts: Vec<_> = first.iter().cloned().chain(rest).collect();
     parts.join(". ") + "."
 }
 

@@ -22,13 +22,13 @@ pub(crate) fn programs() -> Vec<Program> {
     };
     let packages = [
         on(&everywhere, SSHD),
-        on(&both, LOGIN),
+        on(&everywhere, LOGIN),
         on(&[Suite::Bookworm], LOGIN_OF_A_HOST),
         on(&[Suite::Trixie], Program { services: &["remote"], ..LOGIN_OF_A_HOST }),
-        on(&both, SU),
+        on(&everywhere, SU),
         on(&both, SU_L),
         on(&both, SU_INTO_A_FILE),
-        on(&both, SUDO),
+        on(&everywhere, SUDO),
         on(&both, SUDO_I),
         on(&both, SUDO_INTO_A_FILE),
         on(&[Suite::Trixie, Suite::Sid], SUDO_RS),

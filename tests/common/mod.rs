@@ -19,6 +19,7 @@ mod picture;
 mod process;
 mod pty;
 mod screen;
+mod small_debian;
 mod sshd;
 mod syslog;
 mod world;
@@ -41,6 +42,7 @@ pub use picture::{rasterise, scan};
 pub use process::{Finished, PATIENCE, assert_ends, finish, finish_within, wait_within};
 pub use pty::{Heard, Pattern, Pty};
 pub use screen::{Screen, Theme, decode_qr};
+pub use small_debian::{copy_of_small_debian, kept};
 pub use sshd::Sshd;
 pub use syslog::{Sink, SyslogLine};
 pub use world::{
