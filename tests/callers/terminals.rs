@@ -6,7 +6,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use crate::common::{Heard, Pty, finish};
-use crate::people::{End, Met, PASSWORD, Person, VISITOR, talk};
+use crate::people::{End, Met, PASSWORD, Person, VISITOR, talk, talk_on};
 use crate::program::{Program, Stack};
 use crate::stage::{SHELL, Stage};
 use crate::system::Suite;
@@ -256,9 +256,10 @@ const VLOCK: Program = Program {
     login: |stage, person| {
         let script = format!("vlock -c && {SHELL}");
         let mut pty = stage.pty_as(person.name, "sh", &["-c", &script]);
+        pty.patience = Duration::from_secs(10);
         pty.expect("[ENTER]");
         pty.send_line("");
-        talk(&mut pty, person, &["failure"])
+        talk_on(&mut pty, person, &["failure"], Some(String::new()))
     },
     ..Program::PLAIN
 };
