@@ -29,7 +29,10 @@ pub fn carrier(service: &str) -> Carrier {
             Carrier::Short
         }
         "xdm" => Carrier::Nothing,
-        _ if ["gdm", "kde", "lightdm"].iter().any(|family| service.starts_with(family)) => {
+        _ if ["gdm", "kde", "kscreenlocker", "lightdm"]
+            .iter()
+            .any(|family| service.starts_with(family)) =>
+        {
             Carrier::Short
         }
         _ => Carrier::Direct,

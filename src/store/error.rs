@@ -201,8 +201,42 @@ impl StoreError {
     #[must_use]
     pub fn with_remedy(&self) -> String {
         match self.remedy() {
+            // Whose right is missing, the error does not say.
+            Some(remedy) if self.is_denied() => {
+                let uid = rustix::process::geteuid().as_raw();
+                format!("{self} (this program has uid {uid}: {remedy})")
+            }
             Some(remedy) => format!("{self} ({remedy})"),
             None => self.to_string(),
+        }
+    }
+
+    fn is_denied(&self) -> bool {
+        match self {
+            Self::Io { error, .. } => {
+                matches!(Errno::from_io_error(error), Some(Errno::ACCESS | Errno::PERM))
+            }
+            Self::NoStore(_)
+            | Self::Format(_)
+            | Self::Unsafe { .. }
+            | Self::Record { .. }
+            | Self::Uid { .. }
+            | Self::OtherName { .. }
+            | Self::Index { .. }
+            | Self::AlreadyEnabled(_)
+            | Self::RenameUnfinished { .. }
+            | Self::State { .. }
+            | Self::NotEnabled(_)
+            | Self::CounterLost(_)
+            | Self::KeyTwice
+            | Self::NoCodesLeft
+            | Self::Retired { .. }
+            | Self::NotRemembered { .. }
+            | Self::StillIndexed(_)
+            | Self::Busy(_)
+            | Self::Held { .. }
+            | Self::PassedOver(_)
+            | Self::Name(_) => false,
         }
     }
 }
@@ -250,8 +284,9 @@ fn remedy_of_system(error: &io::Error) -> Option<&'static str> {
         Some(Errno::MFILE) => Some("let the process open more files: ulimit -n"),
         Some(Errno::NOENT | Errno::NOTDIR) => Some("put it back, or correct the path"),
         Some(Errno::ACCESS | Errno::PERM) => Some(
-            "let the program run as root; where it does, SELinux or AppArmor refuses: see the \
-             audit log",
+            "if it is not root's, such as a screen locker, give its service a file without \
+             pam_onetime.so: conf/pam.d/password-only; if it is, SELinux or AppArmor refuses: see \
+             the audit log",
         ),
         Some(_) | None => None,
     }

@@ -8,7 +8,7 @@ use pam_onetime::PasswordMode;
 
 use super::finding::{Finding, FindingId, NameList};
 use super::roles::{Role, role};
-use super::services::{ReadConfig, configured};
+use super::services::{ReadConfig, first_configured};
 use super::stack::{Action, ModuleResult, ModuleType, ReadFile, Service, StackLine};
 use super::walk::{Walk, walk};
 
@@ -107,7 +107,7 @@ pub(super) fn judge<'n>(
         Finding::new(FindingId::PamAccountMissing, what, remedy)
     });
     let mut findings: Vec<_> = missing.collect();
-    if overruled.count() > 0 {
+    if !overruled.is_empty() {
         let what = format!(
             "{overruled}: what pam_onetime.so refuses under account is overruled, or never asked for"
         );
@@ -130,9 +130,7 @@ fn password_service(
     files: &ReadFile<'_>,
     configs: &ReadConfig<'_>,
 ) -> Option<PasswordService> {
-    let auth = service.stack(ModuleType::Auth);
-    let mut ours = auth.iter().filter(|entry| role(entry) == Role::Code);
-    let (arguments, config) = ours.find_map(|entry| configured(entry, configs).ok())?;
+    let (arguments, config) = first_configured(service, configs)?;
     if arguments.password != PasswordMode::Verify {
         return None;
     }

@@ -39,6 +39,8 @@ pub(crate) enum Check {
     PasswordService,
     #[serde(rename = "sshd")]
     Sshd,
+    #[serde(rename = "programs")]
+    Programs,
     #[serde(rename = "units")]
     Units,
     #[serde(rename = "module")]
@@ -65,6 +67,7 @@ impl Check {
             Self::Profile => "profile",
             Self::PasswordService => "password service",
             Self::Sshd => "sshd",
+            Self::Programs => "programs",
             Self::Units => "units",
             Self::Module => "module",
             Self::Configuration => "configuration",
@@ -112,6 +115,7 @@ finding_ids! {
     PamSound = "pam-sound", PamD, Ok;
     PamNeverAsked = "pam-never-asked", PamD, Ok;
     PamOtherFactor = "pam-other-factor", PamD, Ok;
+    PamLocker = "pam-locker", PamD, Ok;
     PamUnused = "pam-unused", PamD, Warn;
     PamUnusedByAccounts = "pam-unused-by-accounts", PamD, Fail;
     PamWithoutCode = "pam-without-code", PamD, Warn;
@@ -135,6 +139,10 @@ finding_ids! {
     PamCodeAlone = "pam-code-alone", PamD, Warn;
     PamAccountMissing = "pam-account-missing", PamD, Fail;
     PamAccountOverruled = "pam-account-overruled", PamD, Fail;
+    PamWithoutRoot = "pam-without-root", PamD, Fail;
+    PamOnePrompt = "pam-one-prompt", PamD, Fail;
+    PamRepeats = "pam-repeats", PamD, Warn;
+    PamRememberIdle = "pam-remember-idle", PamD, Warn;
 
     ProfileInForce = "profile-in-force", Profile, Ok;
     ProfileOff = "profile-off", Profile, Ok;
@@ -169,6 +177,13 @@ finding_ids! {
     SshdMethodWithoutCode = "sshd-method-without-code", Sshd, Warn;
     SshdMatchDiffers = "sshd-match-differs", Sshd, Warn;
 
+    ProftpdSecondWay = "proftpd-second-way", Programs, Fail;
+    DovecotSecondWay = "dovecot-second-way", Programs, Fail;
+    SaslauthdCache = "saslauthd-cache", Programs, Fail;
+    SambaWithoutCode = "samba-without-code", Programs, Warn;
+    ProgramConfigUnreadable = "program-config-unreadable", Programs, Warn;
+    AdministratorsWithoutCode = "administrators-without-code", Programs, Warn;
+
     UnitStoreReadOnly = "unit-store-read-only", Units, Fail;
 
     ModuleSound = "module-sound", Module, Ok;
@@ -185,6 +200,10 @@ finding_ids! {
     PolicyNoLimits = "policy-no-limits", Configuration, Warn;
     PolicyLimitsWeak = "policy-limits-weak", Configuration, Warn;
     PolicySecretShown = "policy-secret-shown", Configuration, Warn;
+    PolicyShowAtUnsafe = "policy-show-at-unsafe", Configuration, Fail;
+    PolicyShowAtShort = "policy-show-at-short", Configuration, Warn;
+    PolicyShowAtUnknown = "policy-show-at-unknown", Configuration, Warn;
+    PolicyNothingShown = "policy-nothing-shown", Configuration, Warn;
     PolicyQrAscii = "policy-qr-ascii", Configuration, Warn;
     PolicyIssuerCommon = "policy-issuer-common", Configuration, Warn;
 
@@ -274,38 +293,24 @@ fn printable(text: &str) -> String {
     without_numbers(text).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// The first names in their order, as many as fit a line, and how many there are.
+/// Names in their order, each once, and none left out: whoever is not named is not found.
 #[derive(Debug, Default)]
-pub(crate) struct NameList {
-    first: std::collections::BTreeSet<String>,
-    count: usize,
-}
-
-/// How many names are shown.
-const SHOWN: usize = 10;
+pub(crate) struct NameList(std::collections::BTreeSet<String>);
 
 impl NameList {
     pub(crate) fn add(&mut self, name: impl Into<String>) {
-        self.count = self.count.saturating_add(1);
-        self.first.insert(name.into());
-        if self.first.len() > SHOWN {
-            self.first.pop_last();
-        }
+        self.0.insert(name.into());
     }
 
-    pub(crate) const fn count(&self) -> usize {
-        self.count
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
 impl std::fmt::Display for NameList {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shown: Vec<&str> = self.first.iter().map(String::as_str).collect();
-        f.write_str(&shown.join(", "))?;
-        match self.count.saturating_sub(shown.len()) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
+        let names: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        f.write_str(&names.join(", "))
     }
 }
 
@@ -368,13 +373,15 @@ mod tests {
     }
 
     #[test]
-    fn ten_names_are_shown_in_order_and_the_rest_is_a_number() {
+    fn every_name_is_shown_once_and_in_order() {
         let mut names = NameList::default();
-        for number in (0..100_000).rev() {
+        for number in (0..1_000).rev() {
             names.add(format!("u{number:06}"));
+            names.add("u000000");
         }
         assert!(names.to_string().starts_with("u000000, u000001, "), "{names}");
-        assert!(names.to_string().ends_with("u000009 and 99990 more"), "{names}");
+        assert!(names.to_string().ends_with(", u000999"), "{names}");
+        assert_eq!(names.to_string().split(", ").count(), 1_000);
     }
 
     #[test]

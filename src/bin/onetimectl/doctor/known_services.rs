@@ -16,19 +16,16 @@ struct Table {
 /// A program that uses PAM, as far as it matters to a judgement: docs/callers.toml says what
 /// each key is, and has more of them.
 #[derive(Debug, Deserialize)]
-struct Program {
-    #[cfg(test)]
-    name: String,
+pub(super) struct Program {
+    /// As people call it.
+    pub(super) name: String,
     services: Vec<String>,
     prompts: Answers,
-    #[cfg(test)]
-    texts: Texts,
-    runs_as: String,
+    pub(super) texts: Texts,
+    pub(super) runs_as: String,
     daemon: bool,
-    #[cfg(test)]
-    host: Option<RemoteHost>,
-    #[cfg(test)]
-    repeats: bool,
+    pub(super) host: Option<RemoteHost>,
+    pub(super) repeats: bool,
     #[cfg(test)]
     file: Option<String>,
 }
@@ -47,11 +44,10 @@ enum Answers {
     None,
 }
 
-#[cfg(test)]
 /// What becomes of a text that needs no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Texts {
+pub(super) enum Texts {
     /// The person sees it.
     Person,
     /// It is printed.
@@ -66,11 +62,10 @@ enum Texts {
     Stops,
 }
 
-#[cfg(test)]
 /// What the program says of the host that somebody logs in from (PAM_RHOST).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum RemoteHost {
+pub(super) enum RemoteHost {
     /// Its address, where there is one.
     Address,
     /// A name.
@@ -100,7 +95,8 @@ impl Program {
         }
     }
 
-    fn prompts(&self) -> Prompts {
+    /// What it can ask.
+    pub(super) fn prompts(&self) -> Prompts {
         if self.runs_as != "root" {
             return Prompts::WithoutRoot;
         }
@@ -119,7 +115,7 @@ fn programs() -> &'static [Program] {
 }
 
 /// The program that uses a service: by the service's own name, or else by its family.
-fn program(service: &str) -> Option<&'static Program> {
+pub(super) fn program(service: &str) -> Option<&'static Program> {
     let own = |program: &&Program| program.services.iter().any(|name| name == service);
     let of_family = |program: &&Program| {
         let mut families = program.services.iter().filter_map(|name| name.strip_suffix('*'));
@@ -141,6 +137,11 @@ pub(super) fn is_logged_in_to(service: &str) -> bool {
 /// Whether the program of the service is known to ask nobody.
 pub(super) fn asks_nobody(service: &str) -> bool {
     program(service).is_some_and(|program| !program.is_asked_by())
+}
+
+/// Whether the program of the service runs as whoever is logged in, such as a screen locker.
+pub(super) fn is_run_by_its_user(service: &str) -> bool {
+    program(service).is_some_and(|program| program.runs_as == "user")
 }
 
 /// What the programs of a service can ask.
@@ -193,8 +194,8 @@ mod tests {
     #[test]
     fn programs_that_share_a_service_are_judged_alike() {
         let judged = |program: &Program| {
-            let Program { prompts, texts, runs_as, daemon, repeats, host, .. } = program;
-            (*prompts, *texts, runs_as.clone(), *daemon, *repeats, *host)
+            let Program { prompts, texts, runs_as, daemon, host, repeats, .. } = program;
+            (*prompts, *texts, runs_as.clone(), *daemon, *host, *repeats)
         };
         for one in programs() {
             for service in &one.services {

@@ -8,10 +8,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use pam_onetime::account::Phase;
+use pam_onetime::account::{Phase, UserName};
+use pam_onetime::config::{AtLogin, Config, Missing};
 use pam_onetime::store::{Store, StoreError};
 use pam_onetime::system;
 
+use super::second_ways::FileText;
 use super::services::Accounts;
 use super::units::Unit;
 use super::{libpam, module, sshd, sshd_config};
@@ -95,6 +97,39 @@ pub(super) fn has_members(group: &str) -> bool {
     members.map_or(true, |members| members.is_some_and(|members| !members.is_empty()))
 }
 
+/// The members of a group; none of one that does not exist.
+pub(super) fn members(group: &str) -> Result<Vec<String>, String> {
+    let members = system::Passwd::read().and_then(|passwd| system::members(group, &passwd));
+    members.map(Option::unwrap_or_default).map_err(|error| error.to_string())
+}
+
+/// Whether a login of this user needs a code, or is refused, by this configuration; none if
+/// that cannot be found out.
+pub(super) fn needs_code(user: &str, store: &Path, config: &Config) -> Option<bool> {
+    let name = UserName::new(user).ok()?;
+    let account = match Store::open(store, Store::ROOT) {
+        Ok(store) => store.inspect_as(&name, None).ok()?,
+        Err(_) => return None,
+    };
+    Some(match account.map(|account| account.phase()) {
+        Some(Phase::Active { .. }) => true,
+        Some(Phase::Pending) => config.enrollment.at_login == AtLogin::Required,
+        None => {
+            let is_in = |group: &String| {
+                members(group).is_ok_and(|members| members.iter().any(|member| member == user))
+            };
+            config.login.missing != Missing::Ignore
+                || config.login.require_groups.0.iter().any(is_in)
+        }
+    })
+}
+
+/// Whether /etc/shadow says that the user has no password.
+pub(super) fn is_locked(user: &str, shadow: &str) -> bool {
+    let mut lines = shadow.lines().filter_map(|line| line.split_once(':'));
+    lines.any(|(name, rest)| name == user && rest.starts_with(['!', '*']))
+}
+
 /// Whether libpam finds the file of a module, as far as is known: where there is no
 /// directory of modules, or a path has a variable in it, that it does is assumed.
 pub(super) fn has_module(module: &str) -> bool {
@@ -126,6 +161,16 @@ pub(super) fn accounts(dir: &Path) -> Accounts {
         }
     });
     if is_active { Accounts::Active } else { Accounts::NoneActive }
+}
+
+/// Whether somebody is pending, as far as the store says.
+pub(super) fn has_pending(dir: &Path) -> bool {
+    let Ok(store) = Store::open(dir, Store::ROOT) else { return false };
+    let Ok(mut users) = store.users() else { return false };
+    users.any(|user| {
+        let account = user.and_then(|user| store.inspect_as(&user, None));
+        account.is_ok_and(|account| account.is_some_and(|it| it.phase() == Phase::Pending))
+    })
 }
 
 /// Asks sshd, with this main file, what is in force for a connection. It reads its own
@@ -171,14 +216,39 @@ fn ends_in_time(child: &mut Child) -> std::io::Result<bool> {
 
 /// The files that sshd includes for a pattern: name and text of each.
 pub(super) fn included(pattern: &str) -> Vec<(String, String)> {
-    let path = Path::new(SSHD_DIR).join(pattern);
+    let paths = matching(SSHD_DIR, pattern).into_iter();
+    paths.filter_map(|path| Some((path.clone(), read_text(Path::new(&path))?))).collect()
+}
+
+/// The paths of the files for a pattern, which may have `*` and `?` in its last part, or be
+/// that of a directory; one that begins with no `/` is below `dir`.
+pub(super) fn matching(dir: &str, pattern: &str) -> Vec<String> {
+    let path = Path::new(dir).join(pattern);
+    if path.is_dir() {
+        let names = file_names(&path).into_iter();
+        return names.map(|name| path.join(name).display().to_string()).collect();
+    }
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
     else {
         return Vec::new();
     };
+    if !name.contains(['*', '?']) {
+        return vec![path.display().to_string()];
+    }
     let names = file_names(dir).into_iter().filter(|there| sshd_config::fits(name, there));
-    let paths = names.map(|name| dir.join(name));
-    paths.filter_map(|path| Some((path.display().to_string(), read_text(&path)?))).collect()
+    names.map(|name| dir.join(name).display().to_string()).collect()
+}
+
+/// A file of a program's configuration; of one that is too large a part is not enough.
+pub(super) fn read_whole(path: &str) -> FileText {
+    let path = Path::new(path);
+    match fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => FileText::Missing,
+        Ok(there) if there.is_file() && there.len() < MAX_TEXT_BYTES => {
+            read_text(path).map_or(FileText::Unreadable, FileText::Whole)
+        }
+        Ok(_) | Err(_) => FileText::Unreadable,
+    }
 }
 
 /// The services' units of systemd, each with its drop-ins.

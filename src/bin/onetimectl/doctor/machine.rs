@@ -98,7 +98,7 @@ pub(crate) fn judge_selinux(selinux: Selinux<'_>) -> Vec<Finding> {
         Some(_) => {}
     }
     let denied = denials(selinux.audit.unwrap_or_default());
-    if denied.count() > 0 {
+    if !denied.is_empty() {
         let what = format!("enforcing, and it has denied an access of pam_onetime: {denied}");
         let remedy = "audit2allow shows what is missing: ausearch -m avc | grep onetime";
         found.push(Finding::new(FindingId::SelinuxDenials, what, remedy));
@@ -178,6 +178,6 @@ mod tests {
         let found = judge_selinux(Selinux { enforce: one, label: own, audit: Some(denial) });
         assert!(found[0].what.ends_with("sshd"), "{found:?}");
         let other = denial.replace("onetime", "something");
-        assert_eq!(denials(&other).count(), 0);
+        assert!(denials(&other).is_empty());
     }
 }

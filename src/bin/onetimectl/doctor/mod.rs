@@ -19,10 +19,13 @@ mod password_service;
 mod persons;
 mod policy;
 mod profile;
+mod programs;
 mod roles;
 mod rules;
 mod search;
+mod second_ways;
 mod services;
+mod show_at;
 mod sshd;
 mod sshd_config;
 mod stack;
@@ -52,7 +55,7 @@ use sshd_config::SshdConfig;
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let now = system::now().ok();
     let own = config_of(&cli.config);
-    let (mut findings, module_files) = logins(own.as_ref().ok());
+    let Logins { mut findings, module_files, users } = logins(own.as_ref().ok());
     findings.extend(modules(module_files));
     let usable = own.as_ref().ok().map(|config| (cli.config.as_path(), config));
     let policies = policy::judge(usable, &service_names(), &service_text, &config_of, &|group| {
@@ -64,6 +67,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             findings.push(Finding::sound(FindingId::ConfigurationSound, file));
             let dir = PathBuf::from(&config.store.dir);
             findings.extend(store::judge(&dir, now, config));
+            findings.extend(shown(config, &dir, &users));
             findings.extend(policy::judge_drawing(config));
             let host = system::host_name().ok();
             findings.extend(policy::judge_issuer(config, host.as_deref()));
@@ -114,9 +118,30 @@ pub(crate) fn warn_where_unused() {
     }
 }
 
-/// The services of libpam, and sshd and the units whose programs use them; and the files that
-/// services name as the module by an absolute path.
-fn logins(config: Option<&Config>) -> (Vec<Finding>, BTreeSet<String>) {
+/// What is said of secrets that are shown at logins, and of pending users who see none.
+fn shown(config: &Config, store: &Path, users: &BTreeSet<String>) -> Vec<Finding> {
+    let mut found = show_at::judge(config, &service_names());
+    // The store is looked through only where it matters.
+    if !users.is_empty()
+        && !show_at::is_shown_by_any(users, &service_text, &config_of)
+        && looking::has_pending(store)
+    {
+        found.push(show_at::nothing_shown());
+    }
+    found
+}
+
+/// What is found of the services of libpam and of the programs that use them.
+struct Logins {
+    findings: Vec<Finding>,
+    /// The files that services name as the module by an absolute path.
+    module_files: BTreeSet<String>,
+    /// The services that use the module.
+    users: BTreeSet<String>,
+}
+
+/// The services of libpam, and sshd, other programs and the units that use them.
+fn logins(config: Option<&Config>) -> Logins {
     // Of a configuration that cannot be used, the usual store is looked at.
     let store =
         config.map_or_else(|| Config::default().store.dir, |config| config.store.dir.clone());
@@ -160,8 +185,32 @@ fn logins(config: Option<&Config>) -> (Vec<Finding>, BTreeSet<String>) {
         findings.extend(password_service::judge(service, &service_text));
     }
     findings.extend(sshd::judge(&in_force, &report.sshd, accounts));
+    findings.extend(others(&units, &report.users, &store));
     findings.extend(units::judge(&units, &report.users, &in_force.services(), &store));
-    (findings, report.module_files)
+    Logins { findings, module_files: report.module_files, users: report.users }
+}
+
+/// The ways in past PAM that other programs have, and past a code.
+fn others(units: &[units::Unit], users: &BTreeSet<String>, store: &Path) -> Vec<Finding> {
+    let files = second_ways::ProgramFiles {
+        read: &looking::read_whole,
+        matching: &looking::matching,
+        is_program: &looking::is_program,
+        units,
+    };
+    let mut found = second_ways::judge(users, &files);
+    let polkit = stack::Service::read("polkit-1", &service_text);
+    let in_force = polkit.and_then(|service| services::first_configured(&service, &config_of));
+    if let Some((_, config)) = in_force {
+        let shadow = read_text(Path::new("/etc/shadow")).unwrap_or_default();
+        let people = second_ways::Administrators {
+            members: &looking::members,
+            needs_code: &|user| looking::needs_code(user, store, &config),
+            has_password: &|user| !looking::is_locked(user, &shadow),
+        };
+        found.extend(second_ways::judge_administrators(users, &files, &people));
+    }
+    found
 }
 
 /// The services that libpam knows.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Finding, FindingId, NameList};
-use super::known_services::asks_nobody;
+use super::known_services::{Prompts, asks_nobody, is_run_by_its_user, prompts};
 use super::roles::{Role, role};
 use super::search::{CodeFate, Passage, Proof, Step, Wanted, passage};
 use super::services::lists_us;
@@ -156,6 +156,7 @@ fn named(way: &[Step], stack: &[&StackLine]) -> Way {
 pub(super) fn findings(open: &BTreeMap<&str, Open>, path: &dyn Fn(&str) -> String) -> Vec<Finding> {
     let mut found = Vec::new();
     let (mut never, mut factors) = (NameList::default(), NameList::default());
+    let mut lockers = NameList::default();
     for (name, open) in open {
         let (what, way) = match open {
             Open::NeverAsked => {
@@ -170,6 +171,10 @@ pub(super) fn findings(open: &BTreeMap<&str, Open>, path: &dyn Fn(&str) -> Strin
                 let what = format!("{name}: its stack has too many ways to follow them all");
                 let remedy = format!("take jumps out of {}", path(name));
                 found.push(Finding::new(FindingId::PamWithoutCode, what, remedy));
+                continue;
+            }
+            Open::Password(_) if is_run_by_its_user(name) => {
+                lockers.add(*name);
                 continue;
             }
             Open::Password(way) => ("a password alone lets in", way),
@@ -187,13 +192,18 @@ pub(super) fn findings(open: &BTreeMap<&str, Open>, path: &dyn Fn(&str) -> Strin
         let what = format!("{name}{also}: {what}: {}", way.line);
         found.push(Finding::new(FindingId::PamWithoutCode, what, remedy(name, way, path)));
     }
-    if never.count() > 0 {
+    if !never.is_empty() {
         let what = format!("{never}: would accept a password alone, but are never asked for one");
         found.push(Finding::sound(FindingId::PamNeverAsked, what));
     }
-    if factors.count() > 0 {
+    if !factors.is_empty() {
         let what = format!("{factors}: let in by something else than a password, without a code");
         found.push(Finding::sound(FindingId::PamOtherFactor, what));
+    }
+    if !lockers.is_empty() {
+        let what =
+            format!("{lockers}: the user's password alone unlocks: they cannot ask for a code");
+        found.push(Finding::sound(FindingId::PamLocker, what));
     }
     found
 }
@@ -207,9 +217,18 @@ fn remedy(name: &str, way: &Way, path: &dyn Fn(&str) -> String) -> String {
     } else {
         ""
     };
+    let ours = match prompts(name) {
+        Prompts::Any => "pam_onetime.so",
+        Prompts::One => "pam_onetime.so prompt=combined",
+        Prompts::WithoutRoot => {
+            return "if that is not meant, close it: its program cannot read the store, and so \
+                    cannot ask for a code (docs/callers.toml)"
+                .to_owned();
+        }
+    };
     format!(
-        "if that is not meant: {profile}{copy}put pam_onetime.so in the place of what checks the \
-         password in {place}"
+        "if that is not meant: {profile}{copy}put {ours} in the place of what checks the password \
+         in {place}"
     )
 }
 

@@ -14,6 +14,7 @@ use pam_onetime::{Arguments, PasswordMode};
 use super::finding::{Finding, FindingId, NameList};
 use super::known_services::is_logged_in_to;
 use super::open_services::{self, Open};
+use super::programs;
 use super::roles::{Role, role};
 use super::rules::{self, Mode, Note};
 use super::stack::{Action, ModuleResult, ModuleType, ReadFile, Service, StackLine};
@@ -231,10 +232,11 @@ fn judge_service(
             notes.extend(arguments(entry).err().map(|what| refused(entry, &what)));
             continue;
         }
-        match judge_line(entry, configs) {
-            Ok((line, password_service)) => {
-                report.password_services.extend(password_service);
-                mode = mode.or(Some(line));
+        match judge_line(name, entry, configs) {
+            Ok(line) => {
+                report.password_services.extend(line.password_service);
+                notes.extend(line.of_program);
+                mode = mode.or(Some(line.mode));
             }
             Err(note) => {
                 notes.insert(note);
@@ -322,8 +324,20 @@ fn findings_of(notes: BTreeMap<Note, NameList>) -> impl Iterator<Item = Finding>
     })
 }
 
-/// The mode of a line, and the service that verifies passwords for it.
-fn judge_line(entry: &StackLine, configs: &ReadConfig<'_>) -> Result<(Mode, Option<String>), Note> {
+/// What a good line of the module says.
+struct GoodLine {
+    mode: Mode,
+    /// The service that verifies passwords for it.
+    password_service: Option<String>,
+    /// What is to be said of it because of the program that uses the service.
+    of_program: Vec<Note>,
+}
+
+fn judge_line(
+    service: &str,
+    entry: &StackLine,
+    configs: &ReadConfig<'_>,
+) -> Result<GoodLine, Note> {
     let place = &entry.place;
     if entry.kind != ModuleType::Auth {
         let what =
@@ -334,8 +348,11 @@ fn judge_line(entry: &StackLine, configs: &ReadConfig<'_>) -> Result<(Mode, Opti
     let (arguments, config) = configured(entry, configs).map_err(|what| refused(entry, &what))?;
     let verifies =
         arguments.password != PasswordMode::None || config.enrollment.show_without_password;
-    let mode = Mode { password: arguments.password, missing: config.login.missing };
-    Ok((mode, verifies.then_some(config.password.service)))
+    Ok(GoodLine {
+        mode: Mode { password: arguments.password, missing: config.login.missing },
+        of_program: programs::judge(service, entry, &arguments, &config),
+        password_service: verifies.then_some(config.password.service),
+    })
 }
 
 fn refused(entry: &StackLine, what: &str) -> Note {
@@ -361,6 +378,16 @@ pub(super) fn configured(
     let config = configs(&arguments.config)?;
     let config = arguments.apply(config).map_err(|error| format!("argument {error}"))?;
     Ok((arguments, config))
+}
+
+/// Arguments and configuration of the service's first good line of the module.
+pub(super) fn first_configured(
+    service: &Service,
+    configs: &ReadConfig<'_>,
+) -> Option<(Arguments, Config)> {
+    let auth = service.stack(ModuleType::Auth);
+    let mut ours = auth.iter().filter(|entry| role(entry) == Role::Code);
+    ours.find_map(|entry| configured(entry, configs).ok())
 }
 
 /// Whether a file in pam.d is somebody's service, and not one that an editor
@@ -729,7 +756,7 @@ mod tests {
         };
         let findings = judge(&names, &machine(&files_of_one, Accounts::NoneActive)).findings;
         assert_eq!(findings.len(), 1, "{findings:?}");
-        assert!(findings[0].what.contains("s09 and 2 more: common:1"), "{findings:?}");
+        assert!(findings[0].what.contains("s09, s10, s11: common:1"), "{findings:?}");
     }
 
     #[test]

@@ -245,7 +245,7 @@ fn judge_deadline(
     }
 }
 
-/// What was found, and of whom: a hundred thousand accounts make a short report.
+/// What was found, and of whom.
 #[derive(Default)]
 pub(super) struct Faults(BTreeMap<Fault, NameList>);
 
@@ -338,16 +338,15 @@ mod tests {
     }
 
     #[test]
-    fn many_accounts_with_a_fault_are_a_number() {
+    fn each_account_with_a_fault_is_named_in_one_finding() {
         let mut faults = Faults::default();
-        for number in 0..100_000 {
+        for number in 0..1_000 {
             let fault = Fault::new(FindingId::AccountStateDamaged, "w", "r");
             faults.add(fault, format!("user{number:06}"));
         }
         let found = faults.findings();
         assert_eq!(found.len(), 1);
-        assert!(found[0].what.ends_with("user000009 and 99990 more"), "{found:?}");
-        assert!(found[0].what.len() < 300);
+        assert!(found[0].what.ends_with(", user000998, user000999"), "{found:?}");
     }
 
     #[test]

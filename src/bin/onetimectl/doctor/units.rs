@@ -92,6 +92,19 @@ impl Unit {
             .collect()
     }
 
+    /// Whether its command starts this program.
+    pub(crate) fn starts(&self, program: &str) -> bool {
+        self.command().first().and_then(|path| path.rsplit('/').next()) == Some(program)
+    }
+
+    /// What its command has after the program, without quotes, and the line.
+    pub(crate) fn arguments(&self) -> Option<(&Location, Vec<String>)> {
+        let mut starts = self.settings.iter().rev().filter(|setting| setting.key == "ExecStart");
+        let place = starts.find(|setting| !setting.value.is_empty()).map(|start| &start.place)?;
+        let words = self.command().into_iter().skip(1);
+        Some((place, words.map(|word| word.trim_matches(['"', '\'']).to_owned()).collect()))
+    }
+
     /// Whether its program is sshd.
     pub(crate) fn is_of_sshd(&self) -> bool {
         let program = self.command().first().and_then(|program| program.rsplit('/').next());
