@@ -50,6 +50,9 @@ pub(crate) enum Stack {
     Shipped,
     /// Debian's own, with our profile in common-auth.
     Profile,
+    /// Debian's own, with this file of `conf/pam.d` in the place of common-auth, and above what
+    /// it has for accounts; the whole of that file where Debian has none for it.
+    Include(&'static str),
     /// This text, for each of its services.
     Text(&'static str),
 }
@@ -179,6 +182,14 @@ impl Program {
             Stack::Profile => {
                 stage.shell("DEBIAN_FRONTEND=noninteractive pam-auth-update --enable onetime");
             }
+            Stack::Include(file) => {
+                stage.ship(file);
+                for service in self.services {
+                    let path = format!("/etc/pam.d/{service}");
+                    let ours = including(&stage.read(&path), file);
+                    stage.write(&path, &ours.unwrap_or_else(|| conf(&format!("pam.d/{file}"))));
+                }
+            }
             Stack::Text(text) => {
                 for service in self.services {
                     stage.write(&format!("/etc/pam.d/{service}"), text);
@@ -238,6 +249,18 @@ impl Meeting {
     fn gave_a_code(&self) -> bool {
         self.asked.iter().any(|it| it.ends_with("code"))
     }
+}
+
+/// This service with the file included, as the file says; nothing where the password is
+/// checked in no place that it names.
+fn including(service: &str, file: &str) -> Option<String> {
+    const AUTH: &str = "@include common-auth";
+    let is_account =
+        |line: &&str| line.starts_with("account") || *line == "@include common-account";
+    service.contains(AUTH).then_some(())?;
+    let first = service.lines().find(is_account)?;
+    let account = format!("account include {file}\n{first}");
+    Some(service.replace(AUTH, &format!("auth include {file}")).replacen(first, &account, 1))
 }
 
 /// The service's text with the trace module first in each of its types.

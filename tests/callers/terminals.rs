@@ -192,6 +192,7 @@ const DOAS: Program = Program {
     run: "doas",
     package: "opendoas",
     services: &["doas"],
+    stack: Stack::Include("two-prompts"),
     shows: true,
     cheap: true,
     prepare: |stage| {
@@ -208,6 +209,7 @@ const CHSH: Program = Program {
     run: "chsh",
     package: "passwd",
     services: &["chsh"],
+    stack: Stack::Include("two-prompts"),
     shows: true,
     cheap: true,
     login: |stage, person| {
@@ -250,7 +252,7 @@ const VLOCK: Program = Program {
     package: "vlock",
     services: &["vlock"],
     // Debian has no file for it.
-    stack: Stack::Text(STACK),
+    stack: Stack::Include("two-prompts"),
     shows: true,
     cheap: true,
     login: |stage, person| {
@@ -293,7 +295,7 @@ const SCREEN: Program = Program {
 
 const SCREEN_WITH_A_PASSWORD: Program = Program {
     run: "screen, C-a x, a file without a code",
-    stack: Stack::Text("auth required pam_unix.so\naccount required pam_unix.so\n"),
+    stack: Stack::Include("password-only"),
     ..SCREEN
 };
 
@@ -303,6 +305,7 @@ const GREETD: Program = Program {
     packages: &["greetd"],
     package: "greetd",
     services: &["greetd"],
+    stack: Stack::Include("two-prompts"),
     shows: true,
     login: |stage, person| {
         // agreety comes by itself, on a terminal of ours: the one that greetd starts has none
