@@ -11,6 +11,9 @@ mod common;
 mod page;
 mod people;
 mod program;
+mod servers;
+mod servers_of_data;
+mod servers_of_networks;
 mod stage;
 mod system;
 mod table;
@@ -28,7 +31,13 @@ use table::{AllSeen, Kind, Seen};
 const AT_ONCE: usize = 2;
 
 fn programs() -> Vec<Program> {
-    terminals::programs()
+    [
+        terminals::programs(),
+        servers::programs(),
+        servers_of_networks::programs(),
+        servers_of_data::programs(),
+    ]
+    .concat()
 }
 
 fn main() -> ExitCode {

@@ -117,7 +117,10 @@ fn outcome(run: &Seen) -> String {
 
 fn paragraph(entry: &Entry, runs: &[&Seen]) -> String {
     let mut text = format!("\n### {}\n\n", entry.name);
-    let mut sentences = vec![format!("Services: {}.", services(entry))];
+    let mut sentences = Vec::new();
+    if !entry.services.is_empty() {
+        sentences.push(format!("Services: {}.", services(entry)));
+    }
     if let Some(file) = &entry.file {
         sentences.push(format!("File: [conf/pam.d/{file}](../conf/pam.d/{file})."));
     }

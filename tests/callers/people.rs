@@ -43,7 +43,6 @@ impl Person {
         hotp_code(key, counter, 6)
     }
 
-    #[expect(dead_code, reason = "for programs with one field")]
     /// What is typed where there is one field, and `prompt=combined`.
     pub(crate) fn one_answer(&self) -> String {
         match (self.intent, &self.key) {
@@ -141,7 +140,7 @@ impl Met {
 
 /// What a program asks on a terminal: its last line, which ends with a colon.
 static QUESTION: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern = r"(?i)(?:password|one-time code|second word|login|passwort)[^\n]*: ?$";
+    let pattern = r"(?i)(?:password|one-time code|second word|login|passwort)[^\n]*: *$";
     Regex::new(pattern).expect("a pattern")
 });
 

@@ -1,0 +1,214 @@
+//! Servers that ask PAM for a user who sits at another machine: file transfer and mail, and
+//! what all servers share. Most have one field for the password, and need `prompt=combined`.
+
+use std::process::Command;
+
+use crate::common::finish;
+use crate::people::{End, Met, PASSWORD, Person};
+use crate::program::{Program, Stack};
+use crate::stage::Stage;
+use crate::table::Kind;
+
+pub(crate) fn programs() -> Vec<Program> {
+    vec![VSFTPD, PROFTPD_AS_SHIPPED, DOVECOT, DOVECOT_WITH_A_CACHE, SASLAUTHD, PYTHON_PAM, PAMELA]
+}
+
+/// For programs with one field.
+pub(crate) const COMBINED: &str = "\
+auth     required pam_onetime.so prompt=combined
+account  required pam_onetime.so
+account  required pam_unix.so
+session  required pam_unix.so
+password required pam_deny.so
+";
+
+/// For those that ask again and again with the same password.
+pub(crate) const REMEMBERED: &str = "\
+auth     required pam_onetime.so prompt=combined remember=1h
+account  required pam_onetime.so
+account  required pam_unix.so
+session  required pam_unix.so
+password required pam_deny.so
+";
+
+/// For programs that ask each question.
+pub(crate) const EACH: &str = "\
+auth     required pam_onetime.so
+account  required pam_onetime.so
+account  required pam_unix.so
+session  required pam_unix.so
+password required pam_deny.so
+";
+
+/// A server of Debian 12, with one field for the password.
+pub(crate) const SERVER: Program =
+    Program { kind: Kind::Server, stack: Stack::Text(COMBINED), ..Program::PLAIN };
+
+/// What they share in a layer of their own.
+pub(crate) const SMALL: &[&str] =
+    &["vsftpd", "curl", "dovecot-imapd", "sasl2-bin", "openvpn", "openssl"];
+
+/// Starts a daemon that stays in the foreground and listens at this port.
+#[track_caller]
+pub(crate) fn serve(stage: &Stage, program: &str, arguments: &[&str], port: u16) {
+    let mut command = stage.command(program);
+    command.args(arguments);
+    stage.daemon(program.rsplit('/').next().unwrap_or(program), command);
+    stage.wait_for_port(port);
+}
+
+/// Whoever gets a success from this client is let in.
+pub(crate) fn by(client: &mut Command) -> Met {
+    let run = finish(client, b"");
+    Met::new(End::let_in(run.success()), run.stdout + &run.stderr)
+}
+
+/// Asks for something at this address, with name and one answer.
+pub(crate) fn curl(stage: &Stage, person: &Person, address: &str) -> Met {
+    let user = format!("{}:{}", person.name, person.one_answer());
+    by(stage.command("curl").args(["-sSf", "--max-time", "25", "--user", &user, address]))
+}
+
+const VSFTPD: Program = Program {
+    name: "vsftpd",
+    run: "vsftpd",
+    packages: SMALL,
+    package: "vsftpd",
+    services: &["vsftpd"],
+    prepare: |stage| {
+        stage.write(
+            "/etc/vsftpd.conf",
+            "listen=YES\nlisten_ipv6=NO\nlocal_enable=YES\nanonymous_enable=NO\n\
+             pam_service_name=vsftpd\nsecure_chroot_dir=/run/vsftpd/empty\n",
+        );
+        stage.shell("mkdir -p /run/vsftpd/empty");
+        serve(stage, "vsftpd", &["/etc/vsftpd.conf"], 21);
+    },
+    login: |stage, person| curl(stage, person, "ftp://127.0.0.1/"),
+    cheap: true,
+    ..SERVER
+};
+
+/// It compares the password with /etc/shadow itself after a refusal: who is
+/// active needs no code.
+const PROFTPD_AS_SHIPPED: Program = Program {
+    name: "ProFTPD",
+    run: "proftpd as shipped, with the password alone",
+    packages: &["proftpd-core", "curl"],
+    package: "proftpd-core",
+    services: &["proftpd"],
+    prepare: serve_proftpd,
+    login: |stage, person| {
+        let user = format!("{}:{PASSWORD}", person.name);
+        by(stage.command("curl").args([
+            "-sSf",
+            "--max-time",
+            "25",
+            "-u",
+            &user,
+            "ftp://127.0.0.1/",
+        ]))
+    },
+    ..SERVER
+};
+
+fn serve_proftpd(stage: &Stage) {
+    stage.shell("sed -i 's/^UseIPv6.*/UseIPv6 off/' /etc/proftpd/proftpd.conf");
+    serve(stage, "proftpd", &["--nodaemon"], 21);
+}
+
+const DOVECOT: Program = Program {
+    name: "Dovecot",
+    run: "imap",
+    packages: SMALL,
+    package: "dovecot-imapd",
+    services: &["dovecot"],
+    stack: Stack::Text(REMEMBERED),
+    prepare: |stage| serve_dovecot(stage, ""),
+    login: |stage, person| curl(stage, person, "imap://127.0.0.1/"),
+    cheap: true,
+    ..SERVER
+};
+
+/// The second time with the same answer, a code that was used lets in, since PAM is not asked.
+const DOVECOT_WITH_A_CACHE: Program = Program {
+    run: "imap, auth_cache_size = 1 M, cache_key = %u, each twice",
+    stack: Stack::Text(COMBINED),
+    prepare: |stage| serve_dovecot(stage, "auth_cache_size = 1 M\n"),
+    login: |stage, person| {
+        let user = format!("{}:{}", person.name, person.one_answer());
+        let arguments = ["-sSf", "--max-time", "25", "--user", &user, "imap://127.0.0.1/"];
+        by(stage.command("curl").args(arguments));
+        by(stage.command("curl").args(arguments))
+    },
+    texts: None,
+    cheap: false,
+    ..DOVECOT
+};
+
+fn serve_dovecot(stage: &Stage, more: &str) {
+    let cache = if more.is_empty() { "" } else { "cache_key=%u " };
+    stage.write(
+        "/etc/dovecot/dovecot.conf",
+        &format!(
+            "protocols = imap\nlisten = 127.0.0.1\nssl = no\ndisable_plaintext_auth = no\n\
+             mail_location = maildir:~/Maildir\nauth_verbose = yes\n{more}\
+             passdb {{\n  driver = pam\n  args = {cache}dovecot\n}}\n\
+             userdb {{\n  driver = passwd\n}}\n"
+        ),
+    );
+    serve(stage, "dovecot", &["-F"], 143);
+}
+
+const SASLAUTHD: Program = Program {
+    name: "saslauthd",
+    run: "testsaslauthd, without -c",
+    packages: SMALL,
+    package: "sasl2-bin",
+    services: &["imap"],
+    // Debian has no file for it: it is that of its client.
+    prepare: |stage| serve_saslauthd(stage),
+    login: |stage, person| {
+        let arguments = ["-s", "imap", "-u", person.name, "-p", &person.one_answer()];
+        by(stage.command("testsaslauthd").args(arguments))
+    },
+    cheap: true,
+    ..SERVER
+};
+
+#[track_caller]
+fn serve_saslauthd(stage: &Stage) {
+    stage.shell("mkdir -p /run/saslauthd; chmod 755 /run/saslauthd");
+    let mut saslauthd = stage.command("saslauthd");
+    saslauthd.args(["-d", "-a", "pam", "-n", "2", "-m", "/run/saslauthd"]);
+    stage.daemon("saslauthd", saslauthd);
+    stage.until("saslauthd listens", || stage.path("/run/saslauthd/mux").exists());
+}
+
+const PYTHON_PAM: Program = Program {
+    name: "python-pam",
+    run: "pam.authenticate, by root",
+    packages: &["python3-pampy", "python3-six", "python3-pamela"],
+    package: "python3-pampy",
+    services: &["login"],
+    login: |stage, person| {
+        python(stage, person, "import pam; p = pam.pam(); ok = p.authenticate(user, word, 'login')")
+    },
+    ..SERVER
+};
+
+const PAMELA: Program = Program {
+    name: "pamela",
+    run: "pamela.authenticate, by root",
+    package: "python3-pamela",
+    login: |stage, person| {
+        python(stage, person, "import pamela; pamela.authenticate(user, word, 'login'); ok = True")
+    },
+    ..PYTHON_PAM
+};
+
+fn python(stage: &Stage, person: &Person, script: &str) -> Met {
+    let script = format!("import sys; user, word = sys.argv[1:]; {script}; sys.exit(not ok)");
+    let answer = person.one_answer();
+    by(stage.command("python3").args(["-c", &script, person.name, &answer]))
+}
