@@ -25,9 +25,13 @@ pub fn carrier(service: &str) -> Carrier {
     match service {
         "chfn" | "chsh" | "doas" | "login" | "passwd" | "remote" | "su" | "su-l" | "sudo"
         | "sudo-i" | "vlock" => Carrier::Printed,
-        "cinnamon-screensaver" | "greetd" | "mate-screensaver" | "polkit-1" | "sddm" => {
-            Carrier::Short
-        }
+        "cinnamon-screensaver"
+        | "greetd"
+        | "mate-screensaver"
+        | "polkit-1"
+        | "sddm"
+        | "xscreensaver"
+        | "xsecurelock" => Carrier::Short,
         "xdm" => Carrier::Nothing,
         _ if ["gdm", "kde", "kscreenlocker", "lightdm"]
             .iter()

@@ -8,6 +8,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod desktops;
+mod lockers;
 mod page;
 mod people;
 mod program;
@@ -33,6 +35,8 @@ const AT_ONCE: usize = 2;
 fn programs() -> Vec<Program> {
     [
         terminals::programs(),
+        desktops::programs(),
+        lockers::programs(),
         servers::programs(),
         servers_of_networks::programs(),
         servers_of_data::programs(),

@@ -250,6 +250,12 @@ impl Stage {
         ));
     }
 
+    /// Starts a program of root's, on a terminal of its own.
+    #[track_caller]
+    pub(crate) fn pty(&self, program: &str, arguments: &[&str]) -> Pty {
+        Pty::spawn(self.command(program).args(arguments))
+    }
+
     #[track_caller]
     pub(crate) fn pty_as(&self, user: &str, program: &str, arguments: &[&str]) -> Pty {
         Pty::spawn(self.command_as(user, program).args(arguments))

@@ -177,8 +177,9 @@ impl Seen {
         if self.active.asked.is_empty() && self.disabled.asked.is_empty() {
             return Some("none");
         }
-        let asked = &self.active.asked;
-        if self.active.end == "let in" && asked.len() > 1 && asked[1].ends_with("-> code") {
+        if let ("let in", [_, .., last]) = (&*self.active.end, &self.active.asked[..])
+            && last.ends_with("-> code")
+        {
             return Some("each");
         }
         match self.texts.as_ref()?.second.as_str() {
@@ -211,6 +212,9 @@ pub(crate) fn contradictions(entry: &Entry, seen: &[&Seen]) -> Vec<String> {
         };
         if let Some(fate) = run.fate().filter(|it| !fits(it)) {
             differ(run, "texts", &entry.texts, fate);
+        }
+        for place in run.key.iter().filter(|it| *it != "person") {
+            differ(run, "key", "for the person alone", place);
         }
         // A console has no host, where the program has another way in.
         let host = entry.host.as_deref().unwrap_or(&run.host);

@@ -1,0 +1,39 @@
+#!/usr/bin/python3
+"""LightDM's greeter for `make callers`: asks and says in two FIFOs what LightDM asks and says."""
+
+import gi
+
+gi.require_version("LightDM", "1")
+from gi.repository import GLib, LightDM
+
+says = open("/run/greeter/says", "w")
+answers = open("/run/greeter/answers")
+
+
+def say(text):
+    print(text, end="", file=says, flush=True)
+
+
+def ask(prompt):
+    say(prompt)
+    return answers.readline().rstrip("\n")
+
+
+def complete(greeter):
+    if greeter.get_is_authenticated():
+        say(f"Welcome, {user}.\n")
+        greeter.start_session_sync("welcome")
+    else:
+        say("Login failed.\n")
+        loop.quit()
+
+
+loop = GLib.MainLoop()
+greeter = LightDM.Greeter()
+greeter.connect("show-prompt", lambda greeter, text, kind: greeter.respond(ask(text)))
+greeter.connect("show-message", lambda greeter, text, kind: say(text + "\n"))
+greeter.connect("authentication-complete", complete)
+greeter.connect_to_daemon_sync()
+user = ask("login: ")
+greeter.authenticate(user)
+loop.run()
