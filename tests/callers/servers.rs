@@ -10,7 +10,18 @@ use crate::stage::Stage;
 use crate::table::Kind;
 
 pub(crate) fn programs() -> Vec<Program> {
-    vec![VSFTPD, PROFTPD_AS_SHIPPED, DOVECOT, DOVECOT_WITH_A_CACHE, SASLAUTHD, PYTHON_PAM, PAMELA]
+    vec![
+        VSFTPD,
+        PROFTPD,
+        PROFTPD_AS_SHIPPED,
+        DOVECOT,
+        DOVECOT_WITH_A_CACHE,
+        SASLAUTHD,
+        SASLAUTHD_FOR_EXIM,
+        EXIM,
+        PYTHON_PAM,
+        PAMELA,
+    ]
 }
 
 /// For programs with one field.
@@ -89,14 +100,24 @@ const VSFTPD: Program = Program {
     ..SERVER
 };
 
-/// It compares the password with /etc/shadow itself after a refusal: who is
-/// active needs no code.
-const PROFTPD_AS_SHIPPED: Program = Program {
+const PROFTPD: Program = Program {
     name: "ProFTPD",
-    run: "proftpd as shipped, with the password alone",
+    run: "proftpd, AuthOrder mod_auth_pam.c* mod_auth_unix.c",
     packages: &["proftpd-core", "curl"],
     package: "proftpd-core",
     services: &["proftpd"],
+    prepare: |stage| {
+        stage.shell("echo 'AuthOrder mod_auth_pam.c* mod_auth_unix.c' >>/etc/proftpd/proftpd.conf");
+        serve_proftpd(stage);
+    },
+    login: |stage, person| curl(stage, person, "ftp://127.0.0.1/"),
+    ..SERVER
+};
+
+/// Without that, it compares the password with /etc/shadow itself after a refusal: who is
+/// active needs no code.
+const PROFTPD_AS_SHIPPED: Program = Program {
+    run: "proftpd as shipped, with the password alone",
     prepare: serve_proftpd,
     login: |stage, person| {
         let user = format!("{}:{PASSWORD}", person.name);
@@ -109,7 +130,7 @@ const PROFTPD_AS_SHIPPED: Program = Program {
             "ftp://127.0.0.1/",
         ]))
     },
-    ..SERVER
+    ..PROFTPD
 };
 
 fn serve_proftpd(stage: &Stage) {
@@ -167,7 +188,7 @@ const SASLAUTHD: Program = Program {
     package: "sasl2-bin",
     services: &["imap"],
     // Debian has no file for it: it is that of its client.
-    prepare: |stage| serve_saslauthd(stage),
+    prepare: |stage| serve_saslauthd(stage, &[]),
     login: |stage, person| {
         let arguments = ["-s", "imap", "-u", person.name, "-p", &person.one_answer()];
         by(stage.command("testsaslauthd").args(arguments))
@@ -177,12 +198,61 @@ const SASLAUTHD: Program = Program {
 };
 
 #[track_caller]
-fn serve_saslauthd(stage: &Stage) {
+fn serve_saslauthd(stage: &Stage, more: &[&str]) {
     stage.shell("mkdir -p /run/saslauthd; chmod 755 /run/saslauthd");
     let mut saslauthd = stage.command("saslauthd");
-    saslauthd.args(["-d", "-a", "pam", "-n", "2", "-m", "/run/saslauthd"]);
+    saslauthd.args(["-d", "-a", "pam", "-n", "2", "-m", "/run/saslauthd"]).args(more);
     stage.daemon("saslauthd", saslauthd);
     stage.until("saslauthd listens", || stage.path("/run/saslauthd/mux").exists());
+}
+
+/// As Debian starts it, with a cache: each twice.
+const SASLAUTHD_FOR_EXIM: Program = Program {
+    run: "smtp, by Exim, with -c, each twice",
+    packages: EXIM.packages,
+    services: &["smtp"],
+    prepare: |stage| {
+        serve_saslauthd(stage, &["-c"]);
+        serve_exim(stage, "${if saslauthd{{$auth2}{$auth3}{smtp}}{1}{0}}");
+    },
+    login: |stage, person| {
+        let answer = person.one_answer();
+        log_in_to_exim(stage, person, &answer);
+        log_in_to_exim(stage, person, &answer)
+    },
+    texts: None,
+    cheap: false,
+    ..SASLAUTHD
+};
+
+const EXIM: Program = Program {
+    name: "Exim",
+    run: "smtp, condition pam",
+    packages: &["exim4-daemon-heavy", "sasl2-bin", "curl"],
+    package: "exim4-daemon-heavy",
+    services: &["exim"],
+    prepare: |stage| serve_exim(stage, "${if pam{$auth2:$auth3}{1}{0}}"),
+    login: |stage, person| log_in_to_exim(stage, person, &person.one_answer()),
+    ..SERVER
+};
+
+fn serve_exim(stage: &Stage, condition: &str) {
+    stage.write(
+        "/root/exim.conf",
+        &format!(
+            "primary_hostname = stage\nlocal_interfaces = 127.0.0.1\ndaemon_smtp_ports = 25\n\
+             auth_advertise_hosts = *\n\
+             begin authenticators\nplain:\n  driver = plaintext\n  public_name = PLAIN\n  \
+             server_prompts = :\n  server_condition = {condition}\n  server_set_id = $auth2\n"
+        ),
+    );
+    serve(stage, "exim4", &["-C", "/root/exim.conf", "-bdf"], 25);
+}
+
+fn log_in_to_exim(stage: &Stage, person: &Person, answer: &str) -> Met {
+    let user = format!("{}:{answer}", person.name);
+    let options = ["-sSf", "--max-time", "25", "--login-options", "AUTH=PLAIN", "-X", "NOOP"];
+    by(stage.command("curl").args(options).args(["--user", &user, "smtp://127.0.0.1"]))
 }
 
 const PYTHON_PAM: Program = Program {

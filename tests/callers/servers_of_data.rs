@@ -1,14 +1,45 @@
 //! Servers that ask PAM for a user who sits at another machine: web, proxy, printing,
 //! databases, shares. Most run as an account that cannot read the store.
 
-use crate::people::PASSWORD;
+use crate::common::Pty;
+use crate::people::{PASSWORD, talk};
 use crate::program::{Program, Stack};
-use crate::servers::{EACH, REMEMBERED, SERVER, by, curl, serve};
+use crate::servers::{COMBINED, EACH, REMEMBERED, SERVER, by, curl, serve};
 use crate::stage::Stage;
 
 pub(crate) fn programs() -> Vec<Program> {
-    vec![NGINX, NGINX_AS_ROOT, APACHE, SQUID, MARIADB_WITH_ONE_FIELD, SAMBA]
+    vec![
+        CUPS,
+        NGINX,
+        NGINX_AS_ROOT,
+        APACHE,
+        SQUID,
+        SQUID_WITH_A_HELPER_OF_ROOT,
+        POSTGRESQL,
+        MARIADB,
+        MARIADB_WITH_ONE_FIELD,
+        SAMBA,
+    ]
 }
+
+const CUPS: Program = Program {
+    name: "CUPS",
+    run: "cupsd, /admin",
+    packages: &["cups", "curl"],
+    package: "cups-daemon",
+    services: &["cups"],
+    prepare: |stage| {
+        stage.write(
+            "/etc/cups/cupsd.conf",
+            "LogLevel debug\nListen 127.0.0.1:631\nDefaultAuthType Basic\n\
+             <Location />\nOrder allow,deny\nAllow all\n</Location>\n<Location /admin>\n\
+             AuthType Basic\nRequire valid-user\nOrder allow,deny\nAllow all\n</Location>\n",
+        );
+        serve(stage, "cupsd", &["-f"], 631);
+    },
+    login: |stage, person| curl(stage, person, "http://127.0.0.1:631/admin/"),
+    ..SERVER
+};
 
 const NGINX: Program = Program {
     name: "nginx (auth_pam)",
@@ -79,6 +110,18 @@ const SQUID: Program = Program {
     ..SERVER
 };
 
+/// As its manual has it for /etc/shadow. As shipped, Squid repeats a success for two hours
+/// (credentialsttl), which is what a browser needs; here each login is to be seen.
+const SQUID_WITH_A_HELPER_OF_ROOT: Program = Program {
+    name: "Squid, helper of root",
+    run: "basic_pam_auth, setuid root",
+    prepare: |stage| {
+        stage.shell("chmod u+s /usr/lib/squid/basic_pam_auth");
+        serve_squid(stage);
+    },
+    ..SQUID
+};
+
 fn serve_squid(stage: &Stage) {
     stage.write(
         "/etc/squid/squid.conf",
@@ -94,20 +137,60 @@ fn serve_squid(stage: &Stage) {
     serve(stage, "sh", &["-c", "ulimit -n 1024; exec squid -N"], 3128);
 }
 
+const POSTGRESQL: Program = Program {
+    name: "PostgreSQL",
+    run: "psql",
+    packages: &["postgresql"],
+    package: "postgresql-15",
+    services: &["postgresql"],
+    stack: Stack::Text(REMEMBERED),
+    prepare: |stage| {
+        stage.shell("test -d /etc/postgresql/15/main || pg_createcluster 15 main");
+        stage.write(
+            "/etc/postgresql/15/main/pg_hba.conf",
+            "host all all 127.0.0.1/32 pam pamservice=postgresql\nlocal all postgres peer\n",
+        );
+        stage.shell("chmod 644 /etc/postgresql/15/main/pg_hba.conf; pg_ctlcluster 15 main start");
+        stage.wait_for_port(5432);
+        stage.shell("for it in dora pia ada; do runuser -u postgres createuser $it; done");
+    },
+    login: |stage, person| {
+        let mut psql = stage.command("psql");
+        // By default it tries twice, with TLS and without.
+        psql.env("PGPASSWORD", person.one_answer()).env("PGSSLMODE", "disable");
+        by(psql.args(["-h", "127.0.0.1", "-U", person.name, "-d", "postgres", "-c", "select 1"]))
+    },
+    ..SERVER
+};
+
+const MARIADB: Program = Program {
+    name: "MariaDB",
+    run: "auth_pam, dialog",
+    packages: &["mariadb-server", "mariadb-client"],
+    package: "mariadb-server",
+    services: &["mariadb"],
+    stack: Stack::Text(EACH),
+    prepare: serve_mariadb,
+    login: |stage, person| {
+        let query = "select concat('Welcome, ', 'you', '.') as greeting";
+        let arguments = ["-h", "127.0.0.1", "-u", person.name, "-p", "-e", query];
+        let mut mariadb = stage.command("mariadb");
+        talk(&mut Pty::spawn(mariadb.args(arguments)), person, &["denied"])
+    },
+    ..SERVER
+};
+
 /// Of clients without the plugin "dialog", and of those that are given the password.
 const MARIADB_WITH_ONE_FIELD: Program = Program {
     name: "MariaDB, with one field",
     run: "auth_pam, password given beforehand",
-    packages: &["mariadb-server", "mariadb-client"],
-    package: "mariadb-server",
-    services: &["mariadb"],
-    prepare: serve_mariadb,
+    stack: Stack::Text(COMBINED),
     login: |stage, person| {
         let mut mariadb = stage.command("mariadb");
         let password = format!("-p{}", person.one_answer());
         by(mariadb.args(["-h", "127.0.0.1", "-u", person.name, &password, "-e", "select 1"]))
     },
-    ..SERVER
+    ..MARIADB
 };
 
 fn serve_mariadb(stage: &Stage) {

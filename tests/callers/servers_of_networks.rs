@@ -1,13 +1,13 @@
 //! Servers that let people into a network, and ask PAM for them: VPN and RADIUS.
 
-use crate::common::Pty;
-use crate::people::{End, Met, Person};
+use crate::common::{Pty, finish};
+use crate::people::{End, Met, PASSWORD, Person};
 use crate::program::{Program, Stack};
 use crate::servers::{EACH, REMEMBERED, SERVER, SMALL, by, serve};
 use crate::stage::Stage;
 
 pub(crate) fn programs() -> Vec<Program> {
-    vec![OPENVPN, OCSERV, FREERADIUS, FREERADIUS_AS_ROOT]
+    vec![OPENVPN, OPENVPN_WITH_PAIRS, OCSERV, STRONGSWAN, FREERADIUS, FREERADIUS_AS_ROOT]
 }
 
 const OPENVPN: Program = Program {
@@ -21,6 +21,27 @@ const OPENVPN: Program = Program {
     login: |stage, person| connect(stage, person, &person.one_answer()),
     cheap: true,
     ..SERVER
+};
+
+/// Each pair is the beginning of a prompt, and what answers it. The client sends password and
+/// code apart; its user is asked for both (static-challenge).
+const OPENVPN_WITH_PAIRS: Program = Program {
+    name: "OpenVPN, with pairs",
+    run: "password PASSWORD one-time OTP",
+    stack: Stack::Text(EACH),
+    prepare: |stage| {
+        serve_openvpn(stage, "'openvpn login USERNAME password PASSWORD one-time OTP'");
+    },
+    login: |stage, person| {
+        let encoded = |text: &str| {
+            let mut base64 = stage.command("base64");
+            finish(&mut base64, text.as_bytes()).ok().trim().to_owned()
+        };
+        let code = encoded(&person.answer("One-time code: "));
+        connect(stage, person, &format!("SCRV1:{}:{code}", encoded(PASSWORD)))
+    },
+    cheap: false,
+    ..OPENVPN
 };
 
 /// Handshake and authentication are all that happens: nothing is routed.
@@ -105,6 +126,112 @@ const OCSERV: Program = Program {
     },
     ..SERVER
 };
+
+const STRONGSWAN: Program = Program {
+    name: "strongSwan",
+    run: "IKEv1, xauth-pam",
+    packages: &[
+        "charon-systemd",
+        "strongswan-swanctl",
+        "libcharon-extra-plugins",
+        "libcharon-extauth-plugins",
+        "libstrongswan-standard-plugins",
+        "libstrongswan-extra-plugins",
+    ],
+    package: "charon-systemd",
+    services: &["login"],
+    prepare: |stage| {
+        // The client has a network of its own, with one cable between both.
+        stage.shell(
+            "ip link add left type veth peer name right; ip addr add 192.0.2.1/24 dev left
+             ip link set left up; unshare -n sleep 1000 >/dev/null 2>&1 & echo $! >/root/other
+             sleep 0.2; other=$(cat /root/other); ip link set right netns $other
+             nsenter -t $other -n sh -euc 'ip addr add 192.0.2.2/24 dev right
+                 ip link set right up; ip link set lo up'",
+        );
+        start_charon(stage, "server", &[], &connection("local_addrs", SERVER_ASKS, ""));
+        let other = stage.read("/root/other");
+        let enter = ["nsenter", "-t", other.trim(), "-n"];
+        let client = connection("remote_addrs", CLIENT_ANSWERS, CLIENT_SECRET);
+        start_charon(stage, "client", &enter, &client);
+        stage.shell("swanctl --load-all --file /root/server.swanctl --uri unix:///run/server.vici");
+    },
+    login: |stage, person| {
+        let client = stage.read("/root/client.swanctl");
+        let client = client.replace("NAME", person.name).replace("WORD", &person.one_answer());
+        stage.write("/root/filled", &client);
+        stage.shell(
+            "cd /root; swanctl --load-all --clear --file filled --uri unix:///run/client.vici
+             rm filled",
+        );
+        let uri = "unix:///run/client.vici";
+        let arguments = ["--initiate", "--ike", "stage", "--timeout", "20", "--uri", uri];
+        let met = by(stage.command("swanctl").args(arguments));
+        stage.run("swanctl", &["--terminate", "--ike", "stage", "--timeout", "5", "--uri", uri]);
+        met
+    },
+    ..SERVER
+};
+
+#[track_caller]
+fn start_charon(stage: &Stage, part: &str, enter: &[&str], connection: &str) {
+    stage.write(&format!("/root/{part}.conf"), &CHARON.replace("PART", part));
+    stage.write(&format!("/root/{part}.swanctl"), connection);
+    let mut charon = stage.command("env");
+    charon.arg(format!("STRONGSWAN_CONF=/root/{part}.conf")).args(enter).arg("charon-systemd");
+    stage.daemon(&format!("charon-{part}"), charon);
+    let socket = format!("/run/{part}.vici");
+    stage.until("charon runs", || stage.path(&socket).exists());
+}
+
+fn connection(addresses: &str, more: &str, secret: &str) -> String {
+    let text = CONNECTION.replace("ADDRESSES", addresses).replace("MORE", more);
+    text.replace("SECRET", secret)
+}
+
+/// Of a charon: only what it needs, with a socket of its own.
+const CHARON: &str = "\
+charon-systemd {
+    load = random nonce openssl aes sha1 sha2 hmac kdf gmp curve25519 kernel-netlink \
+        socket-default vici xauth-generic xauth-pam updown
+    install_routes = no
+    plugins {
+        vici {
+            socket = unix:///run/PART.vici
+        }
+    }
+}
+";
+
+const CONNECTION: &str = "\
+connections {
+    stage {
+        version = 1
+        ADDRESSES = 192.0.2.1
+        local {
+            auth = psk
+        }
+        remote {
+            auth = psk
+        }
+        MORE
+        children {
+            stage {
+            }
+        }
+    }
+}
+secrets {
+    ike-1 {
+        secret = shared
+    }
+    SECRET
+}
+";
+
+const SERVER_ASKS: &str = "remote-2 {\n auth = xauth-pam\n }";
+const CLIENT_ANSWERS: &str = "local-2 {\n auth = xauth\n xauth_id = NAME\n }";
+const CLIENT_SECRET: &str = "xauth-1 {\n id = NAME\n secret = \"WORD\"\n }";
 
 const FREERADIUS: Program = Program {
     name: "FreeRADIUS",
