@@ -421,7 +421,9 @@ impl<D: Door, H: Host> Login<'_, D, H> {
                 View::Prompts | View::Texts | View::ShortSecrets => None,
             };
             let language = self.config.login.language;
-            self.show(&messages::invitation(&enrollment, language, canvas), Tone::Info);
+            for text in messages::invitation(&enrollment, language, canvas) {
+                self.show(&text, Tone::Info);
+            }
         }
     }
 

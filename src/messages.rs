@@ -137,16 +137,19 @@ pub fn recovery_codes(codes: &[RecoveryCode], language: Language) -> Zeroizing<S
     text
 }
 
-/// How to set up the app, with the QR code, drawn on `canvas`, and the key.
+/// How to set up the app, with the QR code, drawn on `canvas`, and the key. Each text is to
+/// be shown by itself, in this order: a QR code has none beside it, since ssh of OpenSSH 9.2
+/// and 10.0 cuts each text of an sshd of 10.6 after a thousand bytes, and the key is to be
+/// seen all the same.
 ///
-/// It begins with a newline: ssh puts `(user@host) ` before the first line,
+/// The first begins with a newline: ssh puts `(user@host) ` before the first line,
 /// which would shift the QR code's first row.
 #[must_use]
 pub fn invitation(
     enrollment: &Enrollment<'_>,
     language: Language,
     canvas: Option<Canvas>,
-) -> Zeroizing<String> {
+) -> Vec<Zeroizing<String>> {
     let add = say(language, ADD)
         .replace("{issuer}", enrollment.issuer)
         .replace("{user}", &enrollment.account());
@@ -161,21 +164,22 @@ pub fn invitation(
         text.push_str(&fact);
         text.push('\n');
     }
-    let key_line = match canvas.map(|canvas| enrollment.qr_text(canvas)) {
+    match canvas.map(|canvas| enrollment.qr_text(canvas)) {
         Some(QrText::Drawn(drawn)) => {
             text.push_str(&drawn);
-            text.push('\n');
-            KEY_TOO
+            vec![text, key(enrollment, language, KEY_TOO)]
         }
         Some(QrText::TooLarge) => {
             text.push_str(say(language, TOO_LARGE));
             text.push('\n');
-            KEY
+            text.push_str(&key(enrollment, language, KEY));
+            vec![text]
         }
-        None => KEY,
-    };
-    text.push_str(&key(enrollment, language, key_line));
-    text
+        None => {
+            text.push_str(&key(enrollment, language, KEY));
+            vec![text]
+        }
+    }
 }
 
 /// Until when the app must be set up, if there is an end.
@@ -295,7 +299,11 @@ mod tests {
                 record.deadline = Some(Timestamp(1_900_000_000));
                 let invitation = Invitation::new(&record, &PasswordProof::by_administrator());
                 let enrollment = Enrollment::of(&invitation).next().unwrap();
-                let text = super::invitation(&enrollment, language, Canvas::login(Qr::Utf8));
+                let canvas = Canvas::login(Qr::Utf8);
+                let texts = super::invitation(&enrollment, language, canvas);
+                let [drawn, key] = texts.as_slice() else { panic!("{texts:?}") };
+                assert!(key.len() < 1000 && key.contains(&*enrollment.key()), "{key:?}");
+                let text = format!("{}\n{}", **drawn, **key);
                 let start = text.find('█').unwrap();
                 let mut config = Config::default();
                 config.login.language = language;

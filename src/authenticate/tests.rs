@@ -204,6 +204,9 @@ impl Door for ScriptedDoor<'_> {
     }
 }
 
+/// It is shown by itself.
+const QR_CODE: Event = Show("\u{2588}");
+
 fn typed(text: &str) -> RawAnswer {
     Zeroizing::new(text.as_bytes().to_vec())
 }
@@ -444,6 +447,7 @@ fn a_pending_user_sees_the_key_may_err_twice_and_is_activated_by_a_right_code() 
         Password(PASSWORD),
         Verify(PASSWORD, Right),
         Load,
+        QR_CODE,
         Show("Key: "),
         Ask("One-time code (Enter to skip", "000000"),
         Update,
@@ -474,6 +478,7 @@ fn the_third_wrong_code_of_a_pending_user_is_the_last() {
         Password(PASSWORD),
         Verify(PASSWORD, Right),
         Load,
+        QR_CODE,
         Show("Key: "),
         Ask("One-time code (Enter", "000000"),
         Update,
@@ -545,7 +550,7 @@ fn a_program_that_gives_the_password_to_every_prompt_skips_what_may_be_skipped()
     let start = || [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
     let mut scene = Scene::with(pending());
     scene.left = Some(PASSWORD);
-    let events = [Show("Key: "), Ask("One-time code (Enter", PASSWORD), Update];
+    let events = [QR_CODE, Show("Key: "), Ask("One-time code (Enter", PASSWORD), Update];
     let verdict = scene.play(start().into_iter().chain(events));
     assert_eq!(verdict, Ok(Verdict::Admitted(Grant::Skipped)));
     let mut scene = Scene::with(active());
@@ -589,6 +594,7 @@ fn a_record_is_issued_at_login_only_to_who_has_proven_the_password() {
         Enroll,
         Log("enabled at login"),
         Load,
+        QR_CODE,
         Show("Key: "),
         Ask("One-time code (Enter to skip", ""),
         Update,
@@ -604,7 +610,7 @@ fn recovery_codes_are_issued_and_shown_after_activation_and_not_in_silence() {
     scene.config.enrollment.recovery_codes = UpTo::of::<8>();
     let start = || [ALICE, Password(PASSWORD), Verify(PASSWORD, Right), Load];
     let ask = || Ask("One-time code (Enter to skip", CODE);
-    let shown = [Show("Key: "), ask(), Update, Show("codes are on now"), AddRecovery];
+    let shown = [QR_CODE, Show("Key: "), ask(), Update, Show("codes are on now"), AddRecovery];
     let events = start().into_iter().chain(shown).chain([Show("recovery codes")]);
     assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Activated)));
     scene.silent = true;
@@ -620,7 +626,7 @@ fn a_stack_that_answers_for_the_password_is_asked_for_proof_before_a_secret_is_s
     let skipped = Ok(Verdict::NotNeeded(NotNeeded::Skipped));
     assert_eq!(scene.play([ALICE, Load, ask(), Update]), skipped, "no password was left");
     scene.left = Some(PASSWORD);
-    let events = [ALICE, Load, Verify(PASSWORD, Right), Show("Key: "), ask(), Update];
+    let events = [ALICE, Load, Verify(PASSWORD, Right), QR_CODE, Show("Key: "), ask(), Update];
     assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Skipped)));
     let events = [ALICE, Load, Verify(PASSWORD, Wrong)];
     assert_eq!(scene.play(events), Ok(Verdict::Refused(Refusal::WrongPassword)));
@@ -716,12 +722,12 @@ fn with_one_answer_for_both_the_password_service_is_asked_once_whoever_it_is() {
     let skipped = Ok(Verdict::Admitted(Grant::Skipped));
     for end in ["", "000000", "2345-6789-ABCD"] {
         let typed = leaked(format!("{PASSWORD}{end}"));
-        let shown = [Show("Key: "), Update];
+        let shown = [QR_CODE, Show("Key: "), Update];
         assert_eq!(one_question(pending(), typed, typed, Right, shown), skipped, "{end}");
         let wrong = one_question(pending(), typed, typed, Wrong, []);
         assert_eq!(wrong, refused(Refusal::WrongPassword), "{end}");
     }
-    let activated = [Show("Key: "), Update, Show("One-time codes are on now")];
+    let activated = [QR_CODE, Show("Key: "), Update, Show("One-time codes are on now")];
     let both = "correct horse254676";
     let verdict = one_question(pending(), both, PASSWORD, Right, activated);
     assert_eq!(verdict, Ok(Verdict::Admitted(Grant::Activated)));
@@ -967,7 +973,8 @@ fn what_the_password_service_says_is_noted_and_shown_after_the_verdict() {
     let events = start().into_iter().chain(code).chain(said());
     assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Code)));
     scene.account = pending();
-    let code = [Show("Key: "), Ask("One-time code (Enter", CODE), Update, Show("are on now")];
+    let code =
+        [QR_CODE, Show("Key: "), Ask("One-time code (Enter", CODE), Update, Show("are on now")];
     let events = start().into_iter().chain(code).chain(said());
     assert_eq!(scene.play(events), Ok(Verdict::Admitted(Grant::Activated)));
 }

@@ -137,7 +137,14 @@ pub(crate) fn text_of(
     let (canvas, language) = (screen.canvas(config), config.login.language);
     for enrollment in Enrollment::of(invitation) {
         if which.is_none_or(|which| which == enrollment.id) {
-            text.push_str(&messages::invitation(&enrollment, language, canvas));
+            for (number, part) in
+                messages::invitation(&enrollment, language, canvas).iter().enumerate()
+            {
+                if number > 0 {
+                    text.push('\n');
+                }
+                text.push_str(part);
+            }
             if let Some(QrText::TooLarge) = canvas.map(|canvas| enrollment.qr_text(canvas)) {
                 let user = enrollment.user;
                 let obstacle = screen.obstacle();
