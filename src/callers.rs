@@ -1,5 +1,5 @@
 //! What is known of the programs that log people in, by their PAM services: how a text of a
-//! login gets to the person, if it does.
+//! login gets to the person, if it does, and whether they say who asks.
 
 /// How a program brings a text to the person who logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,13 @@ pub fn carrier(service: &str) -> Carrier {
         }
         _ => Carrier::Direct,
     }
+}
+
+/// Whether PAM_RUSER, where the program of a service sets it, is who asks. polkit's is the
+/// administrator whose password is asked for.
+#[must_use]
+pub fn names_who_asks(service: &str) -> bool {
+    service != "polkit-1"
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@
 //! config               onetime.toml and module arguments
 //! account              record, state, phase
 //! code                 TOTP and HOTP
-//! callers              how programs bring a text to the person
+//! callers              how programs bring a text to the person, and whom they name
 //! fields               how serde reads a field
 //! bytes_as_text        names that are not UTF-8, as text without loss
 //! service_lines        files in pam.d, as lines and words

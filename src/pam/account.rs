@@ -108,7 +108,7 @@ fn subject(pamh: &PamHandle, user: String) -> Subject {
     Subject {
         user,
         service: door::service(pamh).unwrap_or_default(),
-        ruser: door::ruser(pamh),
+        ruser: door::who_asks(pamh),
         rhost: door::rhost(pamh),
         tty: door::tty(pamh),
         admin: Admin::default(),

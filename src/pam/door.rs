@@ -20,7 +20,7 @@ use super::{account, sys};
 use crate::bytes_as_text::to_text;
 use crate::login::ports::{ConversationError, Door, Echo, PasswordAnswer, RawAnswer, Tone};
 use crate::login::{AccountNote, NoteError, Output, ServiceFault, ServiceReport};
-use crate::system;
+use crate::{callers, system};
 
 /// PAM_SUCCESS as the declarations have it.
 pub(super) const SUCCESS: i32 = PamResultCode::PAM_SUCCESS as i32;
@@ -49,7 +49,7 @@ impl Door for PamDoor<'_> {
     }
 
     fn ruser(&self) -> Option<String> {
-        ruser(self.pamh)
+        who_asks(self.pamh)
     }
 
     fn rhost(&self) -> Option<String> {
@@ -195,6 +195,17 @@ pub(super) fn tty(pamh: &PamHandle) -> Option<String> {
 /// PAM_RUSER.
 pub(super) fn ruser(pamh: &PamHandle) -> Option<String> {
     item::<RUser<'_>>(pamh, |item| item.0)
+}
+
+/// On whose behalf a login is, for the log: PAM_RUSER, or, where that is somebody else, the
+/// user who has started the program, if it is not root.
+pub(super) fn who_asks(pamh: &PamHandle) -> Option<String> {
+    if callers::names_who_asks(&service(pamh).unwrap_or_default()) {
+        return ruser(pamh);
+    }
+    let uid = rustix::process::getuid();
+    let name = || system::name_of(uid.as_raw()).ok().flatten();
+    (!uid.is_root()).then(|| name().map_or_else(|| uid.to_string(), |name| name.to_string()))
 }
 
 fn item<'a, T: Item<'a>>(pamh: &'a PamHandle, text: impl FnOnce(T) -> &'a CStr) -> Option<String> {

@@ -23,6 +23,8 @@ what `make callers` saw when it ran these programs with a module that traces eve
 - **host**: PAM_RHOST. Only an address can be remembered.
 - **disabled / pending / active**: what such a user meets, with password and, if active, code. A
   pending user is tried twice: without a code, and with the first code.
+- Where a text *came to*: the person; *output*: standard output, which is no terminal; *syslog*:
+  /dev/log, and the journal where systemd runs; or a file.
 ";
 
 pub(crate) fn render(entries: &[Entry], all: &AllSeen) -> String {

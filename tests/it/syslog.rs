@@ -6,7 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use crate::common::{
-    ALICE_PASSWORD, AUTH_ERR, Answers, Client, PATIENCE, World, enable, installed,
+    ALICE_PASSWORD, AUTH_ERR, Answers, Client, ClientRun, PATIENCE, World, enable, example_path,
+    finish, installed,
 };
 
 /// Puts a stream socket in the place of the world's /dev/log.
@@ -65,4 +66,28 @@ fn a_datagram_socket_gets_lines_without_a_nul() {
     Client::new(&world, "test", "alice").run(&Answers::new(&["wrong"]));
     let line = world.wait_for_syslog(|line| line.text.contains("wrong password"), PATIENCE);
     assert!(!line.raw.contains('\0'), "{line:?}");
+}
+
+#[test]
+fn the_log_names_who_asks_also_where_polkit_names_whom_it_asks_for() {
+    let world = installed();
+    for service in ["polkit-1", "test"] {
+        world.pam_service(service, "auth required pam_onetime.so\n");
+    }
+    world.pam_service("onetime-password", "auth required pam_unix.so nodelay\n");
+    for (service, starter, expected) in [
+        ("test", "bob", Some("ruser=alice")),
+        ("polkit-1", "bob", Some("ruser=bob")),
+        ("polkit-1", "root", None),
+    ] {
+        world.forget_syslog();
+        let client = world.program(&example_path("pam_client"));
+        let mut command = world.command("setpriv");
+        command.args(["--ruid", starter, &client, service, "alice", "ruser=alice"]);
+        let run = ClientRun::read(finish(&mut command, b"wrong\n"));
+        assert_eq!(run.result(), AUTH_ERR, "{run:?}");
+        let line = world.wait_for_syslog(|line| line.text.contains("wrong password"), PATIENCE);
+        let ruser = line.text.split(' ').find(|field| field.starts_with("ruser="));
+        assert_eq!(ruser, expected, "{service}, started by {starter}: {}", line.text);
+    }
 }
