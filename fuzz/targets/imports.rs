@@ -46,11 +46,17 @@ impl KeySource for KeysOfRfc6030 {
     }
 }
 
+/// Long words that a refusal may have: names of RFC 6030, XML Encryption and PKCS #5, and not
+/// what a file says.
+const NAMES: [&str; 4] =
+    ["AlgorithmParameters", "EncryptionMethod", "KeyDerivationMethod", "NumberOfTransactions"];
+
 fn refused(FormatError { line, what, .. }: &FormatError, text: &str) {
     assert!((1..=text.lines().count() + 1).contains(line), "line {line}");
     assert!(what.len() < 160 && !what.contains(|c: char| c.is_control()), "{what}");
     for word in what.split(|c: char| !c.is_ascii_alphanumeric()) {
-        assert!(word.len() < 16 || word.parse::<u64>().is_ok(), "is it a secret? {what}");
+        let is_known = NAMES.contains(&word) || word.parse::<u64>().is_ok();
+        assert!(word.len() < 16 || is_known, "is it a secret? {what}");
     }
 }
 

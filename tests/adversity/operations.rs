@@ -427,7 +427,8 @@ impl Operation {
         let phase = account.as_ref().map(Account::phase);
         let expected = match phase {
             None => (SUCCESS, 1, 0),
-            Some(Phase::Pending) => (SUCCESS, 2, 1),
+            // The QR code, and the key below it.
+            Some(Phase::Pending) => (SUCCESS, 2, 2),
             Some(Phase::Active { .. }) => (AUTH_ERR, 2, 0),
         };
         assert_eq!((run.result(), prompts, infos), expected, "{at}: {run:?}");
