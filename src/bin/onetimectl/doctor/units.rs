@@ -83,42 +83,47 @@ impl Unit {
 
     /// The words of the last command that starts the program.
     fn command(&self) -> Vec<&str> {
-        let starts = self.settings.iter().rev().filter(|setting| setting.key == "ExecStart");
-        let start = starts.map(|setting| setting.value.as_str()).find(|value| !value.is_empty());
-        start
-            .unwrap_or_default()
+        self.start()
+            .map_or("", |start| &start.value)
             .trim_start_matches(['-', '@', ':', '+', '!'])
             .split_whitespace()
             .collect()
     }
 
+    /// The line that has its command: the last, as systemd has it.
+    fn start(&self) -> Option<&Setting> {
+        let is_start = |setting: &&Setting| setting.key == "ExecStart" && !setting.value.is_empty();
+        self.settings.iter().rev().find(is_start)
+    }
+
+    /// The name of the program that its command starts.
+    fn program(&self) -> Option<&str> {
+        self.command().first().and_then(|path| path.rsplit('/').next())
+    }
+
     /// Whether its command starts this program.
     pub(crate) fn starts(&self, program: &str) -> bool {
-        self.command().first().and_then(|path| path.rsplit('/').next()) == Some(program)
+        self.program() == Some(program)
     }
 
     /// What its command has after the program, without quotes, and the line.
     pub(crate) fn arguments(&self) -> Option<(&Location, Vec<String>)> {
-        let mut starts = self.settings.iter().rev().filter(|setting| setting.key == "ExecStart");
-        let place = starts.find(|setting| !setting.value.is_empty()).map(|start| &start.place)?;
+        let place = &self.start()?.place;
         let words = self.command().into_iter().skip(1);
         Some((place, words.map(|word| word.trim_matches(['"', '\'']).to_owned()).collect()))
     }
 
     /// Whether its program is sshd.
     pub(crate) fn is_of_sshd(&self) -> bool {
-        let program = self.command().first().and_then(|program| program.rsplit('/').next());
-        SSHD.contains(&self.stem()) || program == Some("sshd")
+        SSHD.contains(&self.stem()) || self.starts("sshd")
     }
 
     /// Whether its program uses one of these services.
     fn uses(&self, services: &BTreeSet<String>, of_sshd: &BTreeSet<String>) -> bool {
         let stem = self.stem();
-        let command = self.command();
-        let program = command.first().and_then(|program| program.rsplit('/').next());
         let other = SERVICES.iter().find(|(unit, _)| *unit == stem).map(|(_, service)| *service);
         let is_sshd = self.is_of_sshd();
-        let names = [Some(stem), program, other].into_iter().flatten();
+        let names = [Some(stem), self.program(), other].into_iter().flatten();
         names.into_iter().any(|name| services.contains(name))
             || (is_sshd && of_sshd.iter().any(|service| services.contains(service)))
     }
