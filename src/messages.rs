@@ -167,19 +167,16 @@ pub fn invitation(
     match canvas.map(|canvas| enrollment.qr_text(canvas)) {
         Some(QrText::Drawn(drawn)) => {
             text.push_str(&drawn);
-            vec![text, key(enrollment, language, KEY_TOO)]
+            return vec![text, key(enrollment, language, KEY_TOO)];
         }
         Some(QrText::TooLarge) => {
             text.push_str(say(language, TOO_LARGE));
             text.push('\n');
-            text.push_str(&key(enrollment, language, KEY));
-            vec![text]
         }
-        None => {
-            text.push_str(&key(enrollment, language, KEY));
-            vec![text]
-        }
+        None => {}
     }
+    text.push_str(&key(enrollment, language, KEY));
+    vec![text]
 }
 
 /// Until when the app must be set up, if there is an end.

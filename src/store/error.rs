@@ -212,32 +212,8 @@ impl StoreError {
     }
 
     fn is_denied(&self) -> bool {
-        match self {
-            Self::Io { error, .. } => {
-                matches!(Errno::from_io_error(error), Some(Errno::ACCESS | Errno::PERM))
-            }
-            Self::NoStore(_)
-            | Self::Format(_)
-            | Self::Unsafe { .. }
-            | Self::Record { .. }
-            | Self::Uid { .. }
-            | Self::OtherName { .. }
-            | Self::Index { .. }
-            | Self::AlreadyEnabled(_)
-            | Self::RenameUnfinished { .. }
-            | Self::State { .. }
-            | Self::NotEnabled(_)
-            | Self::CounterLost(_)
-            | Self::KeyTwice
-            | Self::NoCodesLeft
-            | Self::Retired { .. }
-            | Self::NotRemembered { .. }
-            | Self::StillIndexed(_)
-            | Self::Busy(_)
-            | Self::Held { .. }
-            | Self::PassedOver(_)
-            | Self::Name(_) => false,
-        }
+        let Self::Io { error, .. } = self else { return false };
+        matches!(Errno::from_io_error(error), Some(Errno::ACCESS | Errno::PERM))
     }
 }
 
