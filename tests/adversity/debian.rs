@@ -3,7 +3,6 @@
 //! machine's network and processes.
 
 use std::fs;
-use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::common::{ALICE_PASSWORD, BOB_PASSWORD, Finished, Pty, conf, finish, finish_within};
-use crate::common::{copy_of_small_debian, module_path, tool_path};
+use crate::common::{copy_file, copy_of_small_debian, module_path, tool_path, write_file};
 
 /// A mirror may be slow, and other campaigns run beside this one.
 const MAKING: Duration = Duration::from_secs(600);
@@ -89,11 +88,7 @@ impl Debian {
 
     #[track_caller]
     pub(crate) fn write(&self, path: &str, text: &str) {
-        let place = self.path(path);
-        fs::create_dir_all(place.parent().expect("a file is in a directory"))
-            .and_then(|()| fs::write(&place, text))
-            .and_then(|()| chown(&place, Some(0), Some(0)))
-            .unwrap_or_else(|e| panic!("cannot write {path}: {e}"));
+        write_file(&self.path(path), text);
     }
 
     #[track_caller]
@@ -101,13 +96,9 @@ impl Debian {
         fs::read_to_string(self.path(path)).unwrap_or_else(|e| panic!("cannot read {path}: {e}"))
     }
 
-    /// By another process: a descriptor open for writing here would be inherited by
-    /// whatever another thread starts meanwhile, and the file be busy.
     #[track_caller]
     pub(crate) fn copy(&self, from: &std::path::Path, to: &str, mode: u32) {
-        let mut install = Command::new("install");
-        install.args(["-m", &format!("{mode:o}")]).arg(from).arg(self.path(to));
-        finish(&mut install, b"").ok();
+        copy_file(from, &self.path(to), mode);
     }
 
     /// Puts the service file that we ship in its place.

@@ -5,7 +5,6 @@
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,7 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::common::{
-    Finished, PATH, PATIENCE, Pty, Sink, conf, finish, module_path, tool_path, trace_module,
+    Finished, PATH, PATIENCE, Pty, Sink, conf, copy_file, finish, module_path, tool_path,
+    trace_module, write_file,
 };
 use crate::system::System;
 
@@ -173,11 +173,7 @@ impl Stage {
     /// Writes a file of root's, for all to read; directories are made.
     #[track_caller]
     pub(crate) fn write(&self, path: &str, text: &str) {
-        let place = self.path(path);
-        fs::create_dir_all(place.parent().expect("a file is in a directory"))
-            .and_then(|()| fs::write(&place, text))
-            .and_then(|()| chown(&place, Some(0), Some(0)))
-            .unwrap_or_else(|e| panic!("cannot write {path}: {e}"));
+        write_file(&self.path(path), text);
     }
 
     /// A file's text; none if there is no file.
@@ -186,13 +182,9 @@ impl Stage {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// By another process: a descriptor open for writing here would be inherited by
-    /// whatever another thread starts meanwhile, and the file be busy.
     #[track_caller]
     pub(crate) fn copy(&self, from: &Path, to: &str, mode: u32) {
-        let mut install = Command::new("install");
-        install.args(["-m", &format!("{mode:o}")]).arg(from).arg(self.path(to));
-        finish(&mut install, b"").ok();
+        copy_file(from, &self.path(to), mode);
     }
 
     /// Puts the service file that we ship in its place.

@@ -10,6 +10,7 @@
 )]
 mod client;
 mod figures;
+mod files;
 mod foreign;
 mod host;
 mod installed;
@@ -30,6 +31,7 @@ pub use client::{
     PERM_DENIED, SERVICE_ERR, SUCCESS, example,
 };
 pub use figures::{Figures, extent, into_place, long, when_and_where};
+pub use files::{copy_file, write_file};
 pub use foreign::{Kdc, Sssd, fetch_packages, foreign_root, python_programs, with_foreign};
 pub use host::Host;
 pub use installed::{
