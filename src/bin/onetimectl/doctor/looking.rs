@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use pam_onetime::account::{Phase, UserName};
 use pam_onetime::config::{AtLogin, Config, Missing};
+use pam_onetime::login::Membership;
 use pam_onetime::store::{Store, StoreError};
 use pam_onetime::system;
 
@@ -115,11 +116,11 @@ pub(super) fn needs_code(user: &str, store: &Path, config: &Config) -> Option<bo
         Some(Phase::Active { .. }) => true,
         Some(Phase::Pending) => config.enrollment.at_login == AtLogin::Required,
         None => {
-            let is_in = |group: &String| {
-                members(group).is_ok_and(|members| members.iter().any(|member| member == user))
-            };
+            let required = config.login.require_groups.0.iter();
+            let person = system::Person::find(user).ok().flatten();
+            let groups = person.map(|person| person.groups_among(required)).unwrap_or_default();
             config.login.missing != Missing::Ignore
-                || config.login.require_groups.0.iter().any(is_in)
+                || groups.iter().any(|answer| answer.membership == Membership::Member)
         }
     })
 }
