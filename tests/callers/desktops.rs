@@ -86,6 +86,8 @@ exec Xvfb $display $more -screen 0 1024x768x24 -nolisten tcp >/dev/null 2>&1
 /// An X server to start, a session to log in to, and two FIFOs for the greeter.
 fn set_the_scene(stage: &Stage) {
     stage.write("/usr/local/bin/x-server", X_SERVER);
+    let dialogue = include_str!("desktops/greeter.py");
+    stage.write("/usr/lib/python3/dist-packages/greeter.py", dialogue);
     let session = format!("[Desktop Entry]\nType=Application\nName=welcome\nExec={SHELL}\n");
     stage.write("/usr/share/xsessions/welcome.desktop", &session);
     // The system has started one of them already.

@@ -1,22 +1,11 @@
 #!/usr/bin/python3
-"""LightDM's greeter for `make callers`: asks and says in two FIFOs what LightDM asks and says."""
+"""LightDM's greeter for `make callers`: asks and says what LightDM asks and says."""
 
 import gi
 
 gi.require_version("LightDM", "1")
 from gi.repository import GLib, LightDM
-
-says = open("/run/greeter/says", "w")
-answers = open("/run/greeter/answers")
-
-
-def say(text):
-    print(text, end="", file=says, flush=True)
-
-
-def ask(prompt):
-    say(prompt)
-    return answers.readline().rstrip("\n")
+from greeter import ask, say
 
 
 def complete(greeter):

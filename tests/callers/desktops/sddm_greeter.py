@@ -5,17 +5,7 @@ import socket
 import struct
 import sys
 
-says = open("/run/greeter/says", "w")
-answers = open("/run/greeter/answers")
-
-
-def say(text):
-    print(text, end="", file=says, flush=True)
-
-
-def ask(prompt):
-    say(prompt)
-    return answers.readline().rstrip("\n")
+from greeter import ask, say
 
 
 def text(words):
