@@ -170,6 +170,39 @@ fn init_makes_no_store_where_one_is_to_be_there_already() {
     assert_eq!(world.list("/var/lib/onetime/uids"), index);
 }
 
+/// At the first installation, which is not `--existing`.
+#[test]
+fn init_warns_that_a_file_system_may_not_be_mounted_and_its_way_out_refuses_instead() {
+    let world = installed();
+    world.run("mkdir", &["-m", "700", "/var/lib/own"]).ok();
+    let init = |dir: &str| {
+        let config = format!("issuer = \"example.org\"\n[store]\ndir = \"{dir}\"\n");
+        world.write("/etc/onetime/other.toml", config.as_bytes(), 0o644);
+        let run = world.onetimectl(&["--config", "/etc/onetime/other.toml", "init"]);
+        assert!(run.success(), "{dir}: {}", run.text());
+        run.stderr
+    };
+    assert_eq!(init("/var/lib/new"), "");
+    let warning = init("/var/lib/own");
+    assert!(warning.contains("/var/lib/own was an empty directory"), "{warning}");
+    assert!(
+        warning.contains("\n  -> if one belongs there: rm /var/lib/own/store.toml"),
+        "{warning}"
+    );
+    assert_eq!(init("/var/lib/own"), "", "it is a store now");
+
+    // As the remedy says. What is below a mount point that is not mounted is no store then.
+    world.run("rm", &["/var/lib/own/store.toml"]).ok();
+    let config = ["--config", "/etc/onetime/other.toml"];
+    let below = world.onetimectl(&[&config[..], &["enable", "alice"]].concat());
+    assert_ends(&below, 1, "no store in /var/lib/own");
+    world.run("mount", &["-t", "tmpfs", "-o", "size=1m,mode=700", "none", "/var/lib/own"]).ok();
+    assert_eq!(init("/var/lib/own"), "");
+    assert_eq!(world.list("/var/lib/own"), ["state", "store.toml", "uids", "users"]);
+    world.run("umount", &["/var/lib/own"]).ok();
+    assert_eq!(world.list("/var/lib/own"), ["state", "uids", "users"]);
+}
+
 #[test]
 fn init_makes_the_directories_above_the_store_too_whatever_the_umask() {
     let world = installed();
