@@ -27,6 +27,8 @@ pub struct Subject {
     pub ruser: Option<String>,
     /// PAM_RHOST.
     pub rhost: Option<String>,
+    /// PAM_RHOST as a program has it that need not be believed.
+    pub claimed_rhost: Option<String>,
     /// PAM_TTY.
     pub tty: Option<String>,
     /// Who changes an account; nobody at a login.
@@ -167,6 +169,10 @@ fn explain_refusal(refusal: Refusal) -> (String, Option<&'static str>) {
             ("sshd had refused this user before (it sent INCORRECT for the user's answer)", None)
         }
         Refusal::OutOfStep => ("code of a counter far ahead", Some("onetimectl resync")),
+        Refusal::NotActivated => (
+            "not activated, but a code is required, and this service activates none",
+            Some("log in once by another one"),
+        ),
         Refusal::NotEnrolled => ("not enabled, but a code is required", Some("onetimectl enable")),
         Refusal::DeadlinePassed => ("not activated before the deadline", Some(NEW_SECRET)),
         Refusal::DeadlineUnknown => (
@@ -192,6 +198,7 @@ pub fn line(outcome: Outcome, subject: &Subject, reason: &str) -> String {
         ("sudo_user", subject.admin.sudo_user.as_deref()),
         ("ruser", subject.ruser.as_deref()),
         ("rhost", subject.rhost.as_deref()),
+        ("claimed_rhost", subject.claimed_rhost.as_deref()),
         ("tty", subject.tty.as_deref()),
         ("reason", Some(reason)),
     ];
@@ -286,6 +293,7 @@ mod tests {
             service: "sshd".into(),
             ruser: None,
             rhost: Some("10.0.0.1".into()),
+            claimed_rhost: None,
             tty: None,
             admin: Admin::default(),
         };
@@ -300,8 +308,8 @@ mod tests {
         let known = || Some("x".to_owned());
         let admin = Admin { name: known(), login_uid: Some(0), sudo_user: known() };
         let (user, service) = ("x".into(), "x".into());
-        let (ruser, rhost, tty) = (known(), known(), known());
-        let subject = Subject { user, service, ruser, rhost, tty, admin };
+        let (ruser, rhost, claimed_rhost, tty) = (known(), known(), known(), known());
+        let subject = Subject { user, service, ruser, rhost, claimed_rhost, tty, admin };
         let line = line(Outcome::Changed, &subject, "x");
         let written: Vec<_> =
             line.split(' ').filter_map(|field| Some(field.split_once('=')?.0)).collect();

@@ -15,6 +15,7 @@ use pace::Pace;
 
 use crate::account::{Account, Phase, Recovery, Timestamp};
 use crate::audit::{Outcome, Subject};
+use crate::callers::Asker;
 use crate::config::arguments::Arguments;
 use crate::config::{Config, GroupNames};
 use crate::enrollment::{self, Canvas, Enrollment};
@@ -108,8 +109,9 @@ fn log_in<D: Door, H: Host, A: Accounts>(
     subject.user = known.unwrap_or("(unknown)").to_owned();
     let name = known.unwrap_or(&given);
     let LoginSettings { config, arguments } = settings;
-    let view = View::of(&subject.service, || door.output(), config);
-    let mut login = Login { door, host, config, arguments, name, subject, pace, view };
+    let asker = door.asker();
+    let view = View::of(&subject.service, || door.output(), config).of_asker(asker);
+    let mut login = Login { door, host, config, arguments, name, subject, pace, asker, view };
 
     // The password. A user who is unknown, or cannot be looked up, meets the same prompt
     // and the same check.
@@ -187,13 +189,14 @@ impl Surroundings {
 
     fn with<'c, D, H>(
         &'c self,
-        Login { subject, view, .. }: &Login<'c, D, H>,
+        Login { subject, asker, view, .. }: &Login<'c, D, H>,
         password: &'c PasswordCheck,
     ) -> Circumstances<'c> {
         Circumstances {
             password,
             rhost: subject.rhost.as_deref(),
             service: &subject.service,
+            asker: *asker,
             view: *view,
             groups: &self.groups,
             now: self.now,
@@ -347,6 +350,7 @@ struct Login<'a, D, H> {
     name: &'a str,
     subject: &'a Subject,
     pace: &'a Pace<'a, H>,
+    asker: Asker,
     view: View,
 }
 

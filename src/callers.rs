@@ -1,5 +1,6 @@
 //! What is known of the programs that log people in, by their PAM services: how a text of a
-//! login gets to the person, if it does, and whether they say who asks.
+//! login gets to the person, if it does, and whether they say who asks; and of those who have
+//! a login judged, whom one can believe.
 
 /// How a program brings a text to the person who logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,38 @@ pub enum Carrier {
     Short,
     /// Not at all: a text stops the program, and the login with it.
     Nothing,
+}
+
+/// Who asks whether a user may log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A program of root's: what it says of the login is so.
+    Root,
+    /// A program of the user's own, a screen locker for instance.
+    User,
+    /// A service's account that the administrator has named (`may_ask`), such as a
+    /// database's. Whoever breaks into it may ask for anybody.
+    Service,
+}
+
+impl Asker {
+    /// Whether a secret can be issued, shown or activated.
+    #[must_use]
+    pub const fn may_enroll(self) -> bool {
+        match self {
+            Self::Root | Self::User => true,
+            Self::Service => false,
+        }
+    }
+
+    /// Whether what it says of the host, the terminal and who else is behind it is so.
+    #[must_use]
+    pub const fn is_believed(self) -> bool {
+        match self {
+            Self::Root => true,
+            Self::User | Self::Service => false,
+        }
+    }
 }
 
 /// The services at which a secret is shown unless the configuration names others: of these

@@ -33,6 +33,8 @@
 //!
 //! ```text
 //! pam                  the only room that touches libpam: a door, and the hooks
+//! relay                a login that onetimed decides, carried over a socket
+//! conclusion           how a login ends: its line in the log, and its result
 //! authenticate         the story of a login, over a door and accounts
 //! store                rules of accounts over records and states on disk
 //! system               time, host name, users and groups
@@ -79,6 +81,7 @@ pub mod authenticate;
 pub mod bytes_as_text;
 pub mod callers;
 pub mod code;
+pub mod conclusion;
 pub mod config;
 pub mod enrollment;
 pub mod fields;
@@ -86,6 +89,7 @@ pub mod login;
 pub mod messages;
 #[expect(unsafe_code, reason = "the room for it")]
 pub(crate) mod pam;
+pub mod relay;
 pub mod service_lines;
 pub mod store;
 pub mod system;
@@ -104,3 +108,5 @@ pub use pam::kernel::{ClockSync, clock_synchronized};
 /// The nested conversation, for the fuzz targets.
 #[cfg(fuzzing)]
 pub use pam::nested;
+/// The password service, for who has no handle of libpam's.
+pub use pam::{PasswordItems, PasswordService};

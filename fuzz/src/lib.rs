@@ -1,6 +1,7 @@
 //! What several targets hold their finds against.
 
 use pam_onetime::account::{Account, Generation, Record, Timestamp, TokenId, Uid, UserName};
+use pam_onetime::callers::Asker;
 use pam_onetime::code::{Secret, Token};
 use pam_onetime::config::{Config, is_issuer};
 use pam_onetime::login::{
@@ -89,6 +90,7 @@ pub fn check(config: &Config) {
             password,
             rhost: Some("::1"),
             service: "sshd",
+            asker: Asker::Root,
             view: View::Everything,
             groups: &[],
             now,

@@ -8,6 +8,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use pam_onetime::Arguments;
 use pam_onetime::account::{Timestamp, TokenId};
+use pam_onetime::callers::Asker;
 use pam_onetime::code::MovingFactor;
 use pam_onetime::config::Config;
 use pam_onetime::login::{
@@ -87,6 +88,7 @@ fuzz_target!(|input: Input<'_>| {
             password: &password,
             rhost: None,
             service: "sshd",
+            asker: Asker::Root,
             view: View::Everything,
             groups: &[],
             now: Timestamp(now),

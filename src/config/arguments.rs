@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqDeserializer};
@@ -14,6 +14,7 @@ use super::{
     AtLogin, Config, ConfigError, DEFAULT_PATH, GroupNames, Language, LookAhead, MaxDrift, Missing,
     Networks, Qr, RecoveryCodes, Resync, Span, Window, values,
 };
+use crate::callers::Asker;
 
 /// Who verifies the password (argument `password=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -79,6 +80,11 @@ macro_rules! overrides {
             /// The keys that there are.
             pub const KEYS: &[&str] = &[$(stringify!($key)),+];
 
+            /// The keys that the line has.
+            fn given(&self) -> impl Iterator<Item = &'static str> {
+                [$(self.$key.is_some().then_some(stringify!($key))),+].into_iter().flatten()
+            }
+
             fn merge_into(self, config: &mut Config) {
                 $(if let Some(value) = self.$key {
                     config.$section.$key = value;
@@ -112,6 +118,11 @@ overrides! {
     failures: u32 => limits,
 }
 
+/// Keys about how the person is asked, and what is shown. With a right password and a right
+/// code each of them leads to the same verdict.
+const HARMLESS: [&str; 7] =
+    ["at_login", "qr", "prompt", "echo", "uniform", "honour_silent", "language"];
+
 /// Why a line is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentError {
@@ -132,6 +143,12 @@ pub enum ArgumentError {
     /// An argument is not UTF-8, so it cannot be named in a message.
     #[error("an argument is not UTF-8")]
     NotUtf8,
+    /// A program that is not root's might have made it up.
+    #[error("argument {0}: not from a program that is not root's (set it in onetime.toml)")]
+    NotBelieved(&'static str),
+    /// `onetimed` has read another one.
+    #[error("argument config: onetimed has another configuration (onetimed --config)")]
+    OtherConfig,
 }
 
 impl ArgumentError {
@@ -139,7 +156,11 @@ impl ArgumentError {
     fn of(self, key: &str) -> Self {
         match self {
             Self::Value { what, .. } => Self::Value { key: key.to_owned(), what },
-            Self::Unknown(_) | Self::Twice(_) | Self::NotUtf8 => self,
+            Self::Unknown(_)
+            | Self::Twice(_)
+            | Self::NotUtf8
+            | Self::NotBelieved(_)
+            | Self::OtherConfig => self,
         }
     }
 }
@@ -155,11 +176,20 @@ impl Error for ArgumentError {
 }
 
 impl Arguments {
-    /// Reads the arguments, one string each.
+    /// Reads the arguments as libpam has them.
     ///
     /// # Errors
     /// [`ArgumentError`]: one that is unknown, malformed, or given twice.
     pub fn parse(line: &[&CStr]) -> Result<Self, ArgumentError> {
+        let line = line.iter().map(|argument| argument.to_str());
+        Self::read(line.collect::<Result<Vec<_>, _>>().map_err(|_| ArgumentError::NotUtf8)?)
+    }
+
+    /// Reads the arguments, one string each.
+    ///
+    /// # Errors
+    /// As for [`Arguments::parse`].
+    pub fn read<'t>(line: impl IntoIterator<Item = &'t str>) -> Result<Self, ArgumentError> {
         let mut parsed = Self {
             config: PathBuf::from(DEFAULT_PATH),
             password: PasswordMode::Verify,
@@ -171,7 +201,6 @@ impl Arguments {
         let mut overrides = Vec::new();
         let mut nullok = false;
         for argument in line {
-            let argument = argument.to_str().map_err(|_| ArgumentError::NotUtf8)?;
             let key = argument.split_once('=').map_or(argument, |(key, _)| key);
             if seen.contains(&key) {
                 return Err(ArgumentError::Twice(key.to_owned()));
@@ -207,6 +236,33 @@ impl Arguments {
             parsed.overrides.missing = Some(Missing::Ignore);
         }
         Ok(parsed)
+    }
+
+    /// These arguments as they hold for a login that `asker` has asked `onetimed` about,
+    /// whose configuration is `config`.
+    ///
+    /// Who need not be believed may say how the person is asked, not what is asked for or
+    /// issued; and whatever else has verified the password, it is verified here.
+    ///
+    /// # Errors
+    /// [`ArgumentError`]: what the line says besides.
+    pub fn relayed(mut self, asker: Asker, config: &Path) -> Result<Self, ArgumentError> {
+        if self.config != config {
+            return Err(ArgumentError::OtherConfig);
+        }
+        if asker.is_believed() {
+            return Ok(self);
+        }
+        match self.password {
+            PasswordMode::Verify => {}
+            PasswordMode::Stack => {
+                self.password = PasswordMode::Verify;
+                self.first_pass = FirstPass::Use;
+            }
+            PasswordMode::None => return Err(ArgumentError::NotBelieved("password")),
+        }
+        let other = self.overrides.given().find(|key| !HARMLESS.contains(key));
+        other.map_or(Ok(self), |key| Err(ArgumentError::NotBelieved(key)))
     }
 
     /// The configuration with this line's overrides.

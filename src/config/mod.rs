@@ -45,6 +45,9 @@ pub struct Config {
     /// `[limits]`
     #[serde(deserialize_with = "table")]
     pub limits: Limits,
+    /// `[daemon]`
+    #[serde(deserialize_with = "table")]
+    pub daemon: DaemonPolicy,
 }
 
 /// `[store]`: where records and states are.
@@ -213,6 +216,39 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { failures: 3, period: 172_800, lockout: 60, max_lockout: 172_800 }
+    }
+}
+
+/// `[daemon]`: whom `onetimed` answers besides root, and users about themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DaemonPolicy {
+    /// Accounts of services that may ask for anybody.
+    pub may_ask: Vec<MayAsk>,
+}
+
+/// An account that may ask for anybody who logs in to its services.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MayAsk {
+    /// The account's name.
+    pub user: String,
+    /// The names of its files in pam.d.
+    pub services: Vec<String>,
+}
+
+impl DaemonPolicy {
+    /// Whether the account may ask for anybody who logs in to `service`.
+    #[must_use]
+    pub fn permits(&self, account: &str, service: &str) -> bool {
+        let of_account = self.may_ask.iter().filter(|entry| entry.user == account);
+        of_account.flat_map(|entry| &entry.services).any(|named| named == service)
+    }
+
+    /// Whether the account may ask for anybody at all.
+    #[must_use]
+    pub fn names(&self, account: &str) -> bool {
+        self.may_ask.iter().any(|entry| entry.user == account)
     }
 }
 

@@ -275,7 +275,7 @@ fn overlaid(table: toml::Table) -> toml::Table {
 
 /// Every value of the configuration, as the file would have it.
 fn shown(config: &Config) -> toml::Table {
-    let Config { issuer, store, password, code, enrollment, login, limits } = config;
+    let Config { issuer, store, password, code, enrollment, login, limits, daemon } = config;
     let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
     let span = |span: Span| match span.seconds() {
         None => "none".to_owned(),
@@ -292,6 +292,7 @@ fn shown(config: &Config) -> toml::Table {
         [enrollment]
         [login]
         [limits]
+        [daemon]
     };
     if let Some(issuer) = issuer {
         table.insert("issuer".into(), issuer.as_str().into());
@@ -334,6 +335,14 @@ fn shown(config: &Config) -> toml::Table {
     put("limits", "period", number(limits.period));
     put("limits", "lockout", number(limits.lockout));
     put("limits", "max_lockout", number(limits.max_lockout));
+    let may_ask = daemon.may_ask.iter().map(|MayAsk { user, services }| {
+        toml::toml! {
+            user = user
+            services = services
+        }
+    });
+    let may_ask: Vec<_> = may_ask.map(toml::Value::Table).collect();
+    put("daemon", "may_ask", may_ask.into());
     table
 }
 

@@ -147,6 +147,7 @@ mod tests {
     use super::*;
     use crate::account::tests::record;
     use crate::account::{Recovery, SpentRecovery, State, TokenId, TokenState};
+    use crate::callers::Asker;
     use crate::code::{Digits, MovingFactor, Period, Secret, Step};
     use crate::config::Networks;
     use crate::login::{
@@ -316,6 +317,7 @@ mod tests {
                 password: &password,
                 rhost: Some(rhost),
                 service: "sshd",
+                asker: Asker::Root,
                 view: View::Everything,
                 groups: &[],
                 now: NOW,
@@ -370,7 +372,7 @@ mod tests {
                     PasswordCheck::Wrong(PasswordFault::Password)
                 };
                 let circumstances = Circumstances {
-                    password: &check, rhost: None, service: "sshd", view: View::Everything, groups: &[], now: NOW,
+                    password: &check, rhost: None, service: "sshd", asker: Asker::Root, view: View::Everything, groups: &[], now: NOW,
                 };
                 let attempt = Attempt { circumstances, answer: &answer, tries_left: 0 };
                 let verdict = judge(Some(&account), &attempt, &Config::default())

@@ -162,6 +162,7 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
         | Refusal::LockedOut { .. }
         | Refusal::RefusedBySshd
         | Refusal::Disabled
+        | Refusal::NotActivated
         | Refusal::NotEnrolled
         | Refusal::GroupUnknown
         | Refusal::DeadlinePassed

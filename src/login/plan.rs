@@ -6,6 +6,7 @@ use super::ahead::is_deadline_unknown;
 use super::find::rememberable;
 use super::{Exemption, Grant, NotNeeded, PasswordCheck, PasswordProof, Refusal, Verdict, View};
 use crate::account::{Account, Phase, Record, Timestamp};
+use crate::callers::Asker;
 use crate::config::{AtLogin, Config, GroupNames, Missing};
 
 /// How often a pending user may try a code in one login.
@@ -20,6 +21,8 @@ pub struct Circumstances<'a> {
     pub rhost: Option<&'a str>,
     /// Where to (PAM_SERVICE).
     pub service: &'a str,
+    /// Who asks.
+    pub asker: Asker,
     /// What the person can be shown.
     pub view: View,
     /// What is known of each group in the configuration. Of one that is not there,
@@ -167,10 +170,14 @@ pub fn plan<'a>(
             if let Some(refusal) = too_late(&account.record, *now) {
                 return Plan::Fixed(fixed(Verdict::Refused(refusal), config));
             }
-            let prompt = match config.enrollment.at_login {
-                AtLogin::Optional | AtLogin::Accept => Prompt::SetUp,
-                AtLogin::Required => Prompt::SetUpRequired,
-                AtLogin::Off => {
+            let prompt = match (config.enrollment.at_login, circumstances.asker.may_enroll()) {
+                (AtLogin::Optional | AtLogin::Accept, true) => Prompt::SetUp,
+                (AtLogin::Required, true) => Prompt::SetUpRequired,
+                (AtLogin::Required, false) => {
+                    let verdict = Verdict::Refused(Refusal::NotActivated);
+                    return Plan::Fixed(fixed(verdict, config));
+                }
+                (AtLogin::Off, _) | (AtLogin::Optional | AtLogin::Accept, false) => {
                     let verdict = without_code(password, Grant::Skipped, NotNeeded::Skipped);
                     return Plan::Fixed(fixed(verdict, config));
                 }

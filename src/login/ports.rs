@@ -8,6 +8,7 @@ use super::{
     AccountNote, Judgement, NoteError, Output, PasswordProof, ServiceFault, ServiceReport, Verdict,
 };
 use crate::account::{Account, Recovery, UserName};
+use crate::callers::Asker;
 
 /// PAM_MAX_RESP_SIZE: bytes of an answer that are considered. A longer one is wrong.
 pub const MAX_ANSWER: usize = 512;
@@ -17,6 +18,10 @@ pub type RawAnswer = Zeroizing<Vec<u8>>;
 
 /// Whoever carries prompts to a person and answers back.
 pub trait Door {
+    /// Who asks.
+    fn asker(&self) -> Asker {
+        Asker::Root
+    }
     /// The service that is logged in to (PAM_SERVICE).
     fn service(&self) -> Option<String>;
     /// On whose behalf the user logs in (PAM_RUSER).

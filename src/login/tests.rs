@@ -10,6 +10,7 @@ use crate::account::tests::record;
 use crate::account::{
     Account, Failures, Generation, Recovery, State, Timestamp, TokenId, TokenState,
 };
+use crate::callers::Asker;
 use crate::code::{Code, MovingFactor, Period, Step};
 use crate::config::{
     AtLogin, CodePolicy, Config, GroupNames, Limits, LoginPolicy, Missing, Networks, UpTo,
@@ -51,6 +52,7 @@ fn circumstances(password: &PasswordCheck, now: u64) -> Circumstances<'_> {
         password,
         rhost: Some("192.0.2.7"),
         service: "sshd",
+        asker: Asker::Root,
         view: View::Everything,
         groups: &[],
         now: Timestamp(now),

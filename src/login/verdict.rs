@@ -94,6 +94,8 @@ pub enum Refusal {
     RefusedBySshd,
     /// The record was removed while the code was being typed.
     Disabled,
+    /// Pending, and a code is required, at a service that activates none.
+    NotActivated,
     /// No record, and the configuration demands one.
     NotEnrolled,
     /// No record, and whether the configuration demands one cannot be found out.

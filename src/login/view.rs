@@ -1,7 +1,7 @@
 //! How much of a login the person sees: what may be shown depends on the program that they
 //! log in by, and is decided here. Pure.
 
-use crate::callers::{Carrier, carrier};
+use crate::callers::{Asker, Carrier, carrier};
 use crate::config::Config;
 
 /// What a program prints to.
@@ -41,6 +41,15 @@ impl View {
                 Output::Elsewhere => Self::Texts,
             },
             Carrier::Short => Self::ShortSecrets,
+        }
+    }
+
+    /// As much of it as `asker` gets.
+    #[must_use]
+    pub const fn of_asker(self, asker: Asker) -> Self {
+        match self {
+            Self::ShortSecrets | Self::Everything if !asker.may_enroll() => Self::Texts,
+            Self::Prompts | Self::Texts | Self::ShortSecrets | Self::Everything => self,
         }
     }
 

@@ -110,6 +110,7 @@ fn subject(pamh: &PamHandle, user: String) -> Subject {
         service: door::service(pamh).unwrap_or_default(),
         ruser: door::who_asks(pamh),
         rhost: door::rhost(pamh),
+        claimed_rhost: None,
         tty: door::tty(pamh),
         admin: Admin::default(),
     }

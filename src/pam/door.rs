@@ -15,7 +15,7 @@ use pam::secret::SecretBytes;
 
 use zeroize::Zeroizing;
 
-use super::password::{self, Proven};
+use super::password::{Items, PasswordService};
 use super::{account, sys};
 use crate::bytes_as_text::to_text;
 use crate::login::ports::{ConversationError, Door, Echo, PasswordAnswer, RawAnswer, Tone};
@@ -29,13 +29,12 @@ pub(super) const SUCCESS: i32 = PamResultCode::PAM_SUCCESS as i32;
 pub(super) struct PamDoor<'a> {
     pamh: &'a mut PamHandle,
     flags: PamFlag,
-    /// The transaction that has found the password right, until it has said the rest.
-    proven: Option<Proven>,
+    service: PasswordService,
 }
 
 impl<'a> PamDoor<'a> {
     pub(super) const fn new(pamh: &'a mut PamHandle, flags: PamFlag) -> Self {
-        Self { pamh, flags, proven: None }
+        Self { pamh, flags, service: PasswordService::new(flags) }
     }
 
     fn conversation(&self) -> Result<Conv<'_>, PamResultCode> {
@@ -114,19 +113,14 @@ impl Door for PamDoor<'_> {
     }
 
     fn verify_password(&mut self, service: &str, user: &str, password: &[u8]) -> PasswordAnswer {
-        self.proven = None;
-        match password::verify(self.pamh, service, user, password, self.flags) {
-            password::Verified::Right(proof, proven) => {
-                self.proven = Some(proven);
-                PasswordAnswer::Right(proof)
-            }
-            password::Verified::Wrong => PasswordAnswer::Wrong,
-            password::Verified::Unavailable(fault) => PasswordAnswer::Unavailable(fault),
-        }
+        let items = Items { rhost: rhost(self.pamh), tty: tty(self.pamh), ruser: ruser(self.pamh) };
+        let answer = self.service.verify(service, user, password, &items);
+        delay_failure(self.pamh, self.service.delay());
+        answer
     }
 
     fn hear_service(&mut self) -> Result<ServiceReport, ServiceFault> {
-        self.proven.take().map_or_else(|| Ok(ServiceReport::default()), Proven::report)
+        self.service.hear()
     }
 
     fn note_account(&mut self, note: AccountNote) -> Result<(), NoteError> {

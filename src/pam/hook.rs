@@ -1,21 +1,22 @@
-//! The authenticate hook: reads arguments and configuration, has
-//! [`crate::authenticate`] do the login, logs one line, and gives PAM's result.
+//! The authenticate hook. As root it reads arguments and configuration, has
+//! [`crate::authenticate`] do the login, and gives PAM's result. Others, who may read no
+//! secret, have `onetimed` do it ([`crate::relay`]).
 
 use std::ffi::CStr;
-use std::path::Path;
 
-use pam::constants::{PamFlag, PamResultCode};
+use pam::constants::{PAM_DISALLOW_NULL_AUTHTOK, PamFlag, PamResultCode};
 use pam::module::PamHandle;
 
-use super::door::PamDoor;
+use super::door::{self, PamDoor};
 use super::{account, password};
 use crate::audit::{self, Outcome, Subject};
-use crate::authenticate::{self, Failure, LoginSettings, Machine};
-use crate::config::arguments::{ArgumentError, Arguments};
-use crate::config::{Config, ConfigError};
+use crate::authenticate::{LoginSettings, Machine};
+use crate::conclusion::{self, Conclusion, Trouble};
+use crate::config::arguments::Arguments;
+use crate::login::Verdict;
 use crate::login::ports::Door;
-use crate::login::{Refusal, Verdict};
-use crate::store::{self, LogError, StoreError};
+use crate::relay::{self, End, Request};
+use crate::store;
 
 /// Authenticates, logs one line, and gives PAM's result.
 pub(super) fn authenticate(pamh: &mut PamHandle, line: &[&CStr], flags: PamFlag) -> PamResultCode {
@@ -29,99 +30,63 @@ pub(super) fn authenticate(pamh: &mut PamHandle, line: &[&CStr], flags: PamFlag)
         tty: door.tty(),
         ..Subject::default()
     };
-    let ended = if nested {
-        Err(HookError::Recursion)
+    let conclusion = if nested {
+        conclusion::conclude(Err(Trouble::Recursion), &subject)
+    } else if rustix::process::geteuid().is_root() {
+        let ended = log_in(&mut door, line, &mut subject);
+        conclusion::conclude(ended, &subject)
     } else {
-        read_settings(line).and_then(|(config, arguments)| {
-            let settings = LoginSettings { config: &config, arguments: &arguments };
-            let open = || Ok(store::open(&config.store)?);
-            Ok(authenticate::authenticate(&mut door, &Machine, settings, open, &mut subject)?)
+        let end = relayed(&mut door, line, flags, &mut subject);
+        end.map_or(Conclusion::Unavailable, |end| {
+            door::delay_failure(pamh, end.delay);
+            end.conclusion
         })
     };
-    match ended {
-        Ok(verdict) => {
-            let (outcome, reason) = audit::explain(verdict);
-            audit::send(outcome, &subject, &reason);
-            result_of(verdict)
-        }
-        Err(trouble) => {
-            audit::send(trouble.outcome(), &subject, &trouble.to_string());
-            trouble.result()
-        }
+    result_of(conclusion)
+}
+
+/// PAM's result.
+const fn result_of(conclusion: Conclusion) -> PamResultCode {
+    match conclusion {
+        Conclusion::Admitted => PamResultCode::PAM_SUCCESS,
+        Conclusion::NotNeeded => PamResultCode::PAM_IGNORE,
+        Conclusion::Refused => PamResultCode::PAM_AUTH_ERR,
+        Conclusion::Locked => PamResultCode::PAM_MAXTRIES,
+        Conclusion::Unavailable => PamResultCode::PAM_AUTHINFO_UNAVAIL,
+        Conclusion::Misconfigured => PamResultCode::PAM_SERVICE_ERR,
     }
 }
 
-/// Success has this one source, and PAM_IGNORE too.
-const fn result_of(verdict: Verdict) -> PamResultCode {
-    match verdict {
-        Verdict::Admitted(_) => PamResultCode::PAM_SUCCESS,
-        Verdict::NotNeeded(_) => PamResultCode::PAM_IGNORE,
-        Verdict::Refused(Refusal::LockedOut { .. }) => PamResultCode::PAM_MAXTRIES,
-        Verdict::Refused(_) | Verdict::Again(_) => PamResultCode::PAM_AUTH_ERR,
-    }
-}
-
-/// Why a login ends without a verdict. Always a refusal.
-#[derive(Debug, thiserror::Error)]
-enum HookError {
-    #[error("the password service includes pam_onetime.so: take it out of that file")]
-    Recursion,
-    #[error(transparent)]
-    Arguments(#[from] ArgumentError),
-    #[error("{path}: {error}")]
-    Config { path: String, error: ConfigError },
-    #[error("configuration: {}", .0.with_remedy())]
-    ConfigFile(StoreError),
-    #[error(transparent)]
-    Login(#[from] Failure<LogError>),
-}
-
-impl HookError {
-    const fn result(&self) -> PamResultCode {
-        match self {
-            Self::Recursion | Self::Arguments(_) | Self::Config { .. } | Self::ConfigFile(_) => {
-                PamResultCode::PAM_SERVICE_ERR
-            }
-            Self::Login(Failure::Accounts(_) | Failure::System(_) | Failure::Random) => {
-                PamResultCode::PAM_AUTHINFO_UNAVAIL
-            }
-            // Reveals nothing that a wrong code does not reveal.
-            Self::Login(
-                Failure::UnknownUser
-                | Failure::Conversation(_)
-                | Failure::UserChanged
-                | Failure::Service(_)
-                | Failure::Note(_),
-            ) => PamResultCode::PAM_AUTH_ERR,
-        }
-    }
-
-    const fn outcome(&self) -> Outcome {
-        match self {
-            Self::Login(Failure::UnknownUser | Failure::Conversation(_)) => Outcome::Refused,
-            Self::Recursion
-            | Self::Arguments(_)
-            | Self::Config { .. }
-            | Self::ConfigFile(_)
-            | Self::Login(
-                Failure::Accounts(_)
-                | Failure::System(_)
-                | Failure::Random
-                | Failure::UserChanged
-                | Failure::Service(_)
-                | Failure::Note(_),
-            ) => Outcome::Failed,
-        }
-    }
-}
-
-fn read_settings(line: &[&CStr]) -> Result<(Config, Arguments), HookError> {
+fn log_in(
+    door: &mut PamDoor<'_>,
+    line: &[&CStr],
+    subject: &mut Subject,
+) -> Result<Verdict, Trouble> {
     let arguments = Arguments::parse(line)?;
-    let path: &Path = &arguments.config;
-    let text = store::read_config(path).map_err(HookError::ConfigFile)?;
-    let config = Config::parse(&text).and_then(|config| arguments.apply(config));
-    match config {
-        Ok(config) => Ok((config, arguments)),
-        Err(error) => Err(HookError::Config { path: path.display().to_string(), error }),
+    let config = conclusion::apply(&arguments, conclusion::read_config(&arguments.config)?)?;
+    let settings = LoginSettings { config: &config, arguments: &arguments };
+    let open = || Ok(store::open(&config.store)?);
+    conclusion::authenticate(door, &Machine, settings, open, subject)
+}
+
+/// The login as `onetimed` has decided it, which has written the line to the log; `None`
+/// if it has not, and why is in the log.
+fn relayed(
+    door: &mut PamDoor<'_>,
+    line: &[&CStr],
+    flags: PamFlag,
+    subject: &mut Subject,
+) -> Option<End> {
+    let request = Request {
+        line: line.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        disallow_null_authtok: flags & PAM_DISALLOW_NULL_AUTHTOK != 0,
+    };
+    match relay::authenticate(door, request) {
+        Ok(end) => Some(end),
+        Err(error) => {
+            subject.user = door.current_user().unwrap_or_default();
+            audit::send(Outcome::Failed, subject, &error.to_string());
+            None
+        }
     }
 }

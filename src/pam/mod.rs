@@ -23,6 +23,8 @@ mod sys;
 #[cfg(fuzzing)]
 pub use dialogue::fuzzing as nested;
 
+pub use password::{Items as PasswordItems, PasswordService};
+
 use std::ffi::{c_char, c_int};
 
 use pam::constants::{PamFlag, PamResultCode};

@@ -15,6 +15,8 @@ use super::door::{self, SUCCESS};
 use super::service_file::ServiceFile;
 use super::sys;
 use crate::bytes_as_text::to_bytes;
+use crate::login::ports::PasswordAnswer;
+use crate::relay::Begin;
 use crate::login::{AccountVerdict, PasswordProof, ServiceFault, ServiceReport};
 use crate::system::{Person, SystemError};
 
@@ -28,69 +30,108 @@ pub(super) fn is_nested(pamh: &mut PamHandle) -> bool {
     door::has_variable(pamh, NESTED)
 }
 
-/// What came of [`verify`].
-pub(super) enum Verified {
-    /// The password is right, and the service can be asked for the rest.
-    Right(PasswordProof, Proven),
-    /// It is wrong, or the user has none or may not log in.
-    Wrong,
-    /// The service could not say.
-    Unavailable(ServiceFault),
+/// What the modules of the password service see of the login besides the user.
+#[derive(Debug, Default)]
+pub struct Items {
+    /// From where (PAM_RHOST).
+    pub rhost: Option<String>,
+    /// PAM_TTY.
+    pub tty: Option<String>,
+    /// On whose behalf (PAM_RUSER).
+    pub ruser: Option<String>,
 }
 
-/// Asks `service` whether `password` is `user`'s.
-///
-/// The delay that its modules want after a failure is handed on to the outer
-/// handle, where it applies to any failure of the login: waited for here, a
-/// wrong password would betray itself before the code prompt.
-pub(super) fn verify(
-    pamh: &mut PamHandle,
-    service: &str,
-    user: &str,
-    password: &[u8],
+/// The password service of one login.
+pub struct PasswordService {
     flags: PamFlag,
-) -> Verified {
-    let flags = flags & (PAM_DISALLOW_NULL_AUTHTOK | PAM_SILENT);
-    let unavailable = |code| Verified::Unavailable(ServiceFault::Result(code as i32));
-    let Some(file) = ServiceFile::find(service) else {
-        let (service, result) = (service.to_owned(), PamResultCode::PAM_SERVICE_ERR as i32);
-        return Verified::Unavailable(ServiceFault::NoFile { service, result });
-    };
-    let mut transaction = match Transaction::start(service, user, password) {
-        Ok(transaction) => transaction,
-        Err(code) => return unavailable(code),
-    };
-    let status =
-        transaction.copy_items(pamh).and_then(|()| transaction.run(sys::pam_authenticate, flags));
-    door::delay_failure(pamh, transaction.dialogue.delay());
-    // Whatever came of it depends on an answer that was not given.
-    if let Some(fault) = transaction.asked() {
-        return Verified::Unavailable(fault);
+    /// The transaction that has found the password right, until it has said the rest.
+    proven: Option<Proven>,
+    /// The longest delay that a module asked for, in microseconds.
+    delay: u32,
+}
+
+impl PasswordService {
+    /// For a login with these flags of `pam_authenticate`.
+    #[must_use]
+    pub const fn new(flags: PamFlag) -> Self {
+        let flags = flags & (PAM_DISALLOW_NULL_AUTHTOK | PAM_SILENT);
+        Self { flags, proven: None, delay: 0 }
     }
-    let verdict = match status {
-        Ok(()) => AccountVerdict::Valid,
-        Err(PamResultCode::PAM_NEW_AUTHTOK_REQD) => AccountVerdict::PasswordExpired,
-        Err(
-            PamResultCode::PAM_AUTH_ERR
-            | PamResultCode::PAM_USER_UNKNOWN
-            | PamResultCode::PAM_MAXTRIES
-            | PamResultCode::PAM_PERM_DENIED
-            | PamResultCode::PAM_ACCT_EXPIRED
-            | PamResultCode::PAM_CRED_INSUFFICIENT,
-        ) => return Verified::Wrong,
-        Err(code) => return unavailable(code),
-    };
-    match transaction.other_user(user) {
-        Some(fault) => Verified::Unavailable(fault),
-        None => {
-            let proven = Proven { transaction, file, user: user.to_owned(), flags, verdict };
-            Verified::Right(PasswordProof::by_transaction(), proven)
+
+    /// For a login at the other end of a socket.
+    #[must_use]
+    pub const fn relayed(begin: &Begin) -> Self {
+        let silent = if begin.silent { PAM_SILENT } else { 0 };
+        let no_empty = if begin.disallow_null_authtok { PAM_DISALLOW_NULL_AUTHTOK } else { 0 };
+        Self::new(silent | no_empty)
+    }
+
+    /// Asks `service` whether `password` is `user`'s.
+    pub fn verify(
+        &mut self,
+        service: &str,
+        user: &str,
+        password: &[u8],
+        items: &Items,
+    ) -> PasswordAnswer {
+        self.proven = None;
+        let unavailable = |code| PasswordAnswer::Unavailable(ServiceFault::Result(code as i32));
+        let Some(file) = ServiceFile::find(service) else {
+            let (service, result) = (service.to_owned(), PamResultCode::PAM_SERVICE_ERR as i32);
+            return PasswordAnswer::Unavailable(ServiceFault::NoFile { service, result });
+        };
+        let mut transaction = match Transaction::start(service, user, password) {
+            Ok(transaction) => transaction,
+            Err(code) => return unavailable(code),
+        };
+        let status = transaction
+            .set_items(items)
+            .and_then(|()| transaction.run(sys::pam_authenticate, self.flags));
+        self.delay = self.delay.max(transaction.dialogue.delay());
+        // Whatever came of it depends on an answer that was not given.
+        if let Some(fault) = transaction.asked() {
+            return PasswordAnswer::Unavailable(fault);
         }
+        let verdict = match status {
+            Ok(()) => AccountVerdict::Valid,
+            Err(PamResultCode::PAM_NEW_AUTHTOK_REQD) => AccountVerdict::PasswordExpired,
+            Err(
+                PamResultCode::PAM_AUTH_ERR
+                | PamResultCode::PAM_USER_UNKNOWN
+                | PamResultCode::PAM_MAXTRIES
+                | PamResultCode::PAM_PERM_DENIED
+                | PamResultCode::PAM_ACCT_EXPIRED
+                | PamResultCode::PAM_CRED_INSUFFICIENT,
+            ) => return PasswordAnswer::Wrong,
+            Err(code) => return unavailable(code),
+        };
+        if let Some(fault) = transaction.other_user(user) {
+            return PasswordAnswer::Unavailable(fault);
+        }
+        self.proven =
+            Some(Proven { transaction, file, user: user.to_owned(), flags: self.flags, verdict });
+        PasswordAnswer::Right(PasswordProof::by_transaction())
+    }
+
+    /// What the service that has found the password right says besides.
+    ///
+    /// # Errors
+    /// [`ServiceFault`].
+    pub fn hear(&mut self) -> Result<ServiceReport, ServiceFault> {
+        self.proven.take().map_or_else(|| Ok(ServiceReport::default()), Proven::report)
+    }
+
+    /// The delay, in microseconds, that its modules want after a failure. It belongs to the
+    /// end of the login, where it applies to any failure: waited for at once, a wrong
+    /// password would betray itself before the code prompt.
+    #[must_use]
+    pub const fn delay(&self) -> u32 {
+        self.delay
     }
 }
 
 /// A transaction that has found the password right.
-pub(super) struct Proven {
+struct Proven {
     transaction: Transaction,
     file: ServiceFile,
     user: String,
@@ -102,7 +143,7 @@ pub(super) struct Proven {
 impl Proven {
     /// Asks the service's account phase, if it has one, and takes what both phases say to
     /// the user.
-    pub(super) fn report(mut self) -> Result<ServiceReport, ServiceFault> {
+    fn report(mut self) -> Result<ServiceReport, ServiceFault> {
         let status = if self.file.has_account_phase() {
             self.transaction.run(sys::pam_acct_mgmt, self.flags)
         } else {
@@ -160,14 +201,14 @@ impl Transaction {
     }
 
     /// Lets the nested modules see from where the user comes.
-    fn copy_items(&mut self, outer: &PamHandle) -> Result<(), PamResultCode> {
+    fn set_items(&mut self, items: &Items) -> Result<(), PamResultCode> {
         for (item, value) in [
-            (sys::PAM_RHOST, door::rhost(outer)),
-            (sys::PAM_TTY, door::tty(outer)),
-            (sys::PAM_RUSER, door::ruser(outer)),
+            (sys::PAM_RHOST, &items.rhost),
+            (sys::PAM_TTY, &items.tty),
+            (sys::PAM_RUSER, &items.ruser),
         ] {
             if let Some(value) = value {
-                let value = CString::new(value).map_err(|_| PamResultCode::PAM_BUF_ERR)?;
+                let value = CString::new(value.as_str()).map_err(|_| PamResultCode::PAM_BUF_ERR)?;
                 self.set(item, value.as_ptr().cast())?;
             }
         }

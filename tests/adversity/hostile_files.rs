@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use pam_onetime::account::{
     Account, Generation, Record, State, Timestamp, TokenId, TokenState, Uid, UserName,
 };
+use pam_onetime::callers::Asker;
 use pam_onetime::code::{Algorithm, Digits, MovingFactor, Secret, Step, Token};
 use pam_onetime::config::Config;
 use pam_onetime::login::{
@@ -580,6 +581,7 @@ fn nobody_gets_in(config: &Config, active: Option<&Account>, at: &str) {
         password,
         rhost: address,
         service: "sshd",
+        asker: Asker::Root,
         view: View::Everything,
         groups: &[],
         now: Timestamp(1_800_000_000),

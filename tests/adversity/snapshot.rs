@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use pam_onetime::account::{Account, Generation, Record, State, Timestamp, TokenId, Uid, UserName};
+use pam_onetime::callers::Asker;
 use pam_onetime::code::{Algorithm, Digits, MovingFactor, Secret, Token};
 use pam_onetime::config::Config;
 use pam_onetime::login::{
@@ -133,6 +134,7 @@ impl Opened {
             password: &PasswordCheck::InStack,
             rhost: None,
             service: "sshd",
+            asker: Asker::Root,
             view: View::Everything,
             groups: &[],
             now: Timestamp(now),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pam_onetime::account::Timestamp;
-use pam_onetime::audit::{Admin, Outcome, Subject, explain, line};
+use pam_onetime::audit::{Outcome, Subject, explain, line};
 use pam_onetime::authenticate::Failure;
 use pam_onetime::login::{Exemption, Grant, NotNeeded, Refusal, Verdict};
 
@@ -89,7 +89,7 @@ fn from(rhost: &str, user: &str) -> Subject {
     let (user, service) = (user.to_owned(), "sshd".to_owned());
     let (rhost, tty) = (Some(rhost.to_owned()), Some("ssh".to_owned()));
     let ruser = Some("root".to_owned());
-    Subject { user, service, ruser, rhost, tty, admin: Admin::default() }
+    Subject { user, service, ruser, rhost, tty, ..Subject::default() }
 }
 
 /// Whether whoever is refused so did something wrong. A new refusal has to be decided here.
@@ -109,6 +109,7 @@ const fn is_fault(refusal: Refusal) -> bool {
         | Refusal::ClockWentBack { .. }
         | Refusal::LockedOut { .. }
         | Refusal::Disabled
+        | Refusal::NotActivated
         | Refusal::NotEnrolled
         | Refusal::GroupUnknown
         | Refusal::DeadlinePassed
@@ -116,7 +117,7 @@ const fn is_fault(refusal: Refusal) -> bool {
     }
 }
 
-const REFUSALS: [Refusal; 16] = [
+const REFUSALS: [Refusal; 17] = [
     Refusal::WrongPassword,
     Refusal::PasswordService { result: 9 },
     Refusal::WrongCode,
@@ -129,6 +130,7 @@ const REFUSALS: [Refusal; 16] = [
     Refusal::LockedOut { until: TIME },
     Refusal::RefusedBySshd,
     Refusal::Disabled,
+    Refusal::NotActivated,
     Refusal::NotEnrolled,
     Refusal::GroupUnknown,
     Refusal::DeadlinePassed,

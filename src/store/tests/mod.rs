@@ -20,6 +20,7 @@ use crate::account::tests::record;
 use crate::account::{
     Account, Generation, Phase, Record, Recovery, Salt, State, Timestamp, Uid, UserName,
 };
+use crate::callers::Asker;
 use crate::code::{MovingFactor, Period, Step};
 use crate::config::Config;
 use crate::login::{self, Grant, Refusal, Verdict};
@@ -216,6 +217,7 @@ fn attempt_with(answer: &login::Answer, now: Timestamp) -> login::Attempt<'_> {
         password: &login::PasswordCheck::InStack,
         rhost: None,
         service: "sshd",
+        asker: Asker::Root,
         view: login::View::Everything,
         groups: &[],
         now,

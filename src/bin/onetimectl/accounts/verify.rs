@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use pam_onetime::audit;
 use pam_onetime::bytes_as_text::Readable;
+use pam_onetime::callers::Asker;
 use pam_onetime::login::{
     Answer, Attempt, Circumstances, Grant, PasswordCheck, Verdict, View, judge,
 };
@@ -72,6 +73,7 @@ pub(crate) fn run(context: &Context, name: &str, code: Option<&str>) -> anyhow::
                 password: &PasswordCheck::Without,
                 rhost: None,
                 service: "onetimectl",
+                asker: Asker::Root,
                 view: View::Prompts,
                 groups: &[],
                 now: now()?,

@@ -1,0 +1,203 @@
+//! Takes connections, and gives each a process of its own: what one login knows, no other
+//! does, and a module of the password service that breaks, breaks one login.
+
+use std::fs;
+use std::io::ErrorKind::NotFound;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use listenfd::ListenFd;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{ForkResult, fork};
+use pam_onetime::config::Config;
+use pam_onetime::{store, system};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{SendFlags, SocketFlags, accept_with, send};
+use rustix::process::{WaitOptions, wait};
+
+use crate::cli::Cli;
+use crate::slots::{Rank, Slots};
+
+/// What whoever gets no connection is told.
+const TOO_MANY: &[u8] = b"{\"error\":\"org.pam-onetime.Login1.TooManyLogins\"}\0";
+
+/// How long it is known which accounts may ask for anybody.
+const POLICY: Duration = Duration::from_secs(1);
+
+/// Who is at the other end, as the kernel has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) uid: u32,
+}
+
+/// Why it no longer listens.
+pub(crate) enum Turn {
+    /// Nobody has asked for long, or it is to end.
+    Idle,
+    /// This is the process for a connection.
+    Connection((OwnedFd, Peer)),
+}
+
+/// The socket, and those who are served.
+pub(crate) struct Listener {
+    socket: UnixListener,
+    signals: SignalFd,
+    /// The signals as they were.
+    before: SigSet,
+    slots: Slots,
+    /// Who may ask for anybody, and since when that is known.
+    policy: Option<(Duration, Vec<u32>)>,
+    config: PathBuf,
+    /// A socket that we have made ourselves.
+    own: Option<PathBuf>,
+}
+
+impl Listener {
+    /// Takes what systemd hands over, or makes a socket.
+    pub(crate) fn open(cli: &Cli) -> anyhow::Result<Self> {
+        let mut handed = ListenFd::from_env();
+        let handed = handed.take_unix_listener(0).context("the socket handed over")?;
+        let (socket, own) = match handed {
+            Some(socket) => (socket, None),
+            None => (bind(&cli.socket)?, Some(cli.socket.clone())),
+        };
+        let mut mask = SigSet::empty();
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
+            mask.add(signal);
+        }
+        let mut before = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), Some(&mut before))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&mask, flags)?;
+        let config = cli.config.clone();
+        Ok(Self { socket, signals, before, slots: Slots::default(), policy: None, config, own })
+    }
+
+    /// Serves, until nobody has asked for long, or in the process of a connection.
+    pub(crate) fn serve(&mut self, cli: &Cli) -> anyhow::Result<Turn> {
+        loop {
+            let idle = cli.idle().filter(|_| self.slots.are_free());
+            let wait = idle.map(Timespec::try_from).transpose()?;
+            let mut events = [
+                PollFd::new(&self.socket, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+            ];
+            let came = match poll(&mut events, wait.as_ref()) {
+                Err(Errno::INTR) => continue,
+                came => came?,
+            };
+            let [connects, signals] = events.map(|event| !event.revents().is_empty());
+            if came == 0 || (signals && self.is_to_end()?) {
+                self.close();
+                return Ok(Turn::Idle);
+            }
+            if connects && let Some(connection) = self.take()? {
+                return Ok(Turn::Connection(connection));
+            }
+        }
+    }
+
+    /// Hears of processes that have ended. Whether this one is to end as well.
+    fn is_to_end(&mut self) -> anyhow::Result<bool> {
+        let mut end = false;
+        while let Some(signal) = self.signals.read_signal()? {
+            end |= signal.ssi_signo != Signal::SIGCHLD as u32;
+        }
+        while let Ok(Some((process, _))) = wait(WaitOptions::NOHANG) {
+            self.slots.give_back(process.as_raw_nonzero().get().unsigned_abs(), system::uptime());
+        }
+        Ok(end)
+    }
+
+    /// Takes one connection. In its own process, returns it.
+    fn take(&mut self) -> anyhow::Result<Option<(OwnedFd, Peer)>> {
+        let socket = match accept_with(&self.socket, SocketFlags::CLOEXEC) {
+            Ok(socket) => socket,
+            // It has gone already; or the system is out of something for a moment.
+            Err(Errno::CONNABORTED | Errno::INTR | Errno::AGAIN) => return Ok(None),
+            Err(error) => return Err(error).context("cannot take a connection"),
+        };
+        let Ok(peer) = socket_peercred(&socket) else { return Ok(None) };
+        let (uid, now) = (peer.uid.as_raw(), system::uptime());
+        let rank = self.rank(uid, now);
+        if !self.slots.have_room(uid, rank, now) {
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            let _gone = send(&socket, TOO_MANY, flags).is_err();
+            return Ok(None);
+        }
+        // SAFETY: this process has no other thread, so the child may go on as this one would.
+        #[expect(unsafe_code, reason = "rustix has no fork")]
+        let forked = unsafe { fork() }.context("cannot make a process for a login")?;
+        match forked {
+            ForkResult::Parent { child } => {
+                self.slots.take(child.as_raw().unsigned_abs(), uid, now);
+                Ok(None)
+            }
+            ForkResult::Child => {
+                // Modules of the password service wait for their own processes.
+                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None)?;
+                Ok(Some((socket, Peer { uid })))
+            }
+        }
+    }
+
+    /// What a peer is to the number of its connections. The configuration is read anew where
+    /// it matters: for who has many.
+    fn rank(&mut self, uid: u32, now: Duration) -> Rank {
+        if uid == 0 {
+            return Rank::Root;
+        }
+        if self.slots.of(uid, now) < crate::slots::USER {
+            return Rank::User;
+        }
+        let known = self.policy.take().filter(|(since, _)| now.saturating_sub(*since) < POLICY);
+        let (since, services) = known.unwrap_or_else(|| (now, services(&self.config)));
+        let rank = if services.contains(&uid) { Rank::Service } else { Rank::User };
+        self.policy = Some((since, services));
+        rank
+    }
+
+    fn close(&self) {
+        if let Some(path) = &self.own {
+            let _gone = fs::remove_file(path).is_err();
+        }
+    }
+}
+
+/// The accounts that may ask for anybody. A configuration that cannot be read names none: the
+/// login itself says so.
+fn services(config: &Path) -> Vec<u32> {
+    let text = store::read_config(config).unwrap_or_default();
+    let policy = Config::parse(&text).unwrap_or_default().daemon;
+    let persons = policy.may_ask.iter().map(|entry| system::Person::find(&entry.user));
+    persons.filter_map(|person| Some(person.ok()??.uid)).collect()
+}
+
+/// Makes the socket, to which everybody may connect: the kernel says who it is.
+fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    let shown = path.display();
+    if let Some(dir) = path.parent() {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(dir);
+        made.with_context(|| format!("cannot make {}", dir.display()))?;
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        anyhow::bail!("{shown}: another onetimed listens there");
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {shown}"));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let socket = UnixListener::bind(path).with_context(|| format!("cannot listen at {shown}"))?;
+    let everybody = fs::Permissions::from_mode(0o666);
+    fs::set_permissions(path, everybody).with_context(|| format!("cannot open {shown}"))?;
+    Ok(socket)
+}

@@ -1,0 +1,149 @@
+//! One connection: who asks, whether they may, the login, and its end.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use pam_onetime::audit::{self, Outcome, Subject};
+use pam_onetime::authenticate::{Host, LoginSettings, Machine};
+use pam_onetime::callers::Asker;
+use pam_onetime::conclusion::{self, Trouble};
+use pam_onetime::config::{Config, DaemonPolicy};
+use pam_onetime::login::AccountVerdict;
+use pam_onetime::login::ports::Door;
+use pam_onetime::relay::{Begin, End, Step};
+use pam_onetime::system::{Person, SystemError, name_of};
+use pam_onetime::{Arguments, PasswordService, store};
+
+use crate::cli::Cli;
+use crate::door::SocketDoor;
+use crate::listener::Peer;
+use crate::talk::Talk;
+
+/// The most that is waited after a failure.
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+
+/// Why a peer may not ask.
+enum NotPermitted {
+    /// For somebody else, and its account is not named at this service.
+    ForOthers,
+    /// Who it is, or whom it asks for, cannot be found out.
+    Unknown(SystemError),
+}
+
+impl fmt::Display for NotPermitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForOthers => f.write_str(
+                "a program that is not root's may ask for its own user alone, unless its account \
+                 and the service are in daemon.may_ask of onetime.toml",
+            ),
+            Self::Unknown(error) => f.write_str(&error.with_remedy()),
+        }
+    }
+}
+
+/// Serves one connection, which is one login.
+pub(crate) fn serve((socket, peer): (std::os::fd::OwnedFd, Peer), cli: &Cli) {
+    let mut talk = Talk::new(socket);
+    // Whoever says nothing is not worth a line in the log.
+    let Ok(begin) = talk.begin() else { return };
+    let name = peer_name(peer);
+    let mut subject = Subject {
+        user: begin.user.clone(),
+        service: begin.service.clone(),
+        ruser: Some(name.clone()),
+        ..Subject::default()
+    };
+    let config = match conclusion::read_config(&cli.config) {
+        Ok(config) => config,
+        Err(trouble) => return give_up(&mut talk, trouble, &subject),
+    };
+    let asker = match asker(peer, &name, &begin, &config.daemon) {
+        Ok(asker) => asker,
+        Err(refused) => {
+            let reason = refused.to_string();
+            audit::send(Outcome::Refused, &subject, &reason);
+            return talk.refuse(&reason);
+        }
+    };
+    log_in(&mut talk, *begin, Who { asker, name }, config, &cli.config, &mut subject);
+}
+
+/// Who asks.
+struct Who {
+    asker: Asker,
+    name: String,
+}
+
+fn peer_name(peer: Peer) -> String {
+    let known = name_of(peer.uid).ok().flatten();
+    known.map_or_else(|| peer.uid.to_string(), |name| name.as_str().to_owned())
+}
+
+/// What the peer is, for whom it asks.
+fn asker(
+    peer: Peer,
+    name: &str,
+    begin: &Begin,
+    policy: &DaemonPolicy,
+) -> Result<Asker, NotPermitted> {
+    if peer.uid == 0 {
+        return Ok(Asker::Root);
+    }
+    // Of both, the account that may do less: it asks for others.
+    if policy.permits(name, &begin.service) {
+        return Ok(Asker::Service);
+    }
+    match Person::find(&begin.user) {
+        Ok(Some(person)) if person.uid == peer.uid => Ok(Asker::User),
+        Ok(Some(_) | None) => Err(NotPermitted::ForOthers),
+        Err(error) => Err(NotPermitted::Unknown(error)),
+    }
+}
+
+fn log_in(
+    talk: &mut Talk,
+    begin: Begin,
+    Who { asker, name }: Who,
+    config: Config,
+    path: &Path,
+    subject: &mut Subject,
+) {
+    let settings = Arguments::read(begin.line.iter().map(String::as_str))
+        .and_then(|arguments| arguments.relayed(asker, path))
+        .map_err(Trouble::from)
+        .and_then(|arguments| Ok((conclusion::apply(&arguments, config)?, arguments)));
+    let (config, arguments) = match settings {
+        Ok(settings) => settings,
+        Err(trouble) => return give_up(talk, trouble, subject),
+    };
+    let service = PasswordService::relayed(&begin);
+    let claimed_rhost = begin.rhost.clone().filter(|rhost| !rhost.is_empty());
+    let mut door = SocketDoor::new(talk, begin, asker, name, service);
+    *subject = Subject {
+        ruser: door.ruser(),
+        rhost: door.rhost(),
+        claimed_rhost: claimed_rhost.filter(|_| !asker.is_believed()),
+        tty: door.tty(),
+        ..std::mem::take(subject)
+    };
+    let settings = LoginSettings { config: &config, arguments: &arguments };
+    let open = || Ok(store::open(&config.store)?);
+    let ended = conclusion::authenticate(&mut door, &Machine, settings, open, subject);
+    let conclusion = conclusion::conclude(ended, subject);
+    let delay = door.delay();
+    if conclusion.is_admission() || asker.is_believed() {
+        return door.end(conclusion, delay);
+    }
+    // Others need not wait, if it is left to them.
+    let delay = Duration::from_micros(delay.into()).min(LONGEST_DELAY);
+    Machine.wait_until(Machine.uptime().saturating_add(delay));
+    door.end(conclusion, 0);
+}
+
+fn give_up(talk: &mut Talk, trouble: Trouble, subject: &Subject) {
+    let conclusion = conclusion::conclude(Err(trouble), subject);
+    let end = End::new(conclusion, AccountVerdict::Valid, 0);
+    let _gone = talk.say(Step { end: Some(end), ..Step::default() }).is_err();
+}

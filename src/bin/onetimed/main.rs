@@ -1,0 +1,97 @@
+//! `onetimed`: judges the logins of programs that are not root's, and may read no secret. It
+//! runs as root, listens at a socket, and knows by the kernel who asks. What the module does
+//! in a program of root's, it does here, in a process of its own for each login.
+//!
+//! Each room uses only rooms below it; `tests/it/house.rs` reads the arrows.
+//!
+//! ```text
+//! listener             takes connections, and gives each a process
+//! login                one connection: who may ask for whom, and the login
+//! door                 the person at the other end of the socket, as a door
+//! talk                 messages of one connection, bounded in size and time
+//! slots                how many connections whom is given
+//! cli                  what can be typed
+//! ```
+
+// What decides about logins does not panic, and forgets no case.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::exit,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::match_wildcard_for_single_variants,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used,
+        clippy::wildcard_enum_match_arm,
+    )
+)]
+
+mod cli;
+mod door;
+mod listener;
+mod login;
+mod slots;
+mod talk;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
+
+use cli::Cli;
+use listener::{Listener, Turn};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _unheard = error.print().is_err();
+            return ExitCode::from(if error.use_stderr() { cli::USAGE } else { 0 });
+        }
+    };
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the journal, or who has started it by hand")]
+            {
+                eprintln!("onetimed: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    anyhow::ensure!(geteuid().is_root(), "only root can read the store: start it as root");
+    protect_memory()?;
+    let mut listener = Listener::open(cli)?;
+    match listener.serve(cli)? {
+        Turn::Idle => Ok(()),
+        // In a process of its own.
+        Turn::Connection(connection) => {
+            protect_memory()?;
+            login::serve(connection, cli);
+            Ok(())
+        }
+    }
+}
+
+/// Secrets pass through: no core dump, no ptrace by others, nothing on the swap. Locks are not
+/// inherited.
+fn protect_memory() -> anyhow::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid core dumps")?;
+    // What is not touched takes no memory.
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    mlockall(flags).context(
+        "cannot keep memory off the swap (the limit of locked memory: LimitMEMLOCK, ulimit -l)",
+    )
+}
