@@ -16,8 +16,8 @@ use super::service_file::ServiceFile;
 use super::sys;
 use crate::bytes_as_text::to_bytes;
 use crate::login::ports::PasswordAnswer;
-use crate::relay::Begin;
 use crate::login::{AccountVerdict, PasswordProof, ServiceFault, ServiceReport};
+use crate::relay::Begin;
 use crate::system::{Person, SystemError};
 
 /// Set in the nested handle's PAM environment, so that this module knows

@@ -16,6 +16,8 @@ pub struct Pamtester<'w> {
     user: String,
     items: Vec<String>,
     operations: Vec<String>,
+    /// As whom it runs: the services of others do not all run as root.
+    runs_as: Option<String>,
 }
 
 /// How a call of pamtester went.
@@ -43,7 +45,14 @@ enum AfterLastAnswer {
 impl<'w> Pamtester<'w> {
     pub fn new(world: &'w World, service: &str, user: &str) -> Self {
         let [service, user] = [service, user].map(str::to_owned);
-        Self { world, service, user, items: Vec::new(), operations: Vec::new() }
+        let (items, operations) = (Vec::new(), Vec::new());
+        Self { world, service, user, items, operations, runs_as: None }
+    }
+
+    /// Runs as this user of the world, as a screen locker does.
+    pub fn run_by(mut self, user: &str) -> Self {
+        self.runs_as = Some(user.to_owned());
+        self
     }
 
     /// Sets a PAM item, such as `rhost=192.0.2.7`, `tty=pts/3` or `ruser=bob`.
@@ -86,7 +95,10 @@ impl<'w> Pamtester<'w> {
         if self.operations.is_empty() {
             self.operations.push("authenticate".to_owned());
         }
-        let mut command = self.world.command("pamtester");
+        let mut command = match &self.runs_as {
+            Some(user) => self.world.command_as(user, "pamtester"),
+            None => self.world.command("pamtester"),
+        };
         command.args(self.items.iter().map(|item| format!("-I{item}")));
         command.args([&self.service, &self.user]).args(&self.operations);
         let mut pty = Pty::spawn(&command);

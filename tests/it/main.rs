@@ -12,6 +12,7 @@ mod clock;
 mod combined;
 mod config;
 mod confined;
+mod daemon;
 mod directory;
 mod doctor;
 mod doctor_programs;

@@ -4,9 +4,7 @@ use std::mem::take;
 
 use pam_onetime::callers::Asker;
 use pam_onetime::conclusion::Conclusion;
-use pam_onetime::login::ports::{
-    ConversationError, Door, Echo, PasswordAnswer, RawAnswer, Tone,
-};
+use pam_onetime::login::ports::{ConversationError, Door, Echo, PasswordAnswer, RawAnswer, Tone};
 use pam_onetime::login::{
     AccountNote, AccountVerdict, NoteError, Output, ServiceFault, ServiceReport,
 };

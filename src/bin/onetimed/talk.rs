@@ -254,10 +254,12 @@ impl ReadHalf for Reader {
             return Err(zlink_core::Error::BufferOverflow);
         };
         set_socket_timeout(socket, Timeout::Recv, Some(rest)).map_err(io::Error::from)?;
-        let (read, _) = retry_on_intr(|| recv(socket, &mut *buffer, RecvFlags::empty()))
-            .map_err(|error| match error {
-                rustix::io::Errno::AGAIN => late(),
-                error => error.into(),
+        let (read, _) =
+            retry_on_intr(|| recv(socket, &mut *buffer, RecvFlags::empty())).map_err(|error| {
+                match error {
+                    rustix::io::Errno::AGAIN => late(),
+                    error => error.into(),
+                }
             })?;
         bounds.count(read);
         Ok(ReadResult::new(read))

@@ -1,0 +1,70 @@
+//! The real `onetimed` in a world, at its usual socket.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use super::process::PATIENCE;
+use super::world::World;
+
+/// Where it listens.
+const SOCKET: &str = "/run/onetime/socket";
+
+/// A daemon, ended when dropped.
+pub struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts it, and waits until it listens.
+    #[track_caller]
+    pub fn start(world: &World) -> Self {
+        Self::start_with(world, &["--idle=0"])
+    }
+
+    /// With these arguments.
+    #[track_caller]
+    pub fn start_with(world: &World, arguments: &[&str]) -> Self {
+        let program = world.program(Path::new(env!("CARGO_BIN_EXE_onetimed")));
+        let mut command = world.command(&program);
+        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start onetimed: {e}"));
+        let begin = Instant::now();
+        while !world.exists(SOCKET) {
+            if let Ok(Some(status)) = child.try_wait() {
+                let mut said = String::new();
+                drop(child.stderr.take().expect("a pipe").read_to_string(&mut said));
+                panic!("onetimed ended ({status}): {said}");
+            }
+            assert!(begin.elapsed() < PATIENCE, "onetimed does not listen");
+            std::thread::yield_now();
+        }
+        Self { child }
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it ends by itself; what it said.
+    #[track_caller]
+    pub fn wait(mut self) -> (bool, String) {
+        let status = super::wait_within(&mut self.child, PATIENCE).expect("onetimed ends");
+        let said = BufReader::new(self.child.stderr.take().expect("a pipe")).lines();
+        (status.success(), said.map_while(Result::ok).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Ends it as systemd does.
+    pub fn stop(&self) {
+        let process = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a process");
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.child.kill().and_then(|()| self.child.wait()));
+    }
+}

@@ -1,0 +1,122 @@
+//! Programs that are not root's: their logins, which `onetimed` judges.
+
+use crate::common::{
+    ALICE_PASSWORD, BOB_PASSWORD, Daemon, PATIENCE, Pamtester, PamtesterRun, World, activate,
+    current_code, enable, hasty,
+};
+
+/// A service whose program runs as whoever is logged in.
+const LOCKER: &str = "auth required pam_onetime.so\naccount required pam_onetime.so\n\
+                      account sufficient pam_permit.so\n";
+
+fn with_locker() -> World {
+    let world = hasty();
+    world.pam_service("locker", LOCKER);
+    world
+}
+
+/// alice's own program asks for alice.
+#[track_caller]
+fn unlock(world: &World, script: &[(&str, &str)]) -> PamtesterRun {
+    Pamtester::new(world, "locker", "alice").run_by("alice").script(script)
+}
+
+#[track_caller]
+fn logged(world: &World, reason: &str) -> String {
+    world.wait_for_syslog(|line| line.text.contains(reason), PATIENCE).text
+}
+
+#[test]
+fn a_users_own_program_unlocks_by_password_and_code_and_by_nothing_less() {
+    let world = with_locker();
+    let _daemon = Daemon::start(&world);
+    let secret = activate(&world, "alice");
+    let code = current_code(&secret, 0);
+    let right = [("Password:", ALICE_PASSWORD), ("One-time code:", &code)];
+    let run = unlock(&world, &right);
+    assert!(run.success, "{}", run.output);
+    let line = logged(&world, "code right");
+    assert!(line.contains("user=alice service=locker ruser=alice"), "{line}");
+    assert!(!unlock(&world, &right).success, "a code is used once");
+    let next = current_code(&secret, 1);
+    for (password, code) in [(ALICE_PASSWORD, "000000"), ("wrong", &*next), (ALICE_PASSWORD, "")] {
+        let run = unlock(&world, &[("Password:", password), ("One-time code:", code)]);
+        assert!(!run.success, "{password}, {code}: {}", run.output);
+    }
+    assert!(unlock(&world, &[("Password:", ALICE_PASSWORD), ("One-time code:", &next)]).success);
+}
+
+#[test]
+fn a_users_own_program_needs_no_code_of_who_is_not_enabled() {
+    let world = with_locker();
+    let _daemon = Daemon::start(&world);
+    assert!(unlock(&world, &[("Password:", ALICE_PASSWORD)]).success);
+    assert!(!unlock(&world, &[("Password:", "wrong")]).success);
+}
+
+#[test]
+fn a_pending_user_is_not_shown_a_key_by_a_program_of_which_nobody_knows_where_it_goes() {
+    let world = with_locker();
+    let _daemon = Daemon::start(&world);
+    let secret = enable(&world, "alice");
+    let run =
+        unlock(&world, &[("Password:", ALICE_PASSWORD), ("One-time code (Enter to skip):", "")]);
+    assert!(run.success && !run.output.contains(&secret[..8]), "{}", run.output);
+    let code = current_code(&secret, 0);
+    let script = [("Password:", ALICE_PASSWORD), ("One-time code (Enter to skip):", &*code)];
+    assert!(unlock(&world, &script).success);
+    logged(&world, "first code right: activated");
+}
+
+#[test]
+fn nobody_asks_for_others() {
+    let world = with_locker();
+    let _daemon = Daemon::start(&world);
+    enable(&world, "alice");
+    for user in ["alice", "root", "nobody", "no-such-user"] {
+        let run = Pamtester::new(&world, "locker", user).run_by("bob").answers(&[BOB_PASSWORD]);
+        assert!(!run.success && run.prompts.is_empty(), "{user}: {}", run.output);
+    }
+    let line = logged(&world, "its own user alone");
+    assert!(line.contains("ruser=bob") && line.contains("outcome=refused"), "{line}");
+}
+
+#[test]
+fn without_onetimed_a_program_that_is_not_roots_is_refused_and_the_log_says_how_to_start_it() {
+    let world = with_locker();
+    let run = unlock(&world, &[]);
+    assert!(!run.success, "{}", run.output);
+    let line = logged(&world, "cannot read the store");
+    assert!(line.contains("systemctl enable --now onetimed.socket"), "{line}");
+    assert!(line.contains("reason=\"uid "), "{line}");
+}
+
+#[test]
+fn onetimed_that_ends_in_the_middle_of_a_login_refuses_it_and_loses_nothing() {
+    let world = with_locker();
+    let daemon = Daemon::start(&world);
+    let secret = activate(&world, "alice");
+    let mut locker = world.pty_as("alice", "pamtester", &["locker", "alice", "authenticate"]);
+    locker.expect("Password:");
+    locker.send_line(ALICE_PASSWORD);
+    locker.expect("One-time code:");
+    // systemd ends the process of the login, too.
+    world.run("pkill", &["-KILL", "-P", &daemon.id().to_string()]).ok();
+    drop(daemon);
+    locker.send_line(&current_code(&secret, 0));
+    assert!(!locker.wait().success());
+    logged(&world, "ended the connection");
+    let _daemon = Daemon::start(&world);
+    let code = current_code(&secret, 0);
+    assert!(unlock(&world, &[("Password:", ALICE_PASSWORD), ("One-time code:", &code)]).success);
+}
+
+#[test]
+fn onetimed_ends_when_nobody_asks_and_its_socket_is_gone() {
+    let world = with_locker();
+    let daemon = Daemon::start_with(&world, &["--idle=1"]);
+    assert!(unlock(&world, &[("Password:", ALICE_PASSWORD)]).success);
+    let (success, said) = daemon.wait();
+    assert!(success && said.is_empty(), "{said}");
+    assert!(!world.exists("/run/onetime/socket"));
+}
