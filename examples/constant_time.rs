@@ -18,6 +18,7 @@ use pam_onetime::account::{
     Account, Generation, Hash, MAX_HOSTS, Record, Recovery, RememberedHost, Timestamp, TokenId,
     Uid, UserName,
 };
+use pam_onetime::callers::Asker;
 use pam_onetime::code::{
     Algorithm, Code, Digits, MovingFactor, Period, RecoveryCode, Secret, Step, Token,
 };
@@ -213,6 +214,7 @@ fn attempt<'a>(password: &'a PasswordCheck, answer: &'a Answer) -> Attempt<'a> {
         password,
         rhost: Some("192.0.2.7"),
         service: "sshd",
+        asker: Asker::Root,
         view: View::Everything,
         groups: &[],
         now: NOW,

@@ -226,6 +226,11 @@ const ENTRIES: &[KeyRow] = &[
     ("limits", "lockout", "172801", Takes::ItNot),
     ("limits", "max_lockout", "60", Takes::It),
     ("limits", "max_lockout", "59", Takes::ItNot),
+    ("daemon", "may_ask", "[]", Takes::It),
+    ("daemon", "may_ask", "[{ user = 'www-data', services = ['a', 'b'] }]", Takes::It),
+    ("daemon", "may_ask", "[{ user = 'www-data' }]", Takes::ItNot),
+    ("daemon", "may_ask", "[{ user = 'a', service = ['b'] }]", Takes::ItNot),
+    ("daemon", "may_ask", "['www-data']", Takes::ItNot),
     ("limit", "lockout", "60", Takes::ItNot),
 ];
 
@@ -336,10 +341,10 @@ fn shown(config: &Config) -> toml::Table {
     put("limits", "lockout", number(limits.lockout));
     put("limits", "max_lockout", number(limits.max_lockout));
     let may_ask = daemon.may_ask.iter().map(|MayAsk { user, services }| {
-        toml::toml! {
-            user = user
-            services = services
-        }
+        toml::Table::from_iter([
+            ("user".to_owned(), user.as_str().into()),
+            ("services".to_owned(), services.clone().into()),
+        ])
     });
     let may_ask: Vec<_> = may_ask.map(toml::Value::Table).collect();
     put("daemon", "may_ask", may_ask.into());

@@ -59,7 +59,7 @@ impl Daemon {
     /// Ends it as systemd does.
     pub fn stop(&self) {
         let process = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a process");
-        let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it is there");
     }
 }
 

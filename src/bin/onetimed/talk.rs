@@ -97,11 +97,9 @@ impl Talk {
 
     /// What the connection is for. Whoever asks about the service, is told.
     pub(crate) fn begin(&mut self) -> Result<Box<Begin>, TalkError> {
-        loop {
-            match self.hear()? {
-                Method::Begin(begin) => return Ok(begin),
-                Method::Continue(_) => return Err(self.out_of_order()),
-            }
+        match self.hear()? {
+            Method::Begin(begin) => Ok(begin),
+            Method::Continue(_) => Err(self.out_of_order()),
         }
     }
 
