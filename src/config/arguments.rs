@@ -383,6 +383,49 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_is_not_roots_says_how_the_person_is_asked_and_nothing_else() {
+        let config = Path::new(DEFAULT_PATH);
+        let with = |key: &'static str| {
+            let mut arguments = parse(&[]).unwrap();
+            // One value that this key takes.
+            let values = ["1", "true", "none", "off", "ignore", "en", "x", "192.0.2.0/24"];
+            let taken = values.iter().find_map(|value| {
+                let pairs = vec![(key, *value)].into_iter();
+                let pairs = MapAccessDeserializer::new(Pairs { rest: pairs, value: None });
+                Overrides::deserialize(pairs).ok()
+            });
+            arguments.overrides = taken.unwrap_or_else(|| panic!("no value for {key}"));
+            arguments
+        };
+        for key in Overrides::KEYS {
+            assert!(with(key).relayed(Asker::Root, config).is_ok(), "{key}");
+            for asker in [Asker::User, Asker::Service] {
+                let said = with(key).relayed(asker, config);
+                match HARMLESS.contains(key) {
+                    true => assert!(said.is_ok(), "{key}: {said:?}"),
+                    false => assert_eq!(said, Err(ArgumentError::NotBelieved(key))),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn onetimed_verifies_the_password_whatever_has_verified_it_before() {
+        let config = Path::new(DEFAULT_PATH);
+        for asker in [Asker::User, Asker::Service] {
+            let stacked = parse(&[c"password=stack"]).unwrap().relayed(asker, config).unwrap();
+            assert_eq!(stacked.password, PasswordMode::Verify);
+            assert_eq!(stacked.first_pass, FirstPass::Use);
+            let none = parse(&[c"password=none"]).unwrap().relayed(asker, config);
+            assert_eq!(none, Err(ArgumentError::NotBelieved("password")));
+        }
+        for asker in [Asker::Root, Asker::User, Asker::Service] {
+            let other = parse(&[c"config=/tmp/mine"]).unwrap().relayed(asker, config);
+            assert_eq!(other, Err(ArgumentError::OtherConfig));
+        }
+    }
+
+    #[test]
     fn unknown_malformed_and_repeated_arguments_are_refused_and_named() {
         for (argument, named) in [
             (c"passwd=stack", "passwd"),

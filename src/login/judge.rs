@@ -70,6 +70,10 @@ fn judge_pending(account: &Account, attempt: &Attempt<'_>, config: &Config) -> J
     if let Some(refusal) = too_late(&account.record, now) {
         return Judgement::unchanged(Verdict::Refused(refusal));
     }
+    // Planned as it was, it was active: it has been issued anew since.
+    if !attempt.circumstances.asker.may_enroll() {
+        return Judgement::unchanged(Verdict::Refused(Refusal::NotActivated));
+    }
     let refusal = match (attempt.answer, config.enrollment.at_login) {
         (Answer::RefusedBySshd, _) => {
             return Judgement::unchanged(Verdict::Refused(Refusal::RefusedBySshd));

@@ -103,6 +103,53 @@ fn verdict(account: &Account, password: &PasswordCheck, typed: &str, now: u64) -
     judged(account, password, typed, 0, now).0
 }
 
+// --- who asks ---
+
+#[test]
+fn a_services_account_is_shown_no_secret_and_activates_nobody() {
+    // At 155 s it is step 5.
+    let (account, now, code) = (account(totp()), 155, CODES[5]);
+    for at_login in [AtLogin::Optional, AtLogin::Required, AtLogin::Off, AtLogin::Accept] {
+        for missing in [Missing::Ignore, Missing::Enrol, Missing::Deny] {
+            let config = configured(|config| {
+                config.enrollment.at_login = at_login;
+                config.login.missing = missing;
+            });
+            let password = right();
+            let root = circumstances(&password, now);
+            let view = root.view.of_asker(Asker::Service);
+            assert!(!view.has_secrets());
+            let service = Circumstances { asker: Asker::Service, view, ..root };
+            let planned = plan_in(Some(&account), &service, &config);
+            let expected = match at_login {
+                AtLogin::Required => Verdict::Refused(Refusal::NotActivated),
+                AtLogin::Optional | AtLogin::Off | AtLogin::Accept => {
+                    Verdict::Admitted(Grant::Skipped)
+                }
+            };
+            assert!(
+                matches!(planned, Some(Plan::Fixed(FixedVerdict::Done(it))) if it == expected),
+                "{at_login:?}: {planned:?}"
+            );
+            assert!(plan_in(None, &service, &config).is_some(), "nothing is issued");
+            // It was active when the code was asked for.
+            let answer = Answer::read(code.as_bytes());
+            assert!(matches!(
+                judge(
+                    Some(&account),
+                    &Attempt { circumstances: root, answer: &answer, tries_left: 2 },
+                    &config
+                )
+                .settle(|_| Ok::<_, ()>(())),
+                Ok(Verdict::Admitted(Grant::Activated))
+            ));
+            let attempt = Attempt { circumstances: service, answer: &answer, tries_left: 2 };
+            let judged = judge(Some(&account), &attempt, &config).settle(|_| Err("it is kept"));
+            assert_eq!(judged, Ok(Verdict::Refused(Refusal::NotActivated)));
+        }
+    }
+}
+
 // --- what can be shown ---
 
 #[test]

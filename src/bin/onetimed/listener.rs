@@ -29,7 +29,10 @@ use crate::slots::{Rank, Slots};
 const TOO_MANY: &[u8] = b"{\"error\":\"org.pam-onetime.Login1.TooManyLogins\"}\0";
 
 /// How long it is known which accounts may ask for anybody.
-const POLICY: Duration = Duration::from_secs(1);
+const POLICY: Duration = Duration::from_secs(10);
+
+/// How long is waited for what the system is out of.
+const SHORTAGE: Duration = Duration::from_millis(100);
 
 /// Who is at the other end, as the kernel has it.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +84,7 @@ impl Listener {
     }
 
     /// Serves, until nobody has asked for long, or in the process of a connection.
-    pub(crate) fn serve(&mut self, cli: &Cli) -> anyhow::Result<Turn> {
+    pub(crate) fn serve(mut self, cli: &Cli) -> anyhow::Result<Turn> {
         loop {
             let idle = cli.idle().filter(|_| self.slots.are_free());
             let wait = idle.map(Timespec::try_from).transpose()?;
@@ -118,29 +121,39 @@ impl Listener {
 
     /// Takes one connection. In its own process, returns it.
     fn take(&mut self) -> anyhow::Result<Option<(OwnedFd, Peer)>> {
+        let now = system::uptime();
         let socket = match accept_with(&self.socket, SocketFlags::CLOEXEC) {
             Ok(socket) => socket,
-            // It has gone already; or the system is out of something for a moment.
+            // It has gone already.
             Err(Errno::CONNABORTED | Errno::INTR | Errno::AGAIN) => return Ok(None),
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                system::wait_until(now.saturating_add(SHORTAGE));
+                return Ok(None);
+            }
             Err(error) => return Err(error).context("cannot take a connection"),
         };
         let Ok(peer) = socket_peercred(&socket) else { return Ok(None) };
-        let (uid, now) = (peer.uid.as_raw(), system::uptime());
+        let uid = peer.uid.as_raw();
         let rank = self.rank(uid, now);
         if !self.slots.have_room(uid, rank, now) {
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            let _gone = send(&socket, TOO_MANY, flags).is_err();
+            turn_away(&socket);
             return Ok(None);
         }
         // SAFETY: this process has no other thread, so the child may go on as this one would.
         #[expect(unsafe_code, reason = "rustix has no fork")]
-        let forked = unsafe { fork() }.context("cannot make a process for a login")?;
+        let forked = unsafe { fork() };
         match forked {
-            ForkResult::Parent { child } => {
+            // The system has no process left, or we may not have more.
+            Err(_) => {
+                turn_away(&socket);
+                system::wait_until(now.saturating_add(SHORTAGE));
+                Ok(None)
+            }
+            Ok(ForkResult::Parent { child }) => {
                 self.slots.take(child.as_raw().unsigned_abs(), uid, now);
                 Ok(None)
             }
-            ForkResult::Child => {
+            Ok(ForkResult::Child) => {
                 // Modules of the password service wait for their own processes.
                 sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None)?;
                 Ok(Some((socket, Peer { uid })))
@@ -169,6 +182,12 @@ impl Listener {
             let _gone = fs::remove_file(path).is_err();
         }
     }
+}
+
+/// Says that there is no room.
+fn turn_away(socket: &OwnedFd) {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let _gone = send(socket, TOO_MANY, flags).is_err();
 }
 
 /// The accounts that may ask for anybody. A configuration that cannot be read names none: the

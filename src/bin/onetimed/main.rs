@@ -73,10 +73,9 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<()> {
     anyhow::ensure!(geteuid().is_root(), "only root can read the store: start it as root");
     protect_memory()?;
-    let mut listener = Listener::open(cli)?;
-    match listener.serve(cli)? {
+    match Listener::open(cli)?.serve(cli)? {
         Turn::Idle => Ok(()),
-        // In a process of its own.
+        // In a process of its own, which no longer listens.
         Turn::Connection(connection) => {
             protect_memory()?;
             login::serve(connection, cli);
