@@ -132,7 +132,7 @@ fn an_error_names_line_path_and_range_in_one_line() {
         ),
         (
             "[coed]",
-            "line 1: unknown field `coed`, expected one of `issuer`, `store`, `password`, `code`, `enrollment`, `login`, `limits`",
+            "line 1: unknown field `coed`, expected one of `issuer`, `store`, `password`, `code`, `enrollment`, `login`, `limits`, `daemon`",
         ),
         ("password = ['x']", "line 1: invalid type: sequence, expected a table in `password`"),
         ("[[password]]", "line 1: invalid type: sequence, expected a table in `password`"),
@@ -141,7 +141,7 @@ fn an_error_names_line_path_and_range_in_one_line() {
         ("# \u{7}", "line 1: invalid comment character, expected printable characters"),
         (
             "\"a\\nb\" = 1",
-            "line 1: unknown field `a b`, expected one of `issuer`, `store`, `password`, `code`, `enrollment`, `login`, `limits`",
+            "line 1: unknown field `a b`, expected one of `issuer`, `store`, `password`, `code`, `enrollment`, `login`, `limits`, `daemon`",
         ),
     ] {
         assert_eq!(Config::parse(text).unwrap_err().to_string(), expected, "{text}");
