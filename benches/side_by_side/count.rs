@@ -13,16 +13,26 @@ const FEW: u64 = 5;
 /// So many more logins has the longer one.
 const MORE: u64 = 20;
 
+/// What counts instructions.
+pub const CALLGRIND: [&str; 3] =
+    ["valgrind", "--tool=callgrind", "--callgrind-out-file=/tmp/callgrind.%p"];
+
 /// Instructions of one login, in user space.
 pub fn instructions(field: &Field, service: &str) -> f64 {
-    let collected = |logins| {
-        let callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/tmp/callgrind"];
-        let run = under(field, &callgrind, service, logins);
-        let number = run.stderr.lines().find_map(|line| line.split_once("Collected :"));
-        let (_, number) = number.unwrap_or_else(|| panic!("callgrind: {}", run.text()));
-        number.trim().parse::<f64>().expect("a number")
-    };
-    (collected(FEW + MORE) - collected(FEW)) / MORE as f64
+    difference(|logins| collected(&under(field, &CALLGRIND, service, logins).stderr))
+}
+
+/// What one login adds, of what `measure` finds for so many.
+pub fn difference(mut measure: impl FnMut(u64) -> f64) -> f64 {
+    let few = measure(FEW);
+    (measure(FEW + MORE) - few) / MORE as f64
+}
+
+/// What callgrind says it has counted.
+pub fn collected(said: &str) -> f64 {
+    let number = said.lines().find_map(|line| line.split_once("Collected :"));
+    let (_, number) = number.unwrap_or_else(|| panic!("callgrind: {said}"));
+    number.trim().parse::<f64>().expect("a number")
 }
 
 /// System calls of one login by name, and what they were asked to write.

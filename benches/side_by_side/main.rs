@@ -12,6 +12,7 @@
 mod common;
 mod count;
 mod crowd;
+mod daemon;
 mod field;
 mod figures;
 mod footprint;
@@ -30,12 +31,13 @@ use figures::Extent;
 
 type Part = fn(Extent);
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("login", login::run),
     ("growth", growth::run),
     ("crowd", crowd::run),
     ("footprint", footprint::run),
     ("tool", tool::run),
+    ("daemon", daemon::run),
 ];
 
 fn main() {

@@ -1,0 +1,139 @@
+//! A login that `onetimed` judges, beside the same login by root's own program. The password
+//! service lets everybody in, so that its hash, which costs both alike, hides nothing.
+
+use std::time::Duration;
+
+use crate::common::{Daemon, finish_within, hotp_code, secret};
+use crate::count;
+use crate::field::{Field, Login, read_logins, stack, user};
+use crate::figures::{Extent, Sample, Table, grouped, times};
+use crate::progress;
+
+/// Logins in a row before the other way's turn.
+const BLOCK: u64 = 20;
+/// The most that one block may take.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Password and code are one answer: the program types the code, whatever is asked.
+const LINE: &str = "pam_onetime.so prompt=combined";
+
+/// Who judges.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The module, in a program of root's.
+    Direct,
+    /// `onetimed`, for a program of the user's own.
+    Relayed,
+}
+
+impl Way {
+    const ALL: [Self; 2] = [Self::Direct, Self::Relayed];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "by the module, as root",
+            Self::Relayed => "by onetimed, as the user",
+        }
+    }
+}
+
+/// An account whose codes no clock decides: the daemon's clock is the machine's.
+struct Counter {
+    field: Field,
+    secret: String,
+    next: u64,
+}
+
+impl Counter {
+    fn new() -> Self {
+        let field = Field::new();
+        let world = &field.world;
+        let who = user(1);
+        world.pam_service("onetime-password", "auth required pam_permit.so\n");
+        world.pam_service("relayed", &stack(LINE));
+        world.onetimectl(&["enable", "--kind", "hotp", &who]).ok();
+        let secret = secret(world, &who);
+        let first = hotp_code(&secret, 0, 6);
+        world.onetimectl(&["verify", &who, &first]).ok();
+        Self { field, secret, next: 1 }
+    }
+
+    /// So many logins, under another program if need be.
+    fn logins(&mut self, way: Way, runner: &[&str], count: u64) -> (Vec<Login>, String) {
+        let who = user(1);
+        let as_user =
+            ["setpriv", &format!("--reuid={who}"), &format!("--regid={who}"), "--clear-groups"];
+        let arguments = ["logins", &self.secret, "relayed:1:1"];
+        let words: Vec<&str> = match way {
+            Way::Direct => runner.to_vec(),
+            Way::Relayed => as_user.into_iter().chain(runner.iter().copied()).collect(),
+        };
+        let mut command = match words.is_empty() {
+            true => self.field.host(&arguments),
+            false => self.field.host_under(&words, &arguments),
+        };
+        let counters = self.next..self.next + count;
+        self.next += count;
+        let steps: Vec<u8> = counters.flat_map(u64::to_le_bytes).collect();
+        let run = finish_within(&mut command, &steps, LIMIT);
+        let logins = read_logins(&run.stdout);
+        assert!(
+            logins.len() as u64 == count && logins.iter().all(|login| login.result == 0),
+            "{}: {}",
+            way.name(),
+            run.text()
+        );
+        (logins, run.stderr)
+    }
+}
+
+pub fn run(extent: Extent) {
+    let mut counter = Counter::new();
+    let daemon = Daemon::start(&counter.field.world);
+    let at_rest = resident(daemon.id());
+    let mut wall = [Vec::new(), Vec::new()];
+    progress("logins by the module and by onetimed");
+    for _ in 0..extent.of(5, 100) {
+        for (way, wall) in Way::ALL.into_iter().zip(&mut wall) {
+            let (logins, _) = counter.logins(way, &[], BLOCK + 2);
+            wall.extend(logins.iter().skip(2).map(|login| login.wall as f64 / 1000.0));
+        }
+    }
+    progress("instructions");
+    let [direct, relayed] = Way::ALL.map(|way| {
+        count::difference(|logins| {
+            count::collected(&counter.logins(way, &count::CALLGRIND, logins).1)
+        })
+    });
+    let [one, other] = wall.map(|wall| Sample::new(wall.into_iter()));
+    let mut table = Table::new(&["one login", "min µs", "median µs", "p99 µs", "instructions"]);
+    for (way, sample, instructions) in
+        [(Way::Direct, &one, direct), (Way::Relayed, &other, relayed)]
+    {
+        table.row(&[
+            &way.name(),
+            &format!("{:.0}", sample.min()),
+            &format!("{:.0}", sample.median()),
+            &format!("{:.0}", sample.quantile(0.99)),
+            &grouped(instructions),
+        ]);
+    }
+    extent.publish("daemon", table.text());
+    let target = |name: &str, bound: &str, measured: String, met: bool| {
+        extent.target(name, bound, &measured, met);
+    };
+    let ratio = other.median() / one.median();
+    target("by onetimed, to the module", "≤ 1.50 ×", times(ratio), ratio <= 1.5);
+    let ratio = relayed / direct;
+    target("instructions of the caller then", "≤ 1.00 ×", times(ratio), ratio <= 1.0);
+    let megabytes = format!("{:.1} MB", at_rest as f64 / 1e6);
+    target("onetimed at rest", "< 8 MB", megabytes, at_rest < 8_000_000);
+    let idle = resident(daemon.id());
+    assert!(idle < 2 * at_rest, "it grows: {at_rest} bytes, and {idle} after all logins");
+}
+
+/// Bytes of a process that are in memory.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("kilobytes") * 1024
+}
