@@ -103,6 +103,12 @@ fn each_room_of_the_tool_uses_only_rooms_below_it() {
 }
 
 #[test]
+fn each_room_of_the_daemon_uses_only_rooms_below_it() {
+    let daemon = crate_of("src/bin/onetimed", "main");
+    assert_eq!(daemon.wrong_arrows(&floors(&daemon.root)), BTreeSet::new());
+}
+
+#[test]
 fn a_proof_that_a_secret_may_be_shown_is_made_where_it_should_be_and_nowhere_else() {
     let tool = files("src/bin/onetimectl").into_iter();
     let tool =
