@@ -28,7 +28,7 @@ use crate::login::{
     Refusal, ServiceFault, Verdict, View, WithoutRecord, judge, plan, plan_without_record,
 };
 use crate::messages;
-use crate::system::{Person, SystemError};
+use crate::system::{self, Person, SystemError};
 
 /// Why a login ends without a verdict. Always a refusal.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +106,7 @@ fn log_in<D: Door, H: Host, A: Accounts>(
         Err(error) => (None, Failure::System(error)),
     };
     let known = person.as_ref().map(|person| person.name.as_str());
-    subject.user = known.unwrap_or("(unknown)").to_owned();
+    subject.user = known.unwrap_or(system::UNKNOWN).to_owned();
     let name = known.unwrap_or(&given);
     let LoginSettings { config, arguments } = settings;
     let asker = door.asker();

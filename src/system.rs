@@ -83,6 +83,17 @@ pub fn name_of(uid: u32) -> Result<Option<UserName>, SystemError> {
     }
 }
 
+/// What the log has in the place of a user's name that the system does not know.
+pub const UNKNOWN: &str = "(unknown)";
+
+/// What the log may call somebody. A name that is not known may be a password, typed at the
+/// wrong prompt.
+#[must_use]
+pub fn name_for_log(given: &str) -> String {
+    let known = Person::find(given).ok().flatten();
+    known.map_or_else(|| UNKNOWN.to_owned(), |person| person.name.as_str().to_owned())
+}
+
 /// How long the machine has run (CLOCK_MONOTONIC). Asked of the C library: rustix jumps
 /// into the kernel's vDSO, which valgrind does not have.
 #[must_use]

@@ -120,8 +120,7 @@ overrides! {
 
 /// Keys about how the person is asked, and what is shown. With a right password and a right
 /// code each of them leads to the same verdict.
-const HARMLESS: [&str; 7] =
-    ["at_login", "qr", "prompt", "echo", "uniform", "honour_silent", "language"];
+const HARMLESS: [&str; 6] = ["qr", "prompt", "echo", "uniform", "honour_silent", "language"];
 
 /// Why a line is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -16,7 +16,7 @@ use crate::config::arguments::Arguments;
 use crate::login::Verdict;
 use crate::login::ports::Door;
 use crate::relay::{self, End, Request};
-use crate::store;
+use crate::{store, system};
 
 /// Authenticates, logs one line, and gives PAM's result.
 pub(super) fn authenticate(pamh: &mut PamHandle, line: &[&CStr], flags: PamFlag) -> PamResultCode {
@@ -84,7 +84,8 @@ fn relayed(
     match relay::authenticate(door, request) {
         Ok(end) => Some(end),
         Err(error) => {
-            subject.user = door.current_user().unwrap_or_default();
+            let given = door.current_user();
+            subject.user = given.map(|given| system::name_for_log(&given)).unwrap_or_default();
             audit::send(Outcome::Failed, subject, &error.to_string());
             None
         }

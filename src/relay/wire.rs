@@ -89,8 +89,12 @@ impl Wire {
             .map_err(|_| RelayError::Malformed)?;
         // Behind it lies a NUL, unless it fills all there is.
         let whole = message.get(..length.saturating_add(1)).ok_or(RelayError::Malformed)?;
-        self.send(whole)?;
-        self.hear()
+        match self.send(whole) {
+            Ok(()) => self.hear(),
+            // It may have said why it does not listen.
+            Err(RelayError::Ended) => Err(self.hear().err().unwrap_or(RelayError::Ended)),
+            Err(error) => Err(error),
+        }
     }
 
     fn send(&self, mut rest: &[u8]) -> Result<(), RelayError> {

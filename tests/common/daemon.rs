@@ -1,8 +1,9 @@
 //! The real `onetimed` in a world, at its usual socket.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use super::process::PATIENCE;
@@ -28,10 +29,28 @@ impl Daemon {
     pub fn start_with(world: &World, arguments: &[&str]) -> Self {
         let program = world.program(Path::new(env!("CARGO_BIN_EXE_onetimed")));
         let mut command = world.command(&program);
-        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
+        command.args(arguments);
+        Self::spawn(world, command)
+    }
+
+    /// Run by another program, with that one's arguments.
+    #[track_caller]
+    pub fn start_under(world: &World, words: &[&str]) -> Self {
+        let program = world.program(Path::new(env!("CARGO_BIN_EXE_onetimed")));
+        let mut command = world.command(words[0]);
+        command.args(&words[1..]).args([&program, "--idle=0"]);
+        Self::spawn(world, command)
+    }
+
+    #[track_caller]
+    fn spawn(world: &World, mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        // One that was killed has left its own.
+        let socket = || world.path(SOCKET).symlink_metadata().ok().map(|it| it.ino());
+        let before = socket();
         let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start onetimed: {e}"));
         let begin = Instant::now();
-        while !world.exists(SOCKET) {
+        while socket().is_none_or(|it| Some(it) == before) {
             if let Ok(Some(status)) = child.try_wait() {
                 let mut said = String::new();
                 drop(child.stderr.take().expect("a pipe").read_to_string(&mut said));

@@ -13,6 +13,7 @@ mod combined;
 mod config;
 mod confined;
 mod daemon;
+mod daemon_attacks;
 mod directory;
 mod doctor;
 mod doctor_programs;

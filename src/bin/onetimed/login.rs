@@ -12,7 +12,7 @@ use pam_onetime::config::{Config, DaemonPolicy};
 use pam_onetime::login::AccountVerdict;
 use pam_onetime::login::ports::Door;
 use pam_onetime::relay::{Begin, End, Step};
-use pam_onetime::system::{Person, SystemError, name_of};
+use pam_onetime::system::{self, Person, SystemError, name_of};
 use pam_onetime::{Arguments, PasswordService, store};
 
 use crate::cli::Cli;
@@ -25,6 +25,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
 /// Why a peer may not ask.
 enum NotPermitted {
+    /// No user: a subordinate id (subuid(5)), for instance, of which one user has thousands.
+    NoUser(u32),
     /// For somebody else, and its account is not named at this service.
     ForOthers,
     /// Who it is, or whom it asks for, cannot be found out.
@@ -34,6 +36,7 @@ enum NotPermitted {
 impl fmt::Display for NotPermitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoUser(uid) => write!(f, "uid {uid} is no user's (getent passwd {uid})"),
             Self::ForOthers => f.write_str(
                 "a program that is not root's may ask for its own user alone, unless its account \
                  and the service are in daemon.may_ask of onetime.toml",
@@ -46,28 +49,28 @@ impl fmt::Display for NotPermitted {
 /// Serves one connection, which is one login.
 pub(crate) fn serve((socket, peer): (std::os::fd::OwnedFd, Peer), cli: &Cli) {
     let mut talk = Talk::new(socket);
-    // Whoever says nothing is not worth a line in the log.
-    let Ok(begin) = talk.begin() else { return };
-    let name = peer_name(peer);
-    let mut subject = Subject {
-        user: begin.user.clone(),
-        service: begin.service.clone(),
-        ruser: Some(name.clone()),
-        ..Subject::default()
+    // Whoever says nothing is not worth a line in the log, nor are thousands of numbers.
+    let name = match peer_name(peer) {
+        Ok(name) => name,
+        Err(nobody) => return talk.refuse(&nobody.to_string()),
     };
+    let Ok(begin) = talk.begin() else { return };
+    let mut subject =
+        Subject { service: begin.service.clone(), ruser: Some(name.clone()), ..Subject::default() };
     let config = match conclusion::read_config(&cli.config) {
         Ok(config) => config,
-        Err(trouble) => return give_up(&mut talk, trouble, &subject),
+        Err(trouble) => return give_up(&mut talk, trouble, subject, &begin.user),
     };
     let asker = match asker(peer, &name, &begin, &config.daemon) {
         Ok(asker) => asker,
         Err(refused) => {
             let reason = refused.to_string();
+            subject.user = system::name_for_log(&begin.user);
             audit::send(Outcome::Refused, &subject, &reason);
             return talk.refuse(&reason);
         }
     };
-    log_in(&mut talk, *begin, Who { asker, name }, config, &cli.config, &mut subject);
+    log_in(&mut talk, *begin, Who { asker, name }, config, &cli.config, subject);
 }
 
 /// Who asks.
@@ -76,9 +79,14 @@ struct Who {
     name: String,
 }
 
-fn peer_name(peer: Peer) -> String {
-    let known = name_of(peer.uid).ok().flatten();
-    known.map_or_else(|| peer.uid.to_string(), |name| name.as_str().to_owned())
+fn peer_name(peer: Peer) -> Result<String, NotPermitted> {
+    match name_of(peer.uid) {
+        Ok(Some(name)) => Ok(name.as_str().to_owned()),
+        // Needs no name.
+        Ok(None) | Err(_) if peer.uid == 0 => Ok("root".to_owned()),
+        Ok(None) => Err(NotPermitted::NoUser(peer.uid)),
+        Err(error) => Err(NotPermitted::Unknown(error)),
+    }
 }
 
 /// What the peer is, for whom it asks.
@@ -108,7 +116,7 @@ fn log_in(
     Who { asker, name }: Who,
     config: Config,
     path: &Path,
-    subject: &mut Subject,
+    mut subject: Subject,
 ) {
     let settings = Arguments::read(begin.line.iter().map(String::as_str))
         .and_then(|arguments| arguments.relayed(asker, path))
@@ -116,22 +124,22 @@ fn log_in(
         .and_then(|arguments| Ok((conclusion::apply(&arguments, config)?, arguments)));
     let (config, arguments) = match settings {
         Ok(settings) => settings,
-        Err(trouble) => return give_up(talk, trouble, subject),
+        Err(trouble) => return give_up(talk, trouble, subject, &begin.user),
     };
     let service = PasswordService::relayed(&begin);
     let claimed_rhost = begin.rhost.clone().filter(|rhost| !rhost.is_empty());
     let mut door = SocketDoor::new(talk, begin, asker, name, service);
-    *subject = Subject {
+    subject = Subject {
         ruser: door.ruser(),
         rhost: door.rhost(),
         claimed_rhost: claimed_rhost.filter(|_| !asker.is_believed()),
         tty: door.tty(),
-        ..std::mem::take(subject)
+        ..subject
     };
     let settings = LoginSettings { config: &config, arguments: &arguments };
     let open = || Ok(store::open(&config.store)?);
-    let ended = conclusion::authenticate(&mut door, &Machine, settings, open, subject);
-    let conclusion = conclusion::conclude(ended, subject);
+    let ended = conclusion::authenticate(&mut door, &Machine, settings, open, &mut subject);
+    let conclusion = conclusion::conclude(ended, &subject);
     let delay = door.delay();
     if conclusion.is_admission() || asker.is_believed() {
         return door.end(conclusion, delay);
@@ -142,8 +150,10 @@ fn log_in(
     door.end(conclusion, 0);
 }
 
-fn give_up(talk: &mut Talk, trouble: Trouble, subject: &Subject) {
-    let conclusion = conclusion::conclude(Err(trouble), subject);
+/// Ends a login before it is known whether its user is one.
+fn give_up(talk: &mut Talk, trouble: Trouble, mut subject: Subject, given: &str) {
+    subject.user = system::name_for_log(given);
+    let conclusion = conclusion::conclude(Err(trouble), &subject);
     let end = End::new(conclusion, AccountVerdict::Valid, 0);
     let _gone = talk.say(Step { end: Some(end), ..Step::default() }).is_err();
 }

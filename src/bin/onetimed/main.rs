@@ -73,7 +73,9 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<()> {
     anyhow::ensure!(geteuid().is_root(), "only root can read the store: start it as root");
     protect_memory()?;
-    match Listener::open(cli)?.serve(cli)? {
+    // A temporary of the match below would listen for as long as a login lasts.
+    let turn = Listener::open(cli)?.serve(cli)?;
+    match turn {
         Turn::Idle => Ok(()),
         // In a process of its own, which no longer listens.
         Turn::Connection(connection) => {

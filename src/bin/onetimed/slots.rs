@@ -53,9 +53,10 @@ impl Slots {
     /// Whether one more of `uid` is served.
     pub(crate) fn have_room(&mut self, uid: u32, rank: Rank, now: Duration) -> bool {
         let own = self.of(uid, now);
-        let all = self.taken.len().saturating_add(self.ended.len());
+        // Those that have ended keep nobody else out.
+        let all = self.taken.len();
         match rank {
-            Rank::Root => self.taken.len() < ALL,
+            Rank::Root => all < ALL,
             Rank::Service => own < SERVICE && all < ALL.saturating_sub(ROOTS),
             Rank::User => own < USER && all < ALL.saturating_sub(ROOTS),
         }

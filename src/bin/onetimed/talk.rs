@@ -43,6 +43,8 @@ pub(crate) struct Talk {
     read: ReadConnection<Reader>,
     write: WriteConnection<Writer>,
     bounds: Rc<Bounds>,
+    /// Whether the other end has had its last reply.
+    is_over: bool,
 }
 
 /// What the other end calls.
@@ -92,7 +94,7 @@ impl Talk {
         });
         let socket = Blocking { socket: Rc::new(socket), bounds: Rc::clone(&bounds) };
         let (read, write) = Connection::new(socket).split();
-        Self { read, write, bounds }
+        Self { read, write, bounds, is_over: false }
     }
 
     /// What the connection is for. Whoever asks about the service, is told.
@@ -115,6 +117,9 @@ impl Talk {
 
     /// Says what comes next, or how it ends.
     pub(crate) fn say(&mut self, step: Step) -> Result<(), TalkError> {
+        if self.is_over {
+            return Err(TalkError::OutOfOrder);
+        }
         let reply = Reply::new(Some(step));
         Ok(now(self.write.send_reply(&reply, Vec::new()))?)
     }
@@ -126,6 +131,7 @@ impl Talk {
     }
 
     fn out_of_order(&mut self) -> TalkError {
+        self.is_over = true;
         let error = LoginError::OutOfOrder {};
         let _gone = now(self.write.send_error(&error, Vec::new())).is_err();
         TalkError::OutOfOrder
