@@ -104,7 +104,7 @@ pub fn run(extent: Extent) {
             count::collected(&counter.logins(way, &count::CALLGRIND, logins).1)
         })
     });
-    let [one, other] = wall.map(|wall| Sample::new(wall.into_iter()));
+    let [one, other] = wall.map(Sample::new);
     let mut table = Table::new(&["one login", "min µs", "median µs", "p99 µs", "instructions"]);
     for (way, sample, instructions) in
         [(Way::Direct, &one, direct), (Way::Relayed, &other, relayed)]
