@@ -67,13 +67,16 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),,CARGO_TARGET_$(PLATFORM)_RUNNER='sudo
 # (.cargo/config.toml). In this way they are added.
 ADDED_FLAGS = $(if $(RUSTFLAGS),env -u RUSTFLAGS CARGO_TARGET_$(PLATFORM)_RUSTFLAGS='$(RUSTFLAGS)')
 
-# RUSTC_WRAPPER, as for sccache, would replace packaging/rustc, and paths of this machine would
-# be in what is built. In this way both are called. Set to nothing, it would be in its place too.
-ifeq ($(RUSTC_WRAPPER),)
+# A wrapper that is set, as sccache, would replace packaging/rustc, and paths of this machine
+# would be in what is built. In this way both are called. Set to nothing, it would be in its
+# place too. `override`: also one among make's arguments.
+WRAPPER := $(or $(RUSTC_WRAPPER),$(CARGO_BUILD_RUSTC_WRAPPER))
+unexport CARGO_BUILD_RUSTC_WRAPPER
+ifeq ($(WRAPPER),)
 unexport RUSTC_WRAPPER
-else ifeq ($(filter %/packaging/rustc,$(RUSTC_WRAPPER)),)
-export NEXT_RUSTC_WRAPPER := $(RUSTC_WRAPPER)
-export RUSTC_WRAPPER := $(CURDIR)/packaging/rustc
+else ifeq ($(filter %/packaging/rustc,$(WRAPPER)),)
+override export NEXT_RUSTC_WRAPPER := $(WRAPPER)
+override export RUSTC_WRAPPER := $(CURDIR)/packaging/rustc
 endif
 
 .PHONY: all module tool help deps test-deps campaign-deps cargo-tools fetch prebuild test lint \

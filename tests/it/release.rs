@@ -245,23 +245,39 @@ fn each_place_where_source_can_be_has_a_name_that_is_the_same_on_every_machine()
 fn make_calls_our_wrapper_of_rustc_whatever_wrapper_is_set() {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let cargo = place.path().join("cargo");
-    let prints = "#!/bin/sh\necho \"${RUSTC_WRAPPER-unset} ${NEXT_RUSTC_WRAPPER-unset}\"\n";
+    let prints = "#!/bin/sh\necho \"${RUSTC_WRAPPER-unset} ${NEXT_RUSTC_WRAPPER-unset} \
+                  ${CARGO_BUILD_RUSTC_WRAPPER-unset}\"\n";
     fs::write(&cargo, prints).expect("it is written");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&cargo, mode).expect("a mode");
-    let with = |wrapper: Option<&str>| {
+    let with = |set: &[(&str, &str)], arguments: &[&str]| {
         let mut make = Command::new("make");
-        make.current_dir(root()).args(["--silent", "module"]).env_remove("RUSTC_WRAPPER");
-        make.env_remove("MAKEFLAGS").env_remove("NEXT_RUSTC_WRAPPER").env("CARGO", &cargo);
-        make.envs(wrapper.map(|wrapper| ("RUSTC_WRAPPER", wrapper)));
+        make.current_dir(root()).args(["--silent", "module"]).args(arguments);
+        for name in
+            ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER", "NEXT_RUSTC_WRAPPER", "MAKEFLAGS"]
+        {
+            make.env_remove(name);
+        }
+        make.env("CARGO", &cargo).envs(set.iter().copied());
         finish(&mut make, b"").ok()
     };
     let ours = root().join("packaging/rustc").display().to_string();
+    let both = format!("{ours} sccache unset\n");
     // cargo finds ours by .cargo/config.toml.
-    assert_eq!([with(None), with(Some(""))], ["unset unset\n"; 2]);
-    assert_eq!(with(Some("sccache")), format!("{ours} sccache\n"));
-    // As a make that is called by make.
-    assert_eq!(with(Some(&ours)), format!("{ours} unset\n"));
+    let none = "unset unset unset\n";
+    assert_eq!(with(&[], &[]), none);
+    for name in ["RUSTC_WRAPPER", "CARGO_BUILD_RUSTC_WRAPPER"] {
+        let given = |wrapper: &str| with(&[], &[&format!("{name}={wrapper}")]);
+        assert_eq!([with(&[(name, "")], &[]), given("")], [none; 2], "{name}");
+        let called = [with(&[(name, "sccache")], &[]), given("sccache")];
+        assert_eq!(called, [both.as_str(); 2], "{name}");
+        // As a make that is called by make.
+        let nested = [("RUSTC_WRAPPER", ours.as_str()), ("NEXT_RUSTC_WRAPPER", "sccache")];
+        assert_eq!(with(&nested, &[&format!("{name}=sccache")]), both, "{name}");
+    }
+    assert_eq!(with(&[("RUSTC_WRAPPER", &ours)], &[]), format!("{ours} unset unset\n"));
+    let nested = [("RUSTC_WRAPPER", ours.as_str()), ("NEXT_RUSTC_WRAPPER", "sccache")];
+    assert_eq!(with(&nested, &[]), both);
 }
 
 #[test]
