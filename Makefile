@@ -35,7 +35,9 @@ INTEGRATED = $(foreach program,$(INTEGRATIONS),$(foreach file,$(FILES_$(program)
 
 CARGO   ?= cargo
 INSTALL ?= install
-TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
+# Where cargo builds, and nowhere else: a TARGET of the environment, where compilers for other
+# systems have their name, says nothing of it. (packaging/release is told so of another place.)
+TARGET   = $(or $(CARGO_TARGET_DIR),target)
 DIST    ?= $(TARGET)/dist
 
 # What Debian and Ubuntu call what is needed. `rust` means a toolchain that is new

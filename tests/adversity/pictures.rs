@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+
 use crate::common::{
     Figures, Theme, Xterm, finish, finish_within, installed, need, secret, shown_at_login,
 };
@@ -19,13 +21,15 @@ const HEAD: &str = ".It form Ta terminal Ta zbarimg Ta zxing-cpp Ta jsQR\n";
 struct Readers(PathBuf);
 
 impl Readers {
-    /// Brought by the clients of their registries, once.
+    /// Brought by the clients of their registries, once: the tests wait for the first of them.
     #[track_caller]
     fn fetched() -> Self {
         let pins = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/readers");
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp");
         let readers = Self(target.join("readers"));
         need("python3", "python3-venv");
+        let lock = fs::File::create(target.join("readers.lock")).expect("a lock");
+        flock(&lock, FlockOperation::LockExclusive).expect("a lock");
         let wanted: Vec<_> = ["requirements.txt", "package-lock.json"]
             .map(|name| fs::read(pins.join(name)).expect("a pin"))
             .concat();

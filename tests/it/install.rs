@@ -103,6 +103,20 @@ fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
     }
 }
 
+/// A package is built by a make below other programs, which have variables of their own.
+#[test]
+fn what_is_installed_is_taken_from_where_cargo_builds_whatever_target_the_environment_has() {
+    let built = built();
+    let dest = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let mut install = Command::new("make");
+    install.args(["--no-print-directory", "-C", env!("CARGO_MANIFEST_DIR"), "install"]);
+    install.args(staging(dest.path())).env_remove("MAKEFLAGS");
+    install.env("TARGET", "aarch64-linux-gnu").env("CARGO_TARGET_DIR", built.path());
+    finish(&mut install, b"").ok();
+    let module = fs::read(dest.path().join("usr/lib/security/pam_onetime.so"));
+    assert!(module.is_ok_and(|it| it == fs::read(module_path()).expect("the module")));
+}
+
 #[test]
 fn installing_again_keeps_configuration_and_modes_of_directories_and_replaces_what_is_closed() {
     let built = built();
