@@ -12,6 +12,8 @@ PAMDIR  ?= $(shell d=$$(ls -d /usr/lib/*/security /lib/*/security /usr/lib64/sec
 DOCDIR   = $(PREFIX)/share/doc/pam-onetime
 # What polkit's sandboxed helper needs. systemd looks below /usr/local, too.
 DROPINDIR = $(PREFIX)/lib/systemd/system/polkit-agent-helper@.service.d
+# onetimed's units.
+UNITDIR  = $(PREFIX)/lib/systemd/system
 # fish looks below /usr/share and /etc, and not below /usr/local.
 FISHDIR ?= $(if $(filter /usr,$(PREFIX)),/usr/share/fish/vendor_completions.d,$(SYSCONFDIR)/fish/completions)
 ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
@@ -47,7 +49,7 @@ TEST_PACKAGES     = pamtester oathtool zbar-tools openssh-server openssh-client 
                     sudo login util-linux bsdutils mount strace mandoc binutils \
                     libpam-google-authenticator libpam-oath pskctool python3-pskc e2fsprogs python3 \
                     libnss-extrausers bash-completion zsh fish qrencode \
-                    zxing-cpp-tools xvfb xterm fonts-dejavu-core libjpeg-turbo-progs time git
+                    zxing-cpp-tools xvfb xterm fonts-dejavu-core libjpeg-turbo-progs time git systemd
 CAMPAIGN_PACKAGES = valgrind g++ debootstrap debian-archive-keyring xfsprogs btrfs-progs faketime \
                     python3-venv gpg gpg-agent xz-utils rpm rpmlint makepkg \
                     pacman-package-manager libarchive-tools fakeroot debhelper
@@ -85,7 +87,7 @@ endif
 	campaigns callers test-ansible lint-fuzz promises reliability bench drawings demo demo-interactive \
 	deb test-packages test-debian dist sbom release release-notes security-insights copyright install uninstall clean
 
-all: module tool ## build the module and the tool
+all: module tool ## build the module, the tool and the daemon
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,8 +95,8 @@ help: ## list the targets
 module: ## build pam_onetime.so
 	$(ADDED_FLAGS) $(CARGO) module --locked
 
-tool: ## build onetimectl
-	$(CARGO) build --locked --release --bin onetimectl
+tool: ## build onetimectl and onetimed
+	$(CARGO) build --locked --release --bin onetimectl --bin onetimed
 
 deps: ## install what building needs (Debian, Ubuntu)
 	@CARGO=$(CARGO) sh packaging/install-packages $(BUILD_PACKAGES)
@@ -213,7 +215,8 @@ test-debian: test-deps deb ## install, use, upgrade and remove the package in wh
 # An existing configuration is kept. Modes are ours, whatever the umask; directories that
 # are there already keep theirs.
 install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, ZSHDIR, FISHDIR, INTEGRATIONS)
-	@test -e $(TARGET)/module/libpam_onetime.so -a -e $(TARGET)/release/onetimectl || \
+	@test -e $(TARGET)/module/libpam_onetime.so -a -e $(TARGET)/release/onetimectl \
+		-a -e $(TARGET)/release/onetimed || \
 		{ echo "nothing is built: run make first (as yourself), then make install (as root)" >&2; exit 1; }
 	umask 022; for dir in $(PAMDIR) $(SBINDIR) $(MANDIR)/man5 $(MANDIR)/man8 \
 		$(SYSCONFDIR)/onetime $(SYSCONFDIR)/pam.d $(DOCDIR)/pam.d $(DOCDIR)/pam-configs \
@@ -223,12 +226,16 @@ install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, ZSHDIR, FISHD
 	done
 	$(INSTALL) -m 644 $(TARGET)/module/libpam_onetime.so $(DESTDIR)$(PAMDIR)/pam_onetime.so
 	$(INSTALL) -m 644 docs/onetime.toml.5 $(DESTDIR)$(MANDIR)/man5/
-	$(INSTALL) -m 644 docs/pam_onetime.8 docs/onetimectl.8 $(DESTDIR)$(MANDIR)/man8/
+	$(INSTALL) -m 644 docs/pam_onetime.8 docs/onetimectl.8 docs/onetimed.8 $(DESTDIR)$(MANDIR)/man8/
 	$(INSTALL) -m 644 README.md CHANGELOG.md SECURITY.md docs/FILEFORMAT.md LICENSE LICENSE-MIT \
 		LICENSE-APACHE $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 644 conf/pam.d/* $(DESTDIR)$(DOCDIR)/pam.d/
 	$(INSTALL) -m 644 conf/pam-configs/* $(DESTDIR)$(DOCDIR)/pam-configs/
 	$(INSTALL) -m 644 packaging/systemd/polkit-agent-helper@.service.d/* $(DESTDIR)$(DROPINDIR)/
+	$(INSTALL) -m 755 $(TARGET)/release/onetimed $(DESTDIR)$(SBINDIR)/onetimed
+	$(INSTALL) -m 644 packaging/systemd/onetimed.socket $(DESTDIR)$(UNITDIR)/
+	umask 022; sed 's|^ExecStart=/usr/sbin/|ExecStart=$(SBINDIR)/|' packaging/systemd/onetimed.service \
+		> $(DESTDIR)$(UNITDIR)/onetimed.service && chmod 644 $(DESTDIR)$(UNITDIR)/onetimed.service
 	umask 022; for place in $(COMPLETIONS); do \
 		file=$(DESTDIR)$${place%:*}/$${place#*:}; \
 		case $$file in *.fish) shell=fish ;; */_*) shell=zsh ;; *) shell=bash ;; esac; \
@@ -255,7 +262,9 @@ uninstall: ## remove what install has put there, unless a PAM service uses it; c
 	@sh packaging/check-unused "$(DESTDIR)" "$(SYSCONFDIR)"
 	rm -f $(DESTDIR)$(PAMDIR)/pam_onetime.so $(DESTDIR)$(SBINDIR)/onetimectl \
 		$(DESTDIR)$(MANDIR)/man5/onetime.toml.5 $(DESTDIR)$(MANDIR)/man8/pam_onetime.8 \
-		$(DESTDIR)$(MANDIR)/man8/onetimectl.8 \
+		$(DESTDIR)$(MANDIR)/man8/onetimectl.8 $(DESTDIR)$(MANDIR)/man8/onetimed.8 \
+		$(DESTDIR)$(SBINDIR)/onetimed $(DESTDIR)$(UNITDIR)/onetimed.socket \
+		$(DESTDIR)$(UNITDIR)/onetimed.service \
 		$(foreach place,$(COMPLETIONS),$(DESTDIR)$(subst :,/,$(place)))
 	rm -rf $(DESTDIR)$(DOCDIR)
 	rm -f $(DESTDIR)$(DROPINDIR)/pam_onetime.conf

@@ -106,6 +106,10 @@ in
       '';
     };
 
+    # For programs that are not root's: the socket starts it.
+    systemd.packages = [ cfg.package ];
+    systemd.sockets.onetimed.wantedBy = [ "sockets.target" ];
+
     # How the password is verified: as NixOS does it elsewhere.
     security.pam.services.onetime-password = { };
 

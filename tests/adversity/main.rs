@@ -12,6 +12,7 @@ mod booted;
 mod budget;
 mod callers;
 mod confined;
+mod daemon;
 mod debian;
 mod disk_faults;
 mod distributions;

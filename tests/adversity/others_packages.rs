@@ -48,11 +48,12 @@ fn world() -> World {
     for name in SOURCE {
         copy(&root.join(name), &format!("/home/alice/source/{name}"));
     }
-    for page in ["onetime.toml.5", "onetimectl.8", "pam_onetime.8", "FILEFORMAT.md"] {
+    for page in ["onetime.toml.5", "onetimectl.8", "onetimed.8", "pam_onetime.8", "FILEFORMAT.md"] {
         copy(&root.join("docs").join(page), &format!("/home/alice/source/docs/{page}"));
     }
     copy(module_path(), "/home/alice/built/module/libpam_onetime.so");
     copy(tool_path(), "/home/alice/built/release/onetimectl");
+    copy(Path::new(env!("CARGO_BIN_EXE_onetimed")), "/home/alice/built/release/onetimed");
     world.run("chown", &["-R", "alice:alice", "/home/alice"]).ok();
     world
 }
@@ -73,7 +74,8 @@ fn build(world: &World, script: &str, word: &str) {
 #[track_caller]
 fn package(world: &World, dir: &str, ending: &str) -> String {
     let names = world.list(dir);
-    let found: Vec<_> = names.iter().filter(|name| name.contains(ending)).collect();
+    let is_ours = |name: &&String| name.starts_with("pam-onetime") && name.contains(ending);
+    let found: Vec<_> = names.iter().filter(is_ours).collect();
     assert_eq!(found.len(), 1, "{ending} among {names:?}");
     format!("{dir}/{}", found[0])
 }

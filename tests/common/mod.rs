@@ -89,6 +89,7 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("xterm", "xterm"),
     ("cjpeg", "libjpeg-turbo-progs"),
     ("mkfs.ext4", "e2fsprogs"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Where programs are looked for, by us and in a world.

@@ -1,10 +1,11 @@
-//! How the module and the tool are linked: what an attacker who can write into the memory
-//! of a login must not find there. As readelf(1) shows it.
+//! How the module, the tool and the daemon are linked: what an attacker who can write into the
+//! memory of a login must not find there, as readelf(1) shows it. And how onetimed's unit is
+//! confined, as systemd judges it.
 
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{finish, module_path, tool_path};
+use crate::common::{Finished, finish, module_path, tool_path};
 
 /// What readelf says of a file, each line on its own.
 #[track_caller]
@@ -69,4 +70,30 @@ fn the_tool_is_hardened_as_the_module_is_and_is_loaded_at_any_address() {
     let header = readelf("-h", tool_path());
     assert!(header.iter().any(|line| line.starts_with("Type:") && line.contains("DYN")));
     assert!(tags(tool_path()).iter().any(|tag| tag.contains("(FLAGS_1)") && tag.contains("PIE")));
+}
+
+#[test]
+fn the_daemon_is_hardened_as_the_module_is_and_is_loaded_at_any_address() {
+    let daemon = Path::new(env!("CARGO_BIN_EXE_onetimed"));
+    assert_hardened(daemon);
+    assert!(tags(daemon).iter().any(|tag| tag.contains("(FLAGS_1)") && tag.contains("PIE")));
+}
+
+/// What systemd says of a unit; it is above the bound if that fails. From 0 to 100.
+fn exposure(unit: &Path, bound: &str) -> Finished {
+    let mut analyze = Command::new("systemd-analyze");
+    analyze.args(["security", "--no-pager", "--offline=true", "--threshold", bound]).arg(unit);
+    finish(&mut analyze, b"")
+}
+
+#[test]
+fn systemd_finds_the_sandbox_of_the_daemon_as_tight_as_the_manual_page_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let unit = root.join("packaging/systemd/onetimed.service");
+    let judged = exposure(&unit, "12");
+    assert!(judged.success(), "{}", judged.text());
+    assert!(judged.stdout.contains("Overall exposure level for onetimed.service: 1.2"));
+    assert!(!exposure(&unit, "11").success(), "the bound is one");
+    let page = std::fs::read_to_string(root.join("docs/onetimed.8")).expect("the page");
+    assert!(page.contains("\nsays 1.2; 10 is a service without any protection.\n"));
 }

@@ -14,11 +14,13 @@ use tempfile::TempDir;
 /// What was built, as `make` looks for it.
 fn built() -> TempDir {
     let target = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    for (file, from) in
-        [("module/libpam_onetime.so", module_path()), ("release/onetimectl", tool_path())]
-    {
+    for (file, from) in [
+        ("module/libpam_onetime.so", module_path()),
+        ("release/onetimectl", tool_path()),
+        ("release/onetimed", Path::new(env!("CARGO_BIN_EXE_onetimed"))),
+    ] {
         let file = target.path().join(file);
-        fs::create_dir(file.parent().expect("it has one")).expect("a directory");
+        fs::create_dir_all(file.parent().expect("it has one")).expect("a directory");
         fs::copy(from, file).expect("a copy of what is built");
     }
     target
@@ -67,7 +69,8 @@ fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
             make(umask, "install", &built, &variables).ok();
             let files = tree(dest.path());
             for (file, mode) in &files {
-                let program = file.ends_with("sbin/onetimectl");
+                let program =
+                    ["sbin/onetimectl", "sbin/onetimed"].iter().any(|it| file.ends_with(it));
                 let expected = match mode & 0o170_000 {
                     0o040_000 => 0o040_755,
                     _ if program => 0o100_755,
@@ -83,6 +86,9 @@ fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
             for file in [
                 "usr/lib/security/pam_onetime.so".to_owned(),
                 format!("{below}/sbin/onetimectl"),
+                format!("{below}/sbin/onetimed"),
+                format!("{below}/lib/systemd/system/onetimed.socket"),
+                format!("{below}/share/man/man8/onetimed.8"),
                 format!("{below}/share/bash-completion/completions/onetimectl"),
                 format!("{below}/share/zsh/site-functions/_onetimectl"),
                 fish.to_owned(),
@@ -99,6 +105,9 @@ fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
                 let there = dest.path().join(&file);
                 assert!(fs::metadata(&there).is_ok_and(|it| it.len() > 0), "{prefix}: {file}");
             }
+            let unit = dest.path().join(format!("{below}/lib/systemd/system/onetimed.service"));
+            let unit = fs::read_to_string(unit).expect("the unit");
+            assert!(unit.contains(&format!("\nExecStart={prefix}/sbin/onetimed\n")), "{unit}");
         }
     }
 }

@@ -121,6 +121,22 @@ fn the_synopsis_has_every_verb_with_every_option_and_no_other() {
 }
 
 #[test]
+fn the_page_of_the_daemon_has_every_option_and_no_other() {
+    let daemon = Path::new(env!("CARGO_BIN_EXE_onetimed"));
+    let help = finish(Command::new(daemon).arg("--help"), b"").ok();
+    let taken: BTreeSet<_> = all(r"(?m)^ +(?:-\w, )?--([a-z-]+)", &help).into_iter().collect();
+    assert!(taken.len() > 4, "{help}");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/onetimed.8");
+    let page = fs::read_to_string(path).expect("the page can be read");
+    let described = all(r"(?m)^\.It Fl -([a-z-]+)", &page);
+    assert_eq!(described.into_iter().collect::<BTreeSet<_>>(), taken);
+    let synopsis = all(r"(?m)^\.Op Fl -([a-z-]+)", &page);
+    let usual = ["help", "version"].map(str::to_owned);
+    let synopsis = synopsis.into_iter().chain(usual);
+    assert_eq!(synopsis.collect::<BTreeSet<_>>(), taken);
+}
+
+#[test]
 fn each_verb_has_every_option_of_its_own_in_its_own_section() {
     let page = page();
     let ends = Regex::new(r"\n\.S[sh] ").expect("a pattern");

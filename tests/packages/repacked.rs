@@ -9,13 +9,23 @@ use tempfile::TempDir;
 
 use crate::common::finish;
 
-/// The package that was built.
+/// The package of the module, which was built.
 #[track_caller]
 pub(crate) fn package() -> PathBuf {
+    built("libpam-onetime")
+}
+
+/// One of the packages that were built.
+#[track_caller]
+pub(crate) fn built(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("deb");
     let files = fs::read_dir(&dir).into_iter().flatten().flatten().map(|file| file.path());
-    let mut files = files.filter(|file| file.extension().is_some_and(|ending| ending == "deb"));
-    files.next().unwrap_or_else(|| panic!("no package in {}: make test-packages", dir.display()))
+    let mut files = files.filter(|file| {
+        let file = file.file_name().unwrap_or_default().to_string_lossy();
+        file.ends_with(".deb") && file.starts_with(&format!("{name}_"))
+    });
+    let none = || panic!("no {name} in {}: make test-packages", dir.display());
+    files.next().unwrap_or_else(none)
 }
 
 /// A package being made, as a tree of files.

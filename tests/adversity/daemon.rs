@@ -1,0 +1,181 @@
+//! onetimed as a running systemd has it: started by its socket, within the sandbox of its
+//! unit, stopped in the middle of a login, ended when nobody asks, and started again.
+
+use std::fs;
+use std::path::Path;
+
+use crate::booted::Booted;
+use crate::common::{ALICE_PASSWORD, BOB_PASSWORD, Pty, current_code};
+use crate::debian::Debian;
+
+/// Where the package has them.
+const UNITS: &str = "/usr/lib/systemd/system";
+const LOCKER: &str = "auth required pam_onetime.so\naccount required pam_onetime.so\n\
+                      account sufficient pam_permit.so\n";
+/// What cannot be written to from within. /dev and what is private is not the machine's.
+const PROBE: &str = r#"
+for mount in $(cut -d ' ' -f 5 /proc/self/mountinfo | sort -u); do
+    if touch "$mount/probe" 2>/dev/null; then
+        rm "$mount/probe"
+        echo "$mount"
+    fi
+done
+"#;
+
+fn unit(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+}
+
+/// A trixie with onetimed, its socket enabled, and alice active; her secret.
+#[track_caller]
+fn make() -> (Debian, String) {
+    let debian = Debian::make("trixie", &["systemd-sysv", "pamtester", "procps"]);
+    debian.install();
+    debian.copy(Path::new(env!("CARGO_BIN_EXE_onetimed")), "/usr/sbin/onetimed", 0o755);
+    for name in ["onetimed.socket", "onetimed.service"] {
+        debian.write(&format!("{UNITS}/{name}"), &unit(name));
+    }
+    debian.run("systemctl", &["enable", "onetimed"]).ok();
+    debian.write("/etc/pam.d/locker", LOCKER);
+    debian.run("onetimectl", &["enable", "alice"]).ok();
+    let record = debian.read("/var/lib/onetime/users/alice.toml");
+    let secret = record.lines().find_map(|line| line.strip_prefix("secret = "));
+    let secret = secret.expect("the record has a secret").trim_matches('"').to_owned();
+    debian.run("onetimectl", &["verify", "alice", &current_code(&secret, -1)]).ok();
+    (debian, secret)
+}
+
+/// A user's own program asks for that user.
+#[track_caller]
+fn unlock(booted: &Booted, user: &str) -> Pty {
+    let mut command = booted.command("setpriv");
+    command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--init-groups"]);
+    Pty::spawn(command.args(["pamtester", "locker", user, "authenticate"]))
+}
+
+/// Answers the prompts, and says whether that lets in.
+#[track_caller]
+fn lets_in(booted: &Booted, user: &str, answers: &[(&str, &str)]) -> bool {
+    let mut locker = unlock(booted, user);
+    for (prompt, answer) in answers {
+        locker.expect(*prompt);
+        locker.send_line(answer);
+    }
+    locker.wait().success()
+}
+
+#[track_caller]
+fn bob_gets_in(booted: &Booted) {
+    assert!(lets_in(booted, "bob", &[("Password:", BOB_PASSWORD)]));
+}
+
+fn state(booted: &Booted) -> String {
+    booted.run("systemctl", &["is-active", "onetimed.service"]).stdout.trim().to_owned()
+}
+
+#[track_caller]
+fn show(booted: &Booted, property: &str) -> String {
+    booted.shell(&format!("systemctl show -P {property} onetimed.service")).trim().to_owned()
+}
+
+#[test]
+fn onetimed_is_started_by_its_socket_judges_within_its_sandbox_and_ends_when_nobody_asks() {
+    let (debian, secret) = make();
+    let mut booted = Booted::boot(&debian);
+    assert_eq!(state(&booted), "inactive", "nobody has asked yet");
+    let modes = booted.shell("stat -c %a /run/onetime /run/onetime/socket");
+    assert_eq!(modes, "755\n666\n");
+
+    let code = current_code(&secret, 0);
+    let right = [("Password:", ALICE_PASSWORD), ("One-time code:", &*code)];
+    assert!(lets_in(&booted, "alice", &right));
+    assert_eq!(state(&booted), "active");
+    assert!(!lets_in(&booted, "alice", &right), "a code is used once");
+    bob_gets_in(&booted);
+    the_sandbox_is_in_force(&booted);
+    // As Fedora has it.
+    booted.shell("chmod 0 /etc/shadow");
+    bob_gets_in(&booted);
+    booted.shell("chmod 640 /etc/shadow");
+    started_anew_in_the_middle_of_a_login_it_refuses_that_one(&booted, &secret);
+    ends_when_nobody_asks(&mut booted);
+    nobody_waits_where_it_cannot_start(&booted);
+
+    let log = booted.shell("journalctl --sync; journalctl -q --no-pager -o cat -t pam_onetime");
+    for said in ["user=alice service=locker ruser=alice", "user=bob service=locker ruser=bob"] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
+}
+
+#[track_caller]
+fn the_sandbox_is_in_force(booted: &Booted) {
+    let main = show(booted, "MainPID");
+    let status = booted.shell(&format!("cat /proc/{main}/status"));
+    let line = |name: &str| {
+        let lines = status.lines().filter_map(|line| line.split_once(":\t"));
+        lines.filter(|line| line.0 == name).map(|line| line.1.to_owned()).collect::<String>()
+    };
+    // CAP_DAC_READ_SEARCH and CAP_IPC_LOCK.
+    for set in ["CapEff", "CapPrm", "CapBnd"] {
+        assert_eq!(line(set), "0000000000004004", "{set}");
+    }
+    assert_eq!((line("NoNewPrivs"), line("Seccomp")), ("1".to_owned(), "2".to_owned()));
+    assert!(!line("VmLck").trim().starts_with("0 "), "{status}");
+    let writable = ["--target", &main, "--mount", "--", "sh", "-c", PROBE];
+    let writable = booted.run("nsenter", &writable).ok();
+    let writable: Vec<_> = writable.lines().filter(|it| !it.ends_with("/tmp")).collect();
+    assert_eq!(writable, ["/var/lib/onetime"]);
+    let script = format!("test ! /proc/{main}/ns/net -ef /proc/1/ns/net; ls -A /home");
+    let homes = ["--target", &main, "--mount", "--", "ls", "-A", "/home", "/root"];
+    let homes = booted.run("nsenter", &homes).ok();
+    assert!(!homes.contains("alice") && booted.shell(&script).contains("alice"), "{homes}");
+}
+
+/// And loses nothing: the code is still good.
+#[track_caller]
+fn started_anew_in_the_middle_of_a_login_it_refuses_that_one(booted: &Booted, secret: &str) {
+    let before = show(booted, "MainPID");
+    let mut locker = unlock(booted, "alice");
+    locker.expect("Password:");
+    locker.send_line(ALICE_PASSWORD);
+    locker.expect("One-time code:");
+    booted.shell("systemctl restart onetimed");
+    assert_ne!(show(booted, "MainPID"), before);
+    let code = current_code(secret, 1);
+    locker.send_line(&code);
+    assert!(!locker.wait().success());
+    let right = [("Password:", ALICE_PASSWORD), ("One-time code:", &*code)];
+    assert!(lets_in(booted, "alice", &right));
+}
+
+#[track_caller]
+fn ends_when_nobody_asks(booted: &mut Booted) {
+    booted.shell(
+        "mkdir /run/systemd/system/onetimed.service.d; \
+         printf '[Service]\nExecStart=\nExecStart=/usr/sbin/onetimed --idle=1\n' \
+         >/run/systemd/system/onetimed.service.d/test.conf; \
+         systemctl daemon-reload; systemctl restart onetimed",
+    );
+    for _ in 0..2 {
+        bob_gets_in(booted);
+        booted.until("it ends", |booted| state(booted) == "inactive");
+        let ended = (show(booted, "Result"), show(booted, "NRestarts"));
+        assert_eq!(ended, ("success".to_owned(), "0".to_owned()));
+    }
+}
+
+/// systemd gives up, once and for all, and nobody's locker hangs.
+#[track_caller]
+fn nobody_waits_where_it_cannot_start(booted: &Booted) {
+    booted.shell(
+        "sed -i 's/--idle=1/--no-such-option/' /run/systemd/system/onetimed.service.d/test.conf; \
+         systemctl daemon-reload",
+    );
+    assert!(!lets_in(booted, "bob", &[]));
+    assert_eq!(state(booted), "failed");
+    let socket = booted.run("systemctl", &["is-active", "onetimed.socket"]).stdout;
+    assert_eq!(socket.trim(), "failed");
+    assert!(!booted.run("test", &["-e", "/run/onetime/socket"]).success());
+    assert!(!lets_in(booted, "bob", &[]), "and says so");
+}
