@@ -145,6 +145,13 @@ fn explain_refusal(refusal: Refusal) -> (String, Option<&'static str>) {
             let reason = format!("locked after too many wrong codes, until {until}");
             return (reason, Some("onetimectl unlock"));
         }
+        Refusal::LockedAtService { until } => {
+            let reason = format!(
+                "locked after too many wrong codes by the account that asks (ruser) and by it \
+                 alone, until {until}"
+            );
+            return (reason, Some("onetimectl unlock"));
+        }
         Refusal::ClockWentBack { until } => {
             let reason = format!(
                 "code of a time already used: the clock went back; codes are accepted again \

@@ -303,7 +303,7 @@ impl<D: Door, H: Host, A: Accounts> Decision<'_, '_, D, H, A> {
             Verdict::Admitted(Grant::RecoveryCode { left }) => {
                 self.login.show(&messages::recovered(left, language), Tone::Info);
             }
-            Verdict::Refused(Refusal::LockedOut { .. }) => {
+            Verdict::Refused(Refusal::LockedOut { .. } | Refusal::LockedAtService { .. }) => {
                 self.login.show(messages::locked(language), Tone::Error);
             }
             Verdict::Admitted(_)

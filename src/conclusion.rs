@@ -37,7 +37,9 @@ impl Conclusion {
         match verdict {
             Verdict::Admitted(_) => Self::Admitted,
             Verdict::NotNeeded(_) => Self::NotNeeded,
-            Verdict::Refused(Refusal::LockedOut { .. }) => Self::Locked,
+            Verdict::Refused(Refusal::LockedOut { .. } | Refusal::LockedAtService { .. }) => {
+                Self::Locked
+            }
             Verdict::Refused(_) | Verdict::Again(_) => Self::Refused,
         }
     }

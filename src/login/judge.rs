@@ -4,7 +4,7 @@ use super::find::{self, CodeMatch, accept, accept_recovery, find, remember};
 use super::limits;
 use super::plan::{too_late, without_code};
 use super::{Answer, Circumstances, Grant, NotNeeded, PasswordCheck, Refusal, Verdict};
-use crate::account::{Account, Phase, State};
+use crate::account::{Account, Failures, Phase, State};
 use crate::config::{AtLogin, Config};
 
 /// One answer, with all that its judgement depends on.
@@ -23,8 +23,8 @@ pub struct Attempt<'a> {
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    verdict: Verdict,
-    next: Option<State>,
+    pub(super) verdict: Verdict,
+    pub(super) next: Option<State>,
 }
 
 impl Judgement {
@@ -36,6 +36,12 @@ impl Judgement {
     pub fn without_login(mut self, account: Option<&Account>) -> Self {
         let last_login = account.and_then(|account| account.state.last_login);
         self.next = self.next.map(|next| State { last_login, ..next });
+        self
+    }
+
+    /// With these failures in the state that follows, if there is one.
+    pub(super) fn with_failures(mut self, failures: Failures) -> Self {
+        self.next = self.next.map(|next| next.with_failures(failures));
         self
     }
 
@@ -164,6 +170,7 @@ fn judge_active(account: &Account, attempt: &Attempt<'_>, config: &Config) -> Ju
         | Refusal::PasswordAgain
         | Refusal::NoCode
         | Refusal::LockedOut { .. }
+        | Refusal::LockedAtService { .. }
         | Refusal::RefusedBySshd
         | Refusal::Disabled
         | Refusal::NotActivated

@@ -8,6 +8,7 @@
 mod account_phase;
 mod ahead;
 mod answer;
+mod at_service;
 mod combined;
 mod find;
 mod judge;
@@ -23,6 +24,7 @@ pub use account_phase::{
 };
 pub use ahead::{TimeAhead, time_ahead};
 pub use answer::Answer;
+pub use at_service::{ServiceJudgement, judge_at_service};
 pub use combined::{CodeNeed, separate};
 pub use find::{ResyncError, resync};
 pub use judge::{Attempt, Judgement, judge};

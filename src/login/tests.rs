@@ -16,6 +16,7 @@ use crate::config::{
     AtLogin, CodePolicy, Config, GroupNames, Limits, LoginPolicy, Missing, Networks, UpTo,
 };
 
+mod at_service;
 mod clock;
 
 const CODES: [&str; 10] = [

@@ -90,6 +90,12 @@ pub enum Refusal {
         /// From this second on, codes are accepted again.
         until: Timestamp,
     },
+    /// Too many wrong codes through the service's account that asks; elsewhere the user's
+    /// codes are accepted.
+    LockedAtService {
+        /// From this second on, codes are accepted there again.
+        until: Timestamp,
+    },
     /// sshd had decided to refuse and sent no answer of the user's.
     RefusedBySshd,
     /// The record was removed while the code was being typed.

@@ -40,6 +40,13 @@ impl AsRef<Account> for AccountSnapshot {
     }
 }
 
+/// What is written of an account.
+struct Parts<'a> {
+    state: Option<&'a State>,
+    record: Option<&'a str>,
+    services: Option<&'a str>,
+}
+
 impl<B: Backend> Store<B> {
     /// The account of `user`, whose uid is `uid`; `None` if they have no record.
     ///
@@ -137,6 +144,33 @@ impl<B: Backend> Store<B> {
         user: &UserName,
         uid: u32,
         known: Option<&AccountSnapshot>,
+        judge: impl FnMut(Option<&Account>) -> Judgement,
+    ) -> Result<Verdict, StoreError> {
+        self.update_through(None, user, uid, known, judge)
+    }
+
+    /// As [`Store::update`], where the account `through` asks (`may_ask`) and wrong codes
+    /// count against it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn update_at_service(
+        &self,
+        through: &str,
+        user: &UserName,
+        uid: u32,
+        known: Option<&AccountSnapshot>,
+        judge: impl FnMut(Option<&Account>) -> Judgement,
+    ) -> Result<Verdict, StoreError> {
+        self.update_through(Some(through), user, uid, known, judge)
+    }
+
+    fn update_through(
+        &self,
+        through: Option<&str>,
+        user: &UserName,
+        uid: u32,
+        known: Option<&AccountSnapshot>,
         mut judge: impl FnMut(Option<&Account>) -> Judgement,
     ) -> Result<Verdict, StoreError> {
         self.claimed_again(user, || {
@@ -155,9 +189,19 @@ impl<B: Backend> Store<B> {
             };
             self.must_be_of(user, uid, &current.account)?;
             let mut written = false;
-            let verdict = judge(Some(&current.account)).settle(|next| {
+            let (judgement, services) = match through {
+                None => (judge(Some(&current.account)), None),
+                Some(through) => self.judge_through(through, &current.account, &mut judge)?,
+            };
+            let verdict = judgement.settle(|next| {
                 written = true;
-                self.commit(user, &claim, current, Some(next), None)
+                let services = services.as_deref();
+                self.commit(
+                    user,
+                    &claim,
+                    current,
+                    Parts { state: Some(next), record: None, services },
+                )
             })?;
             let record = &current.account.record;
             if let (Verdict::Admitted(_), Uid::Any) = (verdict, record.uid) {
@@ -221,7 +265,8 @@ impl<B: Backend> Store<B> {
             };
             let text = record.map(|record| self.text_of(&record)).transpose()?;
             let text = text.as_ref().map(|text| text.as_str());
-            self.commit(user, &claim, &current, state.as_ref(), text)?;
+            let parts = Parts { state: state.as_ref(), record: text, services: None };
+            self.commit(user, &claim, &current, parts)?;
             self.backend.release(claim)?;
             Ok(Ok(()))
         })?
@@ -251,14 +296,13 @@ impl<B: Backend> Store<B> {
         Err(StoreError::Busy(user.clone()))
     }
 
-    /// Writes what follows: a state, a record's text, or both.
+    /// Writes what follows.
     fn commit(
         &self,
         user: &UserName,
         claim: &B::Claim,
         current: &AccountSnapshot,
-        state: Option<&State>,
-        record: Option<&str>,
+        Parts { state, record, services }: Parts<'_>,
     ) -> Result<(), CommitError> {
         let bytes = state.map(|state| slots::encode(current.sequence, state));
         let target = match state {
@@ -270,7 +314,7 @@ impl<B: Backend> Store<B> {
             Some(_) | None => Target::Over(current.spare),
         };
         let state = bytes.as_ref().map(|bytes| (bytes, target));
-        self.backend.commit(user, claim, Change { state, record })
+        self.backend.commit(user, claim, Change { services, state, record })
     }
 
     fn understand_any(

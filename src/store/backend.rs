@@ -35,10 +35,12 @@ pub enum Target {
     Anew,
 }
 
-/// What is written under a claim. A state goes before a record: at any point the old
-/// account is whole or the new one is.
+/// What is written under a claim, in this order: at any point the old account is whole or
+/// the new one is, and what is counted is counted.
 #[derive(Default)]
 pub struct Change<'a> {
+    /// What services' accounts have failed with the user, as text.
+    pub services: Option<&'a str>,
     /// The next snapshot.
     pub state: Option<(&'a SlotBytes, Target)>,
     /// The record's next text.
@@ -124,6 +126,13 @@ pub trait Backend {
     fn snapshots(&self, user: &UserName, claim: &Self::Claim)
     -> Result<[SlotBytes; 2], StoreError>;
 
+    /// What services' accounts have failed with the user of a claimed account; `None`:
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn services(&self, user: &UserName) -> Result<Option<Zeroizing<String>>, StoreError>;
+
     /// Writes, and returns once it is durable. An empty change writes nothing, and still
     /// fails where the account is no longer as it was claimed.
     ///
@@ -148,7 +157,8 @@ pub trait Backend {
     /// [`StoreError`].
     fn abandon(&self, user: &UserName, claim: Self::Claim) -> Result<(), StoreError>;
 
-    /// Removes record and state, sound or not, and what the index has of them. The record,
+    /// Removes record, state and what is counted at services, sound or not, and what the
+    /// index has of them. The record,
     /// and with it the secret, goes first. `before` sees what there is when nobody can
     /// change it any more, and says which uid the record has.
     ///
@@ -215,6 +225,9 @@ pub trait Backend {
     /// # Errors
     /// [`StoreError`] if they cannot be listed.
     fn users(&self) -> Result<impl Iterator<Item = Result<UserName, StoreError>>, StoreError>;
+
+    /// Where what services' accounts have failed with the user is, for messages.
+    fn services_path(&self, user: &UserName) -> PathBuf;
 
     /// Where an account is, for messages.
     fn location(&self, user: &UserName, half: Half) -> PathBuf;

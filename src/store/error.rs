@@ -106,6 +106,14 @@ pub enum StoreError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// What services' accounts have failed with a user cannot be understood.
+    #[error("{path}: {what}")]
+    Services {
+        /// The file that the error is about.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// An account was to be removed, and what its keys have spent could not be noted.
     #[error(
         "{removal} up to where its codes are spent could not be noted, and its keys must not be \
@@ -186,6 +194,7 @@ impl StoreError {
                 "use a token with another key; or, if no code of this one can be known to others: \
                  remove that file, add the key again, then: onetimectl resync"
             }
+            Self::Services { .. } => "let it count anew: onetimectl unlock",
             Self::NotRemembered { error, .. } | Self::StillIndexed(error) => {
                 return error.remedy();
             }
@@ -425,6 +434,7 @@ mod tests {
             (StoreError::KeyTwice, "onetimectl token list"),
             (StoreError::NoCodesLeft, "another key"),
             (StoreError::Retired { path: path(), what: "w" }, "onetimectl resync"),
+            (StoreError::Services { path: path(), what: "w" }, "onetimectl unlock"),
             (
                 StoreError::NotRemembered {
                     removal: Removal::Complete,

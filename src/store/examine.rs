@@ -10,6 +10,7 @@ use super::checked::{io_error, open_top, problems};
 use super::durable::TEMPORARY;
 use super::files::{MARKER, RECORD_ENDING, STATE, USERS};
 use super::memory::RETIRED;
+use super::services::SERVICES;
 use super::succession::displaced_of;
 use super::uids::{Indexing, UIDS, uid_of};
 use super::{Purpose, Store, StoreError, names};
@@ -44,8 +45,9 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
         return (examiner.report)(Problem::Refused(StoreError::NoStore(dir.to_owned())));
     }
     let (users, state, uids) = (dir.join(USERS), dir.join(STATE), dir.join(UIDS));
-    let retired = dir.join(RETIRED);
+    let (retired, services) = (dir.join(RETIRED), dir.join(SERVICES));
     examiner.look(&retired, Purpose::PrivateDir);
+    examiner.look(&services, Purpose::PrivateDir);
     for path in [&users, &state] {
         if examiner.look(path, Purpose::PrivateDir) == Presence::Missing {
             let error = io_error(path, "open")(std::io::Error::from(ErrorKind::NotFound));
@@ -79,8 +81,8 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
             (examiner.report)(Problem::Leftover(path));
         }
     });
-    // The latter is there once there is something to remember.
-    for dir in [&users, &retired] {
+    // The latter are there once there is something to remember or to count.
+    for dir in [&users, &retired, &services] {
         examiner.list(dir, |examiner, path, name| {
             if is_temporary(name) {
                 return (examiner.report)(Problem::Leftover(path));
@@ -88,6 +90,8 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
             examiner.look(&path, Purpose::PrivateFile);
             if !name.as_encoded_bytes().ends_with(RECORD_ENDING.as_bytes()) {
                 (examiner.report)(Problem::ForeignName(path));
+            } else if *dir == services && is_missing(&users.join(name)) {
+                (examiner.report)(Problem::Leftover(path));
             }
         });
     }
@@ -103,7 +107,7 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
         }
         let mut record = name.to_owned();
         record.push(RECORD_ENDING);
-        if matches!(rustix::fs::lstat(users.join(record)), Err(rustix::io::Errno::NOENT)) {
+        if is_missing(&users.join(record)) {
             (examiner.report)(Problem::OrphanedState(path));
         }
     });
@@ -159,6 +163,10 @@ impl Examiner<'_> {
 fn is_indexed(dir: &Path, owner: u32) -> bool {
     let marker = open_top(dir, owner).and_then(|top| top.text(MARKER, owner));
     matches!(marker, Ok(Some(marker)) if Indexing::of_marker(&marker) == Indexing::Complete)
+}
+
+fn is_missing(path: &Path) -> bool {
+    matches!(rustix::fs::lstat(path), Err(rustix::io::Errno::NOENT))
 }
 
 fn is_temporary(name: &OsStr) -> bool {
@@ -231,19 +239,28 @@ mod tests {
         put(&dir.join("retired/00.toml"), 0o640);
         put(&dir.join("retired/.new-00.toml"), 0o600);
         put(&dir.join("retired/00"), 0o600);
+        make_private(&dir.join("services"));
+        put(&dir.join("services/alice.toml"), 0o600);
+        put(&dir.join("services/bob.toml"), 0o644);
+        put(&dir.join("services/.new-bob.toml"), 0o600);
+        put(&dir.join("services/alice"), 0o600);
         fs::set_permissions(dir.join("state"), Permissions::from_mode(0o711)).unwrap();
         assert_eq!(
             found(&dir),
             [
                 "foreign: retired/00",
+                "foreign: services/alice",
                 "foreign: users/twin",
                 "left: .new-x",
                 "left: retired/.new-00.toml",
+                "left: services/.new-bob.toml",
+                "left: services/bob.toml",
                 "left: state/.aaaaaaaaaaaaa-bob",
                 "left: users/.new-bob",
                 "orphan: state/carol",
                 "orphan: state/link",
                 "retired/00.toml: has mode 0640",
+                "services/bob.toml: has mode 0644",
                 "state/carol: has mode 0666",
                 "state/link: is a symbolic link",
                 "state: has mode 0711",

@@ -25,7 +25,7 @@ use super::lock::{Access, LockedFile, PATIENCE, StateFile, lock_dir};
 use super::slots::{self, BOTH_BYTES, Beginning, FILE_BYTES, Slot};
 use super::succession::{displaced_of, same_twice};
 use super::uids::{Indexing, UIDS};
-use super::{Store, StoreError, TakeOver, TakeOvers, memory, names};
+use super::{Store, StoreError, TakeOver, TakeOvers, memory, names, services};
 use crate::account::UserName;
 
 pub(super) const MARKER: &str = "store.toml";
@@ -191,8 +191,21 @@ impl Backend for Files {
         self.settled(user, &lock.file)
     }
 
+    fn services(&self, user: &UserName) -> Result<Option<Zeroizing<String>>, StoreError> {
+        services::read(&self.top, self.owner, &self.record_name(user)?)
+    }
+
+    fn services_path(&self, user: &UserName) -> PathBuf {
+        let name = self.record_name(user).unwrap_or_default();
+        self.top.path.join(services::SERVICES).join(name)
+    }
+
     fn commit(&self, user: &UserName, lock: &Lock, change: Change<'_>) -> Result<(), CommitError> {
         let state = lock.file.state();
+        if let Some(text) = change.services {
+            let still = || self.must_be_in_place(user, state);
+            services::write(&self.top, self.owner, &self.record_name(user)?, text, still)?;
+        }
         if let Some((snapshot, target)) = change.state {
             self.write_snapshot(user, state, snapshot, target)?;
             if lock.made {
@@ -262,6 +275,8 @@ impl Backend for Files {
                 self.drop_displaced(user, link)?;
             }
             self.state.sync()?;
+            // Of another generation it counts nothing.
+            services::remove(&self.top, self.owner, &name)?;
             lock.map_or(Ok(()), LockedFile::release)?;
             return match (outcome, indexed) {
                 (RemoveOutcome::Record, Err(error)) => {
@@ -293,6 +308,7 @@ impl Backend for Files {
         // another record by now, and doing it again finds out what is left to do.
         self.must_be_in_place(new, locked.file.state())?;
         let name = self.record_name(old)?;
+        services::rename(&self.top, self.owner, &name, &self.record_name(new)?)?;
         unlink(&self.users, &name)?;
         unlink(&self.users, &temporary(&name))?;
         self.users.sync()?;
@@ -461,6 +477,17 @@ impl Files {
             let _lock = user.map(|user| self.lock_state(&user, Access::Exclusive)).transpose()?;
             unlink(&self.users, &name)?;
         }
+        services::sweep(&self.top, self.owner, |name| {
+            let record = name.strip_prefix(TEMPORARY).unwrap_or(name);
+            let Some(user) = record.strip_suffix(RECORD_ENDING).and_then(names::decode) else {
+                return Ok(None);
+            };
+            if name == record && !matches!(self.record(&user), Ok(None)) {
+                return Ok(None);
+            }
+            // Whoever is writing it holds the lock.
+            Ok(Some(self.lock_state(&user, Access::Exclusive)?))
+        })?;
         for (name, user) in self.state.names(displaced_of)? {
             // Then the state in place stands in for none. Who is about to put this file in
             // its place will make another.

@@ -107,7 +107,11 @@ impl<B: Backend> Store<B> {
                 None => (slots::FIRST_SEQUENCE, Target::Anew),
             };
             let snapshot = slots::encode(sequence, &next.state);
-            let change = Change { state: Some((&snapshot, target)), record: Some(&text) };
+            let change = Change {
+                state: Some((&snapshot, target)),
+                record: Some(&text),
+                ..Change::default()
+            };
             self.backend.commit(user, &claim, change)?;
             self.confirm(user, record.uid)?;
             self.release(user, old_uid, record.uid)?;
@@ -212,7 +216,7 @@ impl<B: Backend> Store<B> {
                 None => (State::fresh(record.generation), slots::FIRST_SEQUENCE, Target::Anew),
             };
             let snapshot = slots::encode(sequence, &spent(&record, state, now, ahead));
-            let change = Change { state: Some((&snapshot, target)), record: None };
+            let change = Change { state: Some((&snapshot, target)), ..Change::default() };
             self.backend.commit(user, &claim, change)?;
             self.backend.release(claim)?;
             Ok(outcome)

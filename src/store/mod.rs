@@ -23,6 +23,7 @@ mod names;
 mod persons;
 mod record;
 mod retired;
+mod services;
 mod shield;
 mod slots;
 mod succession;

@@ -99,7 +99,7 @@ impl<B: Backend> Store<B> {
         let uid = Uid::Is(uid);
         self.reserve(user, uid)?;
         let text = self.text_of(&Record { uid, ..record.clone() })?;
-        self.backend.commit(user, claim, Change { state: None, record: Some(&text) })?;
+        self.backend.commit(user, claim, Change { record: Some(&text), ..Change::default() })?;
         self.confirm(user, uid)?;
         Ok(self.release(user, record.uid, uid)?)
     }

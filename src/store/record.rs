@@ -92,7 +92,11 @@ fn write(body: &mut String, record: &Record) -> fmt::Result {
     Ok(())
 }
 
-fn line(body: &mut String, key: &str, value: impl toml_writer::WriteTomlValue) -> fmt::Result {
+pub(super) fn line(
+    body: &mut String,
+    key: &str,
+    value: impl toml_writer::WriteTomlValue,
+) -> fmt::Result {
     write!(body, "{key} = ")?;
     body.value(value)?;
     body.newline()

@@ -25,7 +25,7 @@ use super::holder::Holder;
 use super::lock::{Access, Attempt, LockedFile, StateFile, try_lock};
 use super::names;
 use super::slots::{self, Beginning, FILE_BYTES, LINK_AT, LINK_BYTES, Link, Slot};
-use super::{StoreError, TakeOver};
+use super::{StoreError, TakeOver, services};
 use crate::account::UserName;
 
 /// More files than ever stood in for each other.
@@ -95,7 +95,9 @@ impl Files {
         }
         // A record that the predecessor is about to put in force no longer can be: ours is
         // read, and changed, after this.
-        unlink(&self.users, &temporary(&self.record_name(user)?))?;
+        let name = self.record_name(user)?;
+        unlink(&self.users, &temporary(&name))?;
+        services::withdraw(&self.top, self.owner, &name)?;
         self.note(TakeOver { user: user.clone(), holder });
         // As large as it is now.
         let stat = fstat(&new.file).map_err(io_error(&self.state.path, "examine a file in"))?;

@@ -120,3 +120,66 @@ fn onetimed_ends_when_nobody_asks_and_its_socket_is_gone() {
     assert!(success && said.is_empty(), "{said}");
     assert!(!world.exists("/run/onetime/socket"));
 }
+
+/// bob's account is that of a service, and may ask for anybody there.
+fn with_service() -> World {
+    let world = with_locker();
+    world.pam_service("database", LOCKER);
+    let config = world.read_text("/etc/onetime/onetime.toml");
+    let may_ask = "[daemon]\nmay_ask = [{ user = \"bob\", services = [\"database\"] }]\n";
+    world.write("/etc/onetime/onetime.toml", format!("{config}\n{may_ask}").as_bytes(), 0o644);
+    world
+}
+
+/// Through bob's service.
+#[track_caller]
+fn log_in_there(world: &World, code: &str) -> PamtesterRun {
+    let script = [("Password:", ALICE_PASSWORD), ("One-time code:", code)];
+    Pamtester::new(world, "database", "alice").run_by("bob").script(&script)
+}
+
+#[test]
+fn wrong_codes_through_a_service_lock_the_user_there_and_nowhere_else() {
+    let world = with_service();
+    let daemon = Daemon::start(&world);
+    let secret = activate(&world, "alice");
+    for _ in 0..3 {
+        assert!(!log_in_there(&world, "000000").success);
+    }
+    drop(daemon);
+    let _daemon = Daemon::start(&world);
+    let run = log_in_there(&world, &current_code(&secret, 0));
+    assert!(!run.success && run.output.contains("Too many wrong codes"), "{}", run.output);
+    let line = logged(&world, "by the account that asks");
+    assert!(line.contains("ruser=bob") && line.contains("onetimectl unlock"), "{line}");
+    // Neither is the code spent nor the user locked.
+    let code = current_code(&secret, 0);
+    let run = unlock(&world, &[("Password:", ALICE_PASSWORD), ("One-time code:", &code)]);
+    assert!(run.success, "{}", run.output);
+    let run = world.onetimectl(&["unlock", "alice"]);
+    assert!(run.stdout.contains("one service's account"), "{}", run.stdout);
+    let run = log_in_there(&world, &current_code(&secret, 1));
+    assert!(run.success, "{}", run.output);
+}
+
+#[test]
+fn who_is_locked_is_locked_at_a_service_too_and_a_disabled_user_leaves_nothing_there() {
+    let world = with_service();
+    let _daemon = Daemon::start(&world);
+    let secret = activate(&world, "alice");
+    assert!(!log_in_there(&world, "000000").success);
+    let counted = "/var/lib/onetime/services/alice.toml";
+    assert!(world.exists(counted));
+    for _ in 0..3 {
+        let script = [("Password:", ALICE_PASSWORD), ("One-time code:", "000000")];
+        assert!(!unlock(&world, &script).success);
+    }
+    assert!(!log_in_there(&world, &current_code(&secret, 0)).success);
+    let line = logged(&world, "locked after too many wrong codes, until");
+    assert!(line.contains("service=database ruser=bob"), "{line}");
+    world.write(counted, b"damaged", 0o600);
+    let found = world.onetimectl(&["doctor"]).stdout;
+    assert!(found.contains("account-services-damaged"), "{found}");
+    world.onetimectl(&["disable", "alice"]).ok();
+    assert!(!world.exists(counted));
+}

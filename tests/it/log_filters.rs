@@ -108,6 +108,7 @@ const fn is_fault(refusal: Refusal) -> bool {
         | Refusal::OutOfStep
         | Refusal::ClockWentBack { .. }
         | Refusal::LockedOut { .. }
+        | Refusal::LockedAtService { .. }
         | Refusal::Disabled
         | Refusal::NotActivated
         | Refusal::NotEnrolled
@@ -117,7 +118,7 @@ const fn is_fault(refusal: Refusal) -> bool {
     }
 }
 
-const REFUSALS: [Refusal; 17] = [
+const REFUSALS: [Refusal; 18] = [
     Refusal::WrongPassword,
     Refusal::PasswordService { result: 9 },
     Refusal::WrongCode,
@@ -128,6 +129,7 @@ const REFUSALS: [Refusal; 17] = [
     Refusal::PasswordAgain,
     Refusal::NoCode,
     Refusal::LockedOut { until: TIME },
+    Refusal::LockedAtService { until: TIME },
     Refusal::RefusedBySshd,
     Refusal::Disabled,
     Refusal::NotActivated,

@@ -15,6 +15,7 @@ use pam_onetime::relay::{Begin, End, Step};
 use pam_onetime::system::{self, Person, SystemError, name_of};
 use pam_onetime::{Arguments, PasswordService, store};
 
+use crate::accounts::AccountsOf;
 use crate::cli::Cli;
 use crate::door::SocketDoor;
 use crate::listener::Peer;
@@ -128,6 +129,7 @@ fn log_in(
     };
     let service = PasswordService::relayed(&begin);
     let claimed_rhost = begin.rhost.clone().filter(|rhost| !rhost.is_empty());
+    let open_as = name.clone();
     let mut door = SocketDoor::new(talk, begin, asker, name, service);
     subject = Subject {
         ruser: door.ruser(),
@@ -137,7 +139,7 @@ fn log_in(
         ..subject
     };
     let settings = LoginSettings { config: &config, arguments: &arguments };
-    let open = || Ok(store::open(&config.store)?);
+    let open = || Ok(AccountsOf { store: store::open(&config.store)?, asker, name: open_as });
     let ended = conclusion::authenticate(&mut door, &Machine, settings, open, &mut subject);
     let conclusion = conclusion::conclude(ended, &subject);
     let delay = door.delay();

@@ -7,6 +7,7 @@
 //! ```text
 //! listener             takes connections, and gives each a process
 //! login                one connection: who may ask for whom, and the login
+//! accounts             the store, as far as who asks may use it
 //! door                 the person at the other end of the socket, as a door
 //! talk                 messages of one connection, bounded in size and time
 //! slots                how many connections whom is given
@@ -33,6 +34,7 @@
     )
 )]
 
+mod accounts;
 mod cli;
 mod door;
 mod listener;

@@ -165,7 +165,7 @@ fn an_account_that_has_one_key_twice_from_before_can_still_be_changed() {
     // As an older version wrote it.
     let text = record::to_text(&old.record).unwrap();
     let claim = store.backend.claim_any(&alice()).unwrap();
-    let change = backend::Change { state: None, record: Some(&text) };
+    let change = backend::Change { record: Some(&text), ..backend::Change::default() };
     store.backend.commit(&alice(), &claim, change).unwrap();
     add(&store, &token(OTHER, MovingFactor::Hotp), NOW).unwrap();
     remove(&store, TokenId::Second, NOW).unwrap();

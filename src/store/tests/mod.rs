@@ -2,6 +2,7 @@
 
 mod keys;
 mod persons;
+mod services;
 mod swaps;
 mod takes_over;
 

@@ -25,6 +25,7 @@ use crate::login::{self, Answer, Grant, Refusal, Verdict};
 struct SwapEntry {
     record: Option<Zeroizing<String>>,
     snapshots: Option<[SlotBytes; 2]>,
+    services: Option<Zeroizing<String>>,
     revision: u64,
 }
 
@@ -83,6 +84,14 @@ impl Backend for Swaps {
         self.entry(user).snapshots.ok_or_else(missing)
     }
 
+    fn services(&self, user: &UserName) -> Result<Option<Zeroizing<String>>, StoreError> {
+        Ok(self.entry(user).services)
+    }
+
+    fn services_path(&self, _user: &UserName) -> PathBuf {
+        PathBuf::from("memory")
+    }
+
     fn commit(&self, user: &UserName, claim: &u64, change: Change<'_>) -> Result<(), CommitError> {
         let mut entries = self.entries.borrow_mut();
         let entry = entries.entry(user.clone()).or_default();
@@ -92,6 +101,9 @@ impl Backend for Swaps {
         }
         if entry.revision != *claim {
             return Err(CommitError::Conflict);
+        }
+        if let Some(text) = change.services {
+            entry.services = Some(Zeroizing::new(text.to_owned()));
         }
         if let Some((snapshot, target)) = change.state {
             let [first, second] = entry.snapshots.get_or_insert([[0; SLOT_BYTES]; 2]);
@@ -142,7 +154,7 @@ impl Backend for Swaps {
         new: &UserName,
         text: &str,
     ) -> Result<(), CommitError> {
-        self.commit(old, claim, Change { state: None, record: Some(text) })?;
+        self.commit(old, claim, Change { record: Some(text), ..Change::default() })?;
         let mut entries = self.entries.borrow_mut();
         let entry = entries.remove(old).unwrap_or_default();
         entries.insert(new.clone(), entry);

@@ -40,8 +40,8 @@ fn names(store: &Store) -> Vec<String> {
 fn commit(store: &Store, claim: &super::super::files::Lock) -> Result<(), CommitError> {
     let state = State { last_login: Some(Timestamp(99)), ..fresh().state };
     let snapshot = slots::encode(2, &state);
-    let change =
-        Change { state: Some((&snapshot, Target::Over(slots::Slot::Second))), record: None };
+    let target = Target::Over(slots::Slot::Second);
+    let change = Change { state: Some((&snapshot, target)), ..Change::default() };
     store.backend.commit(&totp().user, claim, change)
 }
 
@@ -178,7 +178,7 @@ fn an_account_can_be_removed_issued_and_repaired_while_another_holds_its_lock() 
                         &held,
                         Change {
                             state: Some((&[0; 512], Target::OverBoth(slots::Slot::First))),
-                            record: None,
+                            ..Change::default()
                         },
                     )
                     .ok()
@@ -191,7 +191,7 @@ fn an_account_can_be_removed_issued_and_repaired_while_another_holds_its_lock() 
         // The holder wakes, and would put a record of its own in force.
         let text =
             std::fs::read_to_string(store.path().join("users/alice.toml")).unwrap_or_default();
-        let change = Change { state: None, record: Some("theirs") };
+        let change = Change { record: Some("theirs"), ..Change::default() };
         let refused = store.backend.commit(&user, &held, change);
         assert!(matches!(refused, Err(CommitError::Error(StoreError::PassedOver(_)))), "{number}");
         assert_eq!(store.inspect(&user).unwrap(), after, "{number}");

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pam_onetime::account::Failures;
+use pam_onetime::account::{Account, Failures};
 use pam_onetime::login::in_force;
 use pam_onetime::store::StoreError;
 use pam_onetime::system::now;
@@ -31,6 +31,8 @@ struct Forgotten {
     failures: u32,
     /// Locks in a row, each of which makes the next one longer.
     lockouts: u32,
+    /// Accounts of services (`may_ask`) that have failed with the user.
+    services: usize,
 }
 
 impl Forgotten {
@@ -46,7 +48,12 @@ impl Forgotten {
             1 => "; 1 lock is forgotten, so the next one is short again".to_owned(),
             more => format!("; {more} locks are forgotten, so the next one is short again"),
         };
-        format!("{was}, and {failures}{lockouts}")
+        let services = match self.services {
+            0 => String::new(),
+            1 => "; what one service's account has failed is forgotten".to_owned(),
+            more => format!("; what {more} services' accounts have failed is forgotten"),
+        };
+        format!("{was}, and {failures}{lockouts}{services}")
     }
 }
 
@@ -81,17 +88,25 @@ pub(crate) fn run(
                     was_locked: failures.locked_until > now,
                     failures: failures.recent(now, limits.period),
                     lockouts: failures.lockouts,
+                    services: 0,
                 }
             };
+            // What cannot be understood is forgotten as well.
+            let services =
+                |account: &Account| store.service_failures(account).map_or(1, Iterator::count);
             let mut found = Forgotten::default();
             let done = match run {
-                Run::Real => store.amend(&user.name, |account| {
-                    found = forgotten(account.state.failures);
-                    Ok::<_, StoreError>(account.state.with_failures(Failures::default()))
-                }),
+                Run::Real => store
+                    .amend(&user.name, |account| {
+                        let services = services(account);
+                        found = Forgotten { services, ..forgotten(account.state.failures) };
+                        Ok::<_, StoreError>(account.state.with_failures(Failures::default()))
+                    })
+                    .and_then(|()| store.forget_at_services(&user.name)),
                 Run::Dry => match store.inspect(&user.name)? {
                     Some(account) => {
-                        found = forgotten(account.state.failures);
+                        let services = services(&account);
+                        found = Forgotten { services, ..forgotten(account.state.failures) };
                         Ok(())
                     }
                     None => Err(StoreError::NotEnabled(user.name.clone())),
@@ -125,15 +140,15 @@ mod tests {
 
     #[test]
     fn the_results_as_json_are_the_words_of_the_manual_page() {
-        let forgotten = Forgotten { was_locked: true, failures: 3, lockouts: 1 };
+        let forgotten = Forgotten { was_locked: true, failures: 3, lockouts: 1, services: 2 };
         for (row, expected) in [
             (
                 UnlockRow::Unlocked(forgotten),
-                json!({ "result": "unlocked", "was_locked": true, "failures": 3, "lockouts": 1 }),
+                json!({ "result": "unlocked", "was_locked": true, "failures": 3, "lockouts": 1, "services": 2 }),
             ),
             (
                 UnlockRow::WouldBeUnlocked(forgotten),
-                json!({ "result": "would_be_unlocked", "was_locked": true, "failures": 3, "lockouts": 1 }),
+                json!({ "result": "would_be_unlocked", "was_locked": true, "failures": 3, "lockouts": 1, "services": 2 }),
             ),
             (UnlockRow::NotEnabled, json!({ "result": "not_enabled" })),
         ] {

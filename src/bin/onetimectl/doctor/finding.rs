@@ -227,6 +227,7 @@ finding_ids! {
     AccountFileRefused = "account-file-refused", Accounts, Fail;
     AccountRecordDamaged = "account-record-damaged", Accounts, Fail;
     AccountStateDamaged = "account-state-damaged", Accounts, Fail;
+    AccountServicesDamaged = "account-services-damaged", Accounts, Fail;
     AccountUidDiffers = "account-uid-differs", Accounts, Fail;
     AccountUserNotLookedUp = "account-user-not-looked-up", Accounts, Fail;
     AccountUserUnknown = "account-user-unknown", Accounts, Warn;

@@ -112,6 +112,7 @@ impl Fault {
             | StoreError::KeyTwice
             | StoreError::NoCodesLeft
             | StoreError::Retired { .. }
+            | StoreError::Services { .. }
             | StoreError::NotRemembered { .. }
             | StoreError::StillIndexed(_)
             | StoreError::Busy(_)
@@ -151,6 +152,11 @@ impl Fault {
                 "the uid has a record under another name, and the login is refused",
             ),
             StoreError::Index { .. } => (FindingId::StoreIndexDamaged, "the login is refused"),
+            StoreError::Services { .. } => (
+                FindingId::AccountServicesDamaged,
+                "what services' accounts have failed with the user is damaged, and logins that \
+                 they ask for are refused",
+            ),
             StoreError::Record { .. } | StoreError::Unsafe { what: FileFault::Size(_), .. } => {
                 (FindingId::AccountRecordDamaged, "the record is damaged, and the login refused")
             }
@@ -217,7 +223,11 @@ fn judge_account(
                 Some(known) if known != *user => Some((ALIAS, format!("{user} is {known}"))),
                 Some(_) => judge_deadline(account.record.deadline, account.phase(), now)
                     .map(with_name)
-                    .or_else(|| ahead::judge(&account, now?, config)),
+                    .or_else(|| ahead::judge(&account, now?, config))
+                    .or_else(|| {
+                        let error = store.service_failures(&account).err()?;
+                        Some(with_name(Fault::of_account(&error)))
+                    }),
             }
         }
         // Disabled since it was listed.
@@ -385,6 +395,7 @@ mod tests {
             (exposed(FileFault::Size(1 << 20)), AccountRecordDamaged),
             (exposed(FileFault::Mode(0o644)), AccountFileRefused),
             (StoreError::State { path: path(), what: "w" }, AccountStateDamaged),
+            (StoreError::Services { path: path(), what: "w" }, AccountServicesDamaged),
             (StoreError::Io { path: path(), what: "read", error: io }, AccountUnreadable),
         ] {
             assert_eq!(Fault::of_account(&error).id, id, "{error}");
