@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::common::{Heard, Pty};
 use crate::people::{End, Met, PASSWORD, Person, VISITOR, talk};
 use crate::program::{Program, Stack};
-use crate::stage::{Init, SHELL, Stage, TRACE};
+use crate::stage::{Init, PATIENCE, SHELL, Stage, TRACE, on_terminal};
 use crate::system::Suite;
 use crate::table::Kind;
 
@@ -83,26 +83,29 @@ done
 exec Xvfb $display $more -screen 0 1024x768x24 -nolisten tcp >/dev/null 2>&1
 "#;
 
-/// An X server to start, a session to log in to, and two FIFOs for the greeter.
+/// An X server to start, a session to log in to, and a place where greeter and person meet.
 fn set_the_scene(stage: &Stage) {
     stage.write("/usr/local/bin/x-server", X_SERVER);
     let dialogue = include_str!("desktops/greeter.py");
     stage.write("/usr/lib/python3/dist-packages/greeter.py", dialogue);
     let session = format!("[Desktop Entry]\nType=Application\nName=welcome\nExec={SHELL}\n");
     stage.write("/usr/share/xsessions/welcome.desktop", &session);
-    // The system has started one of them already.
+    stage.write("/usr/local/bin/person", include_str!("desktops/person.py"));
     stage.shell(
-        "systemctl stop display-manager lightdm sddm xdm
-        chmod 755 /usr/local/bin/x-server; mkdir /run/greeter; cd /run/greeter
-        mkfifo says answers; chmod 666 says answers",
+        "chmod 755 /usr/local/bin/x-server /usr/local/bin/person
+        mkdir /run/greeter; chmod 777 /run/greeter",
     );
 }
 
-/// What the greeter says and asks, on a terminal.
+/// What the next greeter says and asks, on a terminal.
 fn before_the_greeter(stage: &Stage) -> Pty {
-    let relay =
-        "stty -echo; while cat /run/greeter/says; do :; done & exec cat >/run/greeter/answers";
-    stage.pty("sh", &["-c", relay])
+    stage.pty("/usr/local/bin/person", &[])
+}
+
+/// Waits for the end of the session that somebody was let in to.
+fn session_ends(stage: &Stage) {
+    let closed = || stage.events().iter().any(|event| event["phase"] == "close_session");
+    stage.until("a session has ended", closed);
 }
 
 const LIGHTDM: Program = Program {
@@ -125,7 +128,15 @@ const LIGHTDM: Program = Program {
         );
         stage.daemon("lightdm", stage.command("lightdm"));
     },
-    login: |stage, person| talk(&mut before_the_greeter(stage), person, &["Login failed."]),
+    login: |stage, person| {
+        let met = talk(&mut before_the_greeter(stage), person, &["Login failed."]);
+        if met.end == End::LetIn {
+            session_ends(stage);
+        }
+        let waits = || stage.path("/run/greeter/socket").exists();
+        stage.until("a greeter for the next", waits);
+        met
+    },
     ..DESKTOP
 };
 
@@ -173,6 +184,15 @@ fn ask_sddm(stage: &Stage, person: &Person, answer: &str) -> Met {
     pty.expect("answer: ");
     pty.send_line(answer);
     let met = one_end(&mut pty, "Login failed.");
+    if met.end == End::LetIn {
+        session_ends(stage);
+    } else {
+        // An error of PAM's is a failed login to its greeter, while its helper goes on; that of
+        // 0.19 stands still at what is asked after it.
+        let helper = format!("sddm-helper .*--user {}", person.name);
+        let runs = || stage.run("pgrep", &["-f", "--", &helper]).status.success();
+        stage.comes(Duration::from_secs(20), || !runs());
+    }
     stage.shell("systemctl stop sddm");
     met
 }
@@ -218,11 +238,14 @@ const XDM: Program = Program {
         let mut xdm = stage.pty("xdm", &["-nodaemon", "-config", "/etc/X11/xdm/ours"]);
         let window = "DISPLAY=:0 xdotool search --onlyvisible --class xlogin";
         stage.until("a window of xdm's", || stage.run("sh", &["-c", window]).status.success());
-        type_at(stage, ":0", person.name);
+        // Keys that come before it has the keyboard are lost.
+        stage.until("xdm asks PAM", || {
+            type_at(stage, ":0", person.name);
+            stage.comes(Duration::from_secs(10), || !stage.events().is_empty())
+        });
         let met = answer_at(stage, ":0", person, || stage.path(&session).exists());
         if met.end == End::LetIn {
-            let closed = || stage.read(TRACE).contains("close_session");
-            stage.comes(Duration::from_secs(5), closed);
+            session_ends(stage);
         }
         stage.shell(
             "pkill -KILL -x xdm; pkill -KILL -x Xvfb || true
@@ -274,15 +297,16 @@ pub(crate) fn answer_at(
         }
         type_at(stage, display, &person.answer(&prompt));
         answered += 1;
+        let has_it = || stage.events().iter().filter(|it| it["event"] == "answer").count();
+        stage.until("PAM has the answer", || has_it() >= answered);
     };
     Met::new(end, "")
 }
 
 /// What PAM has asked so far at this login.
 pub(crate) fn prompts(stage: &Stage) -> Vec<String> {
-    let events = stage.read(TRACE);
-    let events = events.lines().filter_map(|it| serde_json::from_str::<serde_json::Value>(it).ok());
-    let asked = events.filter(|it| it["event"] == "said" && it["style"] == "hidden");
+    let events = stage.events();
+    let asked = events.iter().filter(|it| it["event"] == "said" && it["style"] == "hidden");
     asked.map(|it| it["words"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
@@ -317,7 +341,7 @@ const GDM: Program = Program {
         let client = format!("exec /usr/local/bin/client {name}");
         let mut ssh = stage.command("ssh");
         ssh.args(options).arg(format!("{name}@127.0.0.1")).arg(client);
-        talk(&mut Pty::spawn(&ssh), person, &["Login failed."])
+        talk(&mut on_terminal(&ssh), person, &["Login failed."])
     },
     ..DESKTOP
 };
@@ -330,7 +354,9 @@ fn in_a_session(stage: &Stage, user: &str, command: &str) -> Pty {
         ["--pty", "--quiet", "--collect", "--setenv=TERM=dumb", "--property=PAMName=runuser-l"];
     let mut run = stage.command("systemd-run");
     run.args(unit).args([&user, "sh", "/usr/local/bin/in-a-session"]);
-    Pty::spawn_sized(&run, 200, 24)
+    let mut pty = Pty::spawn_sized(&run, 200, 24);
+    pty.patience = PATIENCE;
+    pty
 }
 
 // --- polkit, and what asks by it ---

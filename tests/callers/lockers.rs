@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use crate::common::{Pty, finish};
 use crate::desktops::{DESKTOP, answer_at, type_at};
 use crate::people::{End, Met, PASSWORD, Person, talk};
 use crate::program::{Program, Stack};
-use crate::stage::{Init, Stage};
+use crate::stage::{Init, Stage, finish, on_terminal};
 
 pub(crate) fn programs() -> Vec<Program> {
     let alone = |run: &'static str, program: Program| Program {
@@ -47,7 +46,7 @@ const I3LOCK: Program = Program {
         let mut server = stage.command("Xvfb");
         server.args([":9", "-screen", "0", "800x600x24", "-ac", "-nolisten", "tcp"]);
         stage.daemon("xvfb", server);
-        stage.until("an X server", || stage.path("/tmp/.X11-unix/X9").exists());
+        stage.until("an X server", || stage.listens("/tmp/.X11-unix/X9"));
     },
     // It goes into the background when the screen is locked.
     login: |stage, person| {
@@ -66,7 +65,9 @@ fn as_user(stage: &Stage, person: &Person, script: &str) {
 /// Whether the locker ends, which it does when it unlocks.
 fn ended(stage: &Stage, person: &Person, locker: &str) -> Met {
     let runs = || stage.run("pgrep", &["-u", person.name, "-x", locker]).status.success();
-    let unlocked = stage.comes(Duration::from_secs(6), || !runs());
+    // It has asked PAM, or the answer is not far.
+    stage.until("it asks PAM", || !stage.events().is_empty() || !runs());
+    let unlocked = stage.comes(Duration::from_secs(8), || !runs());
     stage.shell(&format!("pkill -KILL -u {} -x {locker} || true", person.name));
     stage.until("its end", || !runs());
     Met::new(End::let_in(unlocked), "")
@@ -114,7 +115,7 @@ const XSCREENSAVER: Program = Program {
     login: |stage, person| {
         (I3LOCK.prepare)(stage);
         let mut saver = stage.command_as(person.name, "xscreensaver");
-        saver.env("DISPLAY", ":9").arg("--no-splash");
+        saver.env("DISPLAY", ":9").args(["--no-splash", "--verbose"]);
         stage.daemon("xscreensaver", saver);
         let tell = |word: &str| {
             let mut tell = stage.command_as(person.name, "xscreensaver-command");
@@ -131,7 +132,7 @@ const XSCREENSAVER: Program = Program {
         let met = answer_at(stage, ":9", person, || tell("-time").contains("non-blanked"));
         stage.shell(&format!("pkill -KILL -u {} xscreensaver || true", person.name));
         stage.shell("pkill -KILL -x Xvfb");
-        stage.until("no X server", || !stage.run("pgrep", &["-x", "Xvfb"]).status.success());
+        stage.until("no X server", || !stage.listens("/tmp/.X11-unix/X9"));
         stage.shell("rm -f /tmp/.X9-lock /tmp/.X11-unix/X9");
         met
     },
@@ -151,5 +152,5 @@ fn xsecurelock(stage: &Stage, person: &Person, setting: &str) -> Met {
     stage.write("/usr/local/bin/client", include_str!("desktops/xsecurelock_client.py"));
     let script = format!("{setting} DISPLAY=:9 exec python3 /usr/local/bin/client");
     let mut client = stage.command_as(person.name, "sh");
-    talk(&mut Pty::spawn(client.args(["-c", &script])), person, &["Login failed."])
+    talk(&mut on_terminal(client.args(["-c", &script])), person, &["Login failed."])
 }

@@ -1,6 +1,7 @@
 //! `make callers`: the real programs that log people in, each in a Debian of its own, with a
 //! module that traces every call. What is seen is written to tests/callers/seen-*.toml and,
-//! with docs/callers.toml, to docs/CALLERS.md; it fails where the two tables differ.
+//! with docs/callers.toml, to docs/CALLERS.md; it fails where the two tables differ, and where
+//! a login ends otherwise than it did.
 //!
 //! `CALLER=NAME` runs the programs with NAME in their name, their run or their suite;
 //! `cheap`: those that CI runs, without writing anything; `page`: none, for the page alone.
@@ -21,12 +22,15 @@ mod system;
 mod table;
 mod terminals;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use common::Figures;
 use program::Program;
+use system::Suite;
 use table::{AllSeen, Kind, Seen};
 
 /// So many programs run at once; most of the time they wait.
@@ -60,16 +64,19 @@ fn main() -> ExitCode {
         })
     };
     let programs: Vec<_> = programs().into_iter().filter(is_wanted).collect();
+    let begin = Instant::now();
     let (seen, mut failed) = watch(&programs);
     let mut all = table::all_seen();
     let cheap = wanted.iter().any(|it| it == "cheap");
     for new in seen {
+        let old = recorded(&all, &new);
+        // A run that is new has nothing to differ from, unless CI is to run it.
         if cheap {
-            failed.extend(changes(&all, &new));
+            failed.extend(changes(old, &new, summary));
+        } else if old.is_some() {
+            failed.extend(changes(old, &new, ends));
         }
-        all.seen.retain(|old| {
-            !(old.program == new.program && old.run == new.run && old.suite == new.suite)
-        });
+        all.seen.retain(|old| !is_same_run(old, &new));
         all.seen.push(new);
     }
     all.seen
@@ -82,6 +89,9 @@ fn main() -> ExitCode {
         eprintln!("FAILED {failure}");
     }
     println!("{} programs, {} failures", programs.len(), failed.len());
+    if wanted.is_empty() {
+        count(&programs, failed.len(), begin.elapsed());
+    }
     let page_alone = wanted.iter().any(|it| it == "page");
     if failed.is_empty() && (page_alone || !programs.is_empty()) {
         ExitCode::SUCCESS
@@ -108,6 +118,18 @@ fn write(all: &AllSeen) {
     let page = page::render(&table::entries(), all);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CALLERS.md");
     std::fs::write(file, page).expect("it can be written");
+}
+
+/// Writes down how much was run, all in all.
+fn count(programs: &[Program], failures: usize, time: Duration) {
+    let names: BTreeSet<_> = programs.iter().map(|it| it.name).collect();
+    let suites: BTreeSet<_> = programs.iter().map(|it| it.suite).collect();
+    let suites: Vec<_> = suites.into_iter().map(Suite::name).collect();
+    let columns = ["programs", "ways to use them, by suite", "suites", "failures", "minutes"];
+    let mut figures = Figures::new("callers", &columns);
+    let minutes = format!("{:.0}", time.as_secs_f32() / 60.0);
+    figures.row(&[&names.len(), &programs.len(), &suites.join(", "), &failures, &minutes]);
+    figures.write();
 }
 
 /// Runs these programs; what was seen, and what failed.
@@ -145,22 +167,34 @@ fn watch(programs: &[Program]) -> (Vec<Seen>, Vec<String>) {
     results.into_inner().expect("no panic holds it")
 }
 
-/// What is other than it was when `make callers` wrote it down.
-fn changes(before: &AllSeen, now: &Seen) -> Option<String> {
-    let is_same =
-        |it: &&Seen| it.program == now.program && it.run == now.run && it.suite == now.suite;
-    let before = before.seen.iter().find(is_same).map(summary);
-    let now_is = summary(now);
-    (before.as_ref() != Some(&now_is))
-        .then(|| format!("{}, {}: was {before:?}, is {now_is:?}", now.program, now.run))
+/// What was written down of this run.
+fn recorded<'a>(all: &'a AllSeen, new: &Seen) -> Option<&'a Seen> {
+    all.seen.iter().find(|it| is_same_run(it, new))
+}
+
+fn is_same_run(one: &Seen, other: &Seen) -> bool {
+    one.program == other.program && one.run == other.run && one.suite == other.suite
+}
+
+/// What is other than it was when `make callers` wrote it down, in this respect.
+fn changes(before: Option<&Seen>, now: &Seen, respect: fn(&Seen) -> String) -> Option<String> {
+    let (was, is) = (before.map(respect), respect(now));
+    let Seen { program, run, suite, .. } = now;
+    (was.as_ref() != Some(&is))
+        .then(|| format!("{program}, {run} ({suite}): was {was:?}, is {is:?}"))
+}
+
+/// How the logins ended.
+fn ends(seen: &Seen) -> String {
+    let meetings = [&seen.disabled, &seen.pending, &seen.activating, &seen.active];
+    let texts = seen.texts.iter().map(|it| it.end.as_str());
+    meetings.iter().map(|it| it.end.as_str()).chain(texts).collect::<Vec<_>>().join(" / ")
 }
 
 fn summary(seen: &Seen) -> String {
-    let ends =
-        [&seen.disabled, &seen.pending, &seen.activating, &seen.active].map(|it| it.end.as_str());
     format!(
         "{}; asks {}, texts {}, as {}, host {}; key: {:?}",
-        ends.join(" / "),
+        ends(seen),
         seen.prompts().unwrap_or("?"),
         seen.fate().unwrap_or("?"),
         seen.runs_as,

@@ -147,17 +147,6 @@ static QUESTION: LazyLock<Regex> = LazyLock::new(|| {
 /// Answers whatever is asked on a terminal, until somebody is welcome, asked for the
 /// password again, told one of the words of `refusals`, or the program ends.
 pub(crate) fn talk(pty: &mut Pty, person: &Person, refusals: &[&str]) -> Met {
-    talk_on(pty, person, refusals, None)
-}
-
-/// As [`talk`], after something was typed. A program may throw away what comes before it is
-/// ready: where nothing happens, the same is typed once more, as a person would.
-pub(crate) fn talk_on(
-    pty: &mut Pty,
-    person: &Person,
-    refusals: &[&str],
-    mut typed: Option<String>,
-) -> Met {
     let welcome = Regex::new(r"Welcome, \w+\.").expect("a pattern");
     let refusals = refusals.iter().map(|words| regex::escape(words)).collect::<Vec<_>>();
     let refusals = (!refusals.is_empty()).then(|| Regex::new(&refusals.join("|")).expect("words"));
@@ -181,13 +170,9 @@ pub(crate) fn talk_on(
                 let line = person.answer(&text);
                 // It may have ended since.
                 drop(catch_unwind(AssertUnwindSafe(|| pty.send_line(&line))));
-                typed = Some(line);
             }
             Heard::Ended => break End::Refused,
-            Heard::Silence => match typed.take() {
-                Some(line) => drop(catch_unwind(AssertUnwindSafe(|| pty.send_line(&line)))),
-                None => break End::StandsStill,
-            },
+            Heard::Silence => break End::StandsStill,
         }
     };
     Met::new(end, pty.text())

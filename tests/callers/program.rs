@@ -60,6 +60,9 @@ pub(crate) enum Stack {
 /// The sizes of a line, and of a QR code with its key.
 pub(crate) const TEXTS: Option<[usize; 2]> = Some([60, 2500]);
 
+/// How long the end of a session is waited for: some daemons leave it to their own end.
+const CLOSING: Duration = Duration::from_secs(10);
+
 impl Program {
     /// A program of terminals, of Debian 12, to be changed where another differs.
     pub(crate) const PLAIN: Self = Self {
@@ -213,13 +216,8 @@ impl Program {
         let met = (self.login)(stage, person);
         let mut events = stage.traced();
         // A session that was opened is closed, by a process that we do not wait for.
-        let end = Instant::now() + Duration::from_secs(3);
-        let count = |events: &[Value], phase: &str| {
-            events.iter().filter(|event| event["phase"] == phase).count()
-        };
-        while count(&events, "close_session") < count(&events, "open_session")
-            && Instant::now() < end
-        {
+        let end = Instant::now() + CLOSING;
+        while is_closing(stage, &events) && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
             events.extend(stage.traced());
         }
@@ -239,6 +237,14 @@ impl Program {
 struct Login {
     meeting: Meeting,
     events: Vec<Value>,
+}
+
+/// Whether a session is still to be closed, or the process that has closed it has not ended: it
+/// may call PAM once more.
+fn is_closing(stage: &Stage, events: &[Value]) -> bool {
+    let of = |phase: &'static str| events.iter().filter(move |event| event["phase"] == phase);
+    let runs = |event: &Value| stage.path(&format!("/proc/{}", event["pid"])).exists();
+    of("close_session").count() < of("open_session").count() || of("close_session").any(runs)
 }
 
 fn text(event: &Value, name: &str) -> String {

@@ -3,16 +3,16 @@
 
 use std::process::Command;
 
-use crate::common::finish;
 use crate::people::{End, Met, PASSWORD, Person};
 use crate::program::{Program, Stack};
-use crate::stage::Stage;
+use crate::stage::{Stage, finish};
 use crate::table::Kind;
 
 pub(crate) fn programs() -> Vec<Program> {
     vec![
         VSFTPD,
         PROFTPD,
+        PROFTPD_WITHOUT_A_CODE,
         PROFTPD_AS_SHIPPED,
         DOVECOT,
         DOVECOT_WITH_A_CACHE,
@@ -76,8 +76,12 @@ pub(crate) fn by(client: &mut Command) -> Met {
 
 /// Asks for something at this address, with name and one answer.
 pub(crate) fn curl(stage: &Stage, person: &Person, address: &str) -> Met {
-    let user = format!("{}:{}", person.name, person.one_answer());
-    by(stage.command("curl").args(["-sSf", "--max-time", "25", "--user", &user, address]))
+    curl_with(stage, person, &person.one_answer(), address)
+}
+
+fn curl_with(stage: &Stage, person: &Person, answer: &str, address: &str) -> Met {
+    let user = format!("{}:{answer}", person.name);
+    by(stage.command("curl").args(["-sSf", "--max-time", "100", "--user", &user, address]))
 }
 
 const VSFTPD: Program = Program {
@@ -114,21 +118,26 @@ const PROFTPD: Program = Program {
     ..SERVER
 };
 
+/// With that, PAM's refusal of who is active is the last word.
+const PROFTPD_WITHOUT_A_CODE: Program = Program {
+    run: "proftpd, AuthOrder mod_auth_pam.c* mod_auth_unix.c, with the password alone",
+    login: |stage, person| {
+        let met = curl_with(stage, person, PASSWORD, "ftp://127.0.0.1/");
+        assert_eq!(met.end, End::let_in(person.name != "ada"), "{}: {}", person.name, met.person);
+        met
+    },
+    ..PROFTPD
+};
+
 /// Without that, it compares the password with /etc/shadow itself after a refusal: who is
 /// active needs no code.
 const PROFTPD_AS_SHIPPED: Program = Program {
     run: "proftpd as shipped, with the password alone",
     prepare: serve_proftpd,
     login: |stage, person| {
-        let user = format!("{}:{PASSWORD}", person.name);
-        by(stage.command("curl").args([
-            "-sSf",
-            "--max-time",
-            "25",
-            "-u",
-            &user,
-            "ftp://127.0.0.1/",
-        ]))
+        let met = curl_with(stage, person, PASSWORD, "ftp://127.0.0.1/");
+        assert_eq!(met.end, End::LetIn, "{}: {}", person.name, met.person);
+        met
     },
     ..PROFTPD
 };
@@ -158,7 +167,7 @@ const DOVECOT_WITH_A_CACHE: Program = Program {
     prepare: |stage| serve_dovecot(stage, "auth_cache_size = 1 M\n"),
     login: |stage, person| {
         let user = format!("{}:{}", person.name, person.one_answer());
-        let arguments = ["-sSf", "--max-time", "25", "--user", &user, "imap://127.0.0.1/"];
+        let arguments = ["-sSf", "--max-time", "100", "--user", &user, "imap://127.0.0.1/"];
         by(stage.command("curl").args(arguments));
         by(stage.command("curl").args(arguments))
     },
@@ -203,7 +212,7 @@ fn serve_saslauthd(stage: &Stage, more: &[&str]) {
     let mut saslauthd = stage.command("saslauthd");
     saslauthd.args(["-d", "-a", "pam", "-n", "2", "-m", "/run/saslauthd"]).args(more);
     stage.daemon("saslauthd", saslauthd);
-    stage.until("saslauthd listens", || stage.path("/run/saslauthd/mux").exists());
+    stage.until("saslauthd listens", || stage.listens("/run/saslauthd/mux"));
 }
 
 /// As Debian starts it, with a cache: each twice.
@@ -251,7 +260,7 @@ fn serve_exim(stage: &Stage, condition: &str) {
 
 fn log_in_to_exim(stage: &Stage, person: &Person, answer: &str) -> Met {
     let user = format!("{}:{answer}", person.name);
-    let options = ["-sSf", "--max-time", "25", "--login-options", "AUTH=PLAIN", "-X", "NOOP"];
+    let options = ["-sSf", "--max-time", "100", "--login-options", "AUTH=PLAIN", "-X", "NOOP"];
     by(stage.command("curl").args(options).args(["--user", &user, "smtp://127.0.0.1"]))
 }
 

@@ -1,11 +1,10 @@
 //! Servers that ask PAM for a user who sits at another machine: web, proxy, printing,
 //! databases, shares. Most run as an account that cannot read the store.
 
-use crate::common::Pty;
 use crate::people::{PASSWORD, talk};
 use crate::program::{Program, Stack};
 use crate::servers::{COMBINED, EACH, REMEMBERED, SERVER, by, curl, serve};
-use crate::stage::Stage;
+use crate::stage::{Stage, on_terminal};
 
 pub(crate) fn programs() -> Vec<Program> {
     vec![
@@ -103,7 +102,7 @@ const SQUID: Program = Program {
     prepare: serve_squid,
     login: |stage, person| {
         let user = format!("{}:{}", person.name, person.one_answer());
-        let options = ["-sSf", "--max-time", "25", "-x", "http://127.0.0.1:3128"];
+        let options = ["-sSf", "--max-time", "100", "-x", "http://127.0.0.1:3128"];
         // Its own page needs no other server.
         by(stage.command("curl").args(options).args(["--proxy-user", &user, "http://stage/"]))
     },
@@ -175,7 +174,7 @@ const MARIADB: Program = Program {
         let query = "select concat('Welcome, ', 'you', '.') as greeting";
         let arguments = ["-h", "127.0.0.1", "-u", person.name, "-p", "-e", query];
         let mut mariadb = stage.command("mariadb");
-        talk(&mut Pty::spawn(mariadb.args(arguments)), person, &["denied"])
+        talk(&mut on_terminal(mariadb.args(arguments)), person, &["denied"])
     },
     ..SERVER
 };

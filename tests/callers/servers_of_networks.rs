@@ -1,10 +1,9 @@
 //! Servers that let people into a network, and ask PAM for them: VPN and RADIUS.
 
-use crate::common::{Pty, finish};
 use crate::people::{End, Met, PASSWORD, Person};
 use crate::program::{Program, Stack};
 use crate::servers::{EACH, REMEMBERED, SERVER, SMALL, by, serve};
-use crate::stage::Stage;
+use crate::stage::{Stage, finish, on_terminal};
 
 pub(crate) fn programs() -> Vec<Program> {
     vec![OPENVPN, OPENVPN_WITH_PAIRS, OCSERV, STRONGSWAN, FREERADIUS, FREERADIUS_AS_ROOT]
@@ -72,7 +71,7 @@ fn connect(stage: &Stage, person: &Person, answer: &str) -> Met {
     stage.write("/root/user", &format!("{}\n{answer}\n", person.name));
     let said = stage.shell(
         "cd /root; openvpn --config client.conf >said 2>&1 & client=$!
-         for _ in $(seq 200); do
+         for _ in $(seq 1000); do
              grep -qE 'Sequence Completed|AUTH_FAILED' said && break; sleep 0.1
          done
          kill $client 2>/dev/null || true; wait $client || true; cat said; rm said user",
@@ -108,7 +107,7 @@ const OCSERV: Program = Program {
         // Each field is called Password, after the prompt on a line of its own.
         let mut openconnect = stage.command("openconnect");
         openconnect.args(["--authenticate", &pin, &user, "https://127.0.0.1:4443/"]);
-        let mut pty = Pty::spawn(&openconnect);
+        let mut pty = on_terminal(&openconnect);
         let mut end = End::Refused;
         let pattern = regex::Regex::new(r"COOKIE|Login failed|Password\d*:").expect("a pattern");
         while let Some(text) = pty.expect_or_end(pattern.clone()) {
@@ -165,7 +164,7 @@ const STRONGSWAN: Program = Program {
              rm filled",
         );
         let uri = "unix:///run/client.vici";
-        let arguments = ["--initiate", "--ike", "stage", "--timeout", "20", "--uri", uri];
+        let arguments = ["--initiate", "--ike", "stage", "--timeout", "100", "--uri", uri];
         let met = by(stage.command("swanctl").args(arguments));
         stage.run("swanctl", &["--terminate", "--ike", "stage", "--timeout", "5", "--uri", uri]);
         met
@@ -242,7 +241,7 @@ const FREERADIUS: Program = Program {
     prepare: serve_freeradius,
     login: |stage, person| {
         let answer = person.one_answer();
-        let arguments = ["10", "radtest", "-t", "pap", person.name, &answer, "127.0.0.1", "0"];
+        let arguments = ["100", "radtest", "-t", "pap", person.name, &answer, "127.0.0.1", "0"];
         by(stage.command("timeout").args(arguments).arg("testing123"))
     },
     ..SERVER

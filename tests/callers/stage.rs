@@ -2,21 +2,26 @@
 //! alone, processes, host name), with everything of pam-onetime installed, users, and a
 //! /dev/log that is read. What changes there is thrown away; everything in it ends with it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::common::{
-    Finished, PATH, PATIENCE, Pty, Sink, conf, copy_file, finish, module_path, tool_path,
+    Finished, PATH, Pty, Sink, conf, copy_file, finish_within, module_path, tool_path,
     trace_module, write_file,
 };
 use crate::system::System;
+
+/// How long a program may take, where a machine has much else to do. Nothing waits so long
+/// where all is well: it waits for a sign.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What is the first process of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +33,8 @@ pub(crate) enum Init {
 }
 
 /// Goes into an overlay of `$1`, in the directory `$2`; is in cgroup `$3` if that is named.
-/// The machine's terminals are there, so that one of ours has a name inside.
+/// The machine's terminals are there, so that one of ours has a name inside. What systemd would
+/// start for a screen is left to who asks for it.
 const ENTER: &str = r#"
 test -z "$3" || echo $$ >"$3/cgroup.procs"
 exec setsid setpriv --pdeathsig KILL -- unshare --mount --pid --fork --kill-child=KILL \
@@ -58,7 +64,8 @@ cd /
 umount -l /mnt
 mount --make-rshared /
 : >/run/ready
-test -z "$cgroup" || exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init
+test -z "$cgroup" || exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    /sbin/init --unit=multi-user.target
 while :; do sleep 1000 & wait; done
 ' stage "$@"
 "#;
@@ -79,6 +86,8 @@ pub(crate) struct Stage {
     pub(crate) init: Init,
     since: SystemTime,
     daemons: RefCell<Vec<Child>>,
+    /// So much of what the trace module has written is read.
+    read: Cell<usize>,
     _here: TempDir,
 }
 
@@ -102,6 +111,7 @@ impl Stage {
             init,
             since: SystemTime::now(),
             daemons: RefCell::default(),
+            read: Cell::default(),
             _here: here,
         };
         stage.wait_for_first(errors);
@@ -245,12 +255,12 @@ impl Stage {
     /// Starts a program of root's, on a terminal of its own.
     #[track_caller]
     pub(crate) fn pty(&self, program: &str, arguments: &[&str]) -> Pty {
-        Pty::spawn(self.command(program).args(arguments))
+        on_terminal(self.command(program).args(arguments))
     }
 
     #[track_caller]
     pub(crate) fn pty_as(&self, user: &str, program: &str, arguments: &[&str]) -> Pty {
-        Pty::spawn(self.command_as(user, program).args(arguments))
+        on_terminal(self.command_as(user, program).args(arguments))
     }
 
     /// Starts a daemon that stays in the foreground; what it prints goes to
@@ -267,13 +277,13 @@ impl Stage {
 
     /// Waits for something that is to become so.
     #[track_caller]
-    pub(crate) fn until(&self, what: &str, is_so: impl Fn() -> bool) {
-        let came = self.comes(PATIENCE, is_so);
-        assert!(came, "{what}: not after {PATIENCE:?}\n{}", self.logged());
+    pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let came = self.comes(PATIENCE, &mut is_so);
+        assert!(came, "{what}: not after {PATIENCE:?}\n{}{}", self.logged(), self.printed());
     }
 
     /// Whether something becomes so within this time.
-    pub(crate) fn comes(&self, limit: Duration, is_so: impl Fn() -> bool) -> bool {
+    pub(crate) fn comes(&self, limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
         let end = Instant::now() + limit;
         while !is_so() {
             if Instant::now() > end {
@@ -297,6 +307,15 @@ impl Stage {
         });
     }
 
+    /// Whether something listens at this socket, by its path. The socket is there a moment
+    /// before that.
+    pub(crate) fn listens(&self, path: &str) -> bool {
+        let table = fs::read_to_string(format!("/proc/{}/net/unix", self.first));
+        let table = table.unwrap_or_default();
+        let mut rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+        rows.any(|row| row.last() == Some(&path) && row.get(3) == Some(&"00010000"))
+    }
+
     // --- what happened ---
 
     /// What was logged: to /dev/log and to the journal.
@@ -306,17 +325,42 @@ impl Stage {
                 let lines = self.logs.iter().flat_map(Sink::lines);
                 lines.map(|line| line.raw + "\n").collect()
             }
-            Init::Systemd => self.run("journalctl", &["-o", "cat", "--no-pager", "-a"]).stdout,
+            Init::Systemd => {
+                self.run("journalctl", &["--sync"]);
+                self.run("journalctl", &["-o", "cat", "--no-pager", "-a"]).stdout
+            }
         }
+    }
+
+    /// What daemons have printed.
+    fn printed(&self) -> String {
+        let log = self.path("/var/log");
+        let entries = fs::read_dir(log).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let printed = names.filter(|name| name.starts_with("printed-by-"));
+        printed.map(|name| self.read(&format!("/var/log/{name}"))).collect()
+    }
+
+    /// What the trace module has written since `traced` was asked for it.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.events_and_end().0
     }
 
     /// What the trace module has written since the last time.
     pub(crate) fn traced(&self) -> Vec<Value> {
-        let text = self.read(TRACE);
-        if let Ok(file) = fs::OpenOptions::new().write(true).open(self.path(TRACE)) {
-            drop(file.set_len(0));
-        }
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let (events, end) = self.events_and_end();
+        self.read.set(end);
+        events
+    }
+
+    /// What is not read yet, of whole lines; and where it ends.
+    fn events_and_end(&self) -> (Vec<Value>, usize) {
+        let bytes = fs::read(self.path(TRACE)).unwrap_or_default();
+        let new = bytes.get(self.read.get()..).unwrap_or_default();
+        let length = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let lines = new[..length].split(|byte| *byte == b'\n');
+        let events = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        (events, self.read.get() + length)
     }
 
     /// The files that changed since the stage was entered, but for our own.
@@ -346,15 +390,72 @@ impl Stage {
     }
 }
 
+/// Runs a program to its end, with our patience.
+#[track_caller]
+pub(crate) fn finish(command: &mut Command, input: &[u8]) -> Finished {
+    finish_within(command, input, PATIENCE)
+}
+
+/// Starts a program on a terminal of its own, with our patience.
+#[track_caller]
+pub(crate) fn on_terminal(command: &Command) -> Pty {
+    let mut pty = Pty::spawn(command);
+    pty.patience = PATIENCE;
+    pty
+}
+
+/// A cgroup for a systemd, with our process's number in its name.
 #[track_caller]
 fn new_cgroup(here: &Path) -> PathBuf {
+    static CLEAN: Once = Once::new();
     let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
     let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     let cgroups = mounts.find(|words| words.get(2) == Some(&"cgroup2")).map(|words| words[1]);
     let cgroups = PathBuf::from(cgroups.expect("a kernel with cgroups of version 2"));
-    let cgroup = cgroups.join(format!("callers{}", here.file_name().expect("a name").display()));
+    CLEAN.call_once(|| remove_left_over(&cgroups));
+    let (id, name) = (std::process::id(), here.file_name().expect("a name").display());
+    let cgroup = cgroups.join(format!("callers.{id}{name}"));
     fs::create_dir(&cgroup).unwrap_or_else(|e| panic!("no {}: {e}", cgroup.display()));
     cgroup
+}
+
+/// Removes what is left of runs that were killed.
+fn remove_left_over(cgroups: &Path) {
+    for entry in fs::read_dir(cgroups).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let id = name.strip_prefix("callers.").and_then(|rest| rest.split('.').next());
+        let id = id.and_then(|id| id.parse::<u32>().ok());
+        if id.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            end_cgroup(&entry.path());
+        }
+    }
+}
+
+/// Ends what is in a cgroup, waits until it has ended, and removes it.
+fn end_cgroup(cgroup: &Path) {
+    let is_populated = || {
+        let events = fs::read_to_string(cgroup.join("cgroup.events")).unwrap_or_default();
+        events.contains("populated 1")
+    };
+    drop(fs::write(cgroup.join("cgroup.kill"), "1"));
+    let end = Instant::now() + PATIENCE;
+    while is_populated() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    if let Err(error) = remove_directories(cgroup) {
+        eprintln!("{} is left over: {error}", cgroup.display());
+    }
+}
+
+/// Those inside first: a cgroup's files go with it.
+fn remove_directories(directory: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_directories(&entry.path())?;
+        }
+    }
+    fs::remove_dir(directory)
 }
 
 impl Drop for Stage {
@@ -364,12 +465,8 @@ impl Drop for Stage {
         for daemon in self.daemons.borrow_mut().iter_mut() {
             drop(daemon.kill().and_then(|()| daemon.wait()));
         }
-        let Some(cgroup) = &self.cgroup else { return };
-        let directories = format!("find {} -depth -type d -exec rmdir {{}} +", cgroup.display());
-        let gone = || Command::new("sh").args(["-c", &directories]).status();
-        let end = Instant::now() + Duration::from_secs(5);
-        while !gone().is_ok_and(|status| status.success()) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(50));
+        if let Some(cgroup) = &self.cgroup {
+            end_cgroup(cgroup);
         }
     }
 }

@@ -185,6 +185,11 @@ impl Seen {
         match self.texts.as_ref()?.second.as_str() {
             "other" | "code" => Some("each"),
             "password" | "password and code" | "empty" => Some("one"),
+            // The texts before it have ended the login: what PAM asked without them says it.
+            "not asked" => {
+                let second = self.active.asked.get(1)?;
+                second.ends_with("-> password").then_some("one")
+            }
             _ => Some("first"),
         }
     }

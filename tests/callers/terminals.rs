@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use crate::common::{Heard, Pty, finish};
-use crate::people::{End, Met, PASSWORD, Person, VISITOR, talk, talk_on};
+use crate::common::Heard;
+use crate::desktops::prompts;
+use crate::people::{End, Met, PASSWORD, Person, VISITOR, talk};
 use crate::program::{Program, Stack};
-use crate::stage::{SHELL, Stage};
+use crate::stage::{PATIENCE, SHELL, Stage, finish, on_terminal};
 use crate::system::Suite;
 
 pub(crate) fn programs() -> Vec<Program> {
@@ -70,7 +71,7 @@ const SSHD: Program = Program {
         let host = format!("{}@127.0.0.1", person.name);
         let options = ["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"];
         let mut ssh = stage.command_as(VISITOR, "ssh");
-        talk(&mut Pty::spawn(ssh.args(options).arg(host)), person, &[])
+        talk(&mut on_terminal(ssh.args(options).arg(host)), person, &[])
     },
     ..Program::PLAIN
 };
@@ -98,7 +99,7 @@ const LOGIN_OF_A_HOST: Program = Program {
 fn at_console(stage: &Stage, person: &Person, arguments: &[&str]) -> Met {
     let mut login = stage.command("setsid");
     login.args(["--ctty", "--wait", "--", "login"]).args(arguments).arg(person.name);
-    talk(&mut Pty::spawn(&login), person, &["incorrect"])
+    talk(&mut on_terminal(&login), person, &["incorrect"])
 }
 
 const SU: Program = Program {
@@ -258,10 +259,13 @@ const VLOCK: Program = Program {
     login: |stage, person| {
         let script = format!("vlock -c && {SHELL}");
         let mut pty = stage.pty_as(person.name, "sh", &["-c", &script]);
-        pty.patience = Duration::from_secs(10);
         pty.expect("[ENTER]");
-        pty.send_line("");
-        talk_on(&mut pty, person, &["failure"], Some(String::new()))
+        // It throws away what comes before it is ready.
+        stage.until("it asks", || {
+            pty.send_line("");
+            stage.comes(Duration::from_secs(10), || !prompts(stage).is_empty())
+        });
+        talk(&mut pty, person, &["failure"])
     },
     ..Program::PLAIN
 };
@@ -322,10 +326,11 @@ const GREETD: Program = Program {
         let mut agreety = stage.command_as("_greetd", "env");
         agreety.arg(format!("GREETD_SOCK={}", stage.read("/tmp/socket").trim()));
         agreety.args(["agreety", "--cmd", &format!("sh -c \"id -un >{ran}\"")]);
-        let met = talk(&mut Pty::spawn(&agreety), person, &["rror", "incorrect"]);
+        let met = talk(&mut on_terminal(&agreety), person, &["rror", "incorrect"]);
         // The session begins when the greeter has gone.
         stage.end("sleep");
-        let done = stage.comes(Duration::from_secs(3), || stage.path(&ran).exists());
+        let is_accepted = stage.events().iter().any(|event| event["phase"] == "account");
+        let done = is_accepted && stage.comes(PATIENCE, || stage.path(&ran).exists());
         stage.end("greetd");
         stage.shell(&format!("rm -f {ran}"));
         let end = if done { End::LetIn } else { met.end };
@@ -351,7 +356,7 @@ const CRON: Program = Program {
         let mut cron = stage.command("cron");
         cron.arg("-f");
         stage.daemon("cron", cron);
-        let done = stage.comes(Duration::from_secs(15), || stage.path(&ran).exists());
+        let done = stage.comes(PATIENCE, || stage.path(&ran).exists());
         stage.shell(&format!("crontab -u {name} -r; kill $(cat /run/crond.pid)"));
         Met::new(End::let_in(done), "")
     },
@@ -372,7 +377,7 @@ const AT: Program = Program {
         let mut atd = stage.command("atd");
         atd.args(["-f", "-l", "100"]);
         stage.daemon("atd", atd);
-        let done = stage.comes(Duration::from_secs(15), || stage.path(&ran).exists());
+        let done = stage.comes(PATIENCE, || stage.path(&ran).exists());
         stage.shell(&format!("rm -f {ran}; kill $(cat /run/atd.pid)"));
         Met::new(End::let_in(done), "")
     },

@@ -1,5 +1,6 @@
 //! What a campaign measured: a table, printed on standard output, and written into
-//! docs/RELIABILITY.md when the campaign runs in its long form (`make reliability`).
+//! docs/RELIABILITY.md when the campaign runs in its long form (`make reliability`), or by
+//! `make callers`.
 //! There each table is between `<!-- figures: NAME -->` and `<!-- end -->`; the
 //! prose around it is written by people.
 
@@ -41,17 +42,21 @@ impl Figures {
     /// Prints the table, and in the long form puts it into its place.
     #[track_caller]
     pub fn publish(self) {
-        let table: String = self.lines.iter().flat_map(|line| [line, "\n"]).collect();
-        println!("\n{}:\n{table}", self.name);
+        println!("\n{}:\n{}", self.name, self.table());
         if long() {
-            self.write(&table);
+            self.write();
         }
     }
 
+    /// Puts the table into its place.
     #[track_caller]
-    fn write(&self, table: &str) {
-        let text = format!("{table}\n{}\n", when_and_where());
+    pub fn write(self) {
+        let text = format!("{}\n{}\n", self.table(), when_and_where());
         into_place("docs/RELIABILITY.md", self.name, |_| text);
+    }
+
+    fn table(&self) -> String {
+        self.lines.iter().flat_map(|line| [line, "\n"]).collect()
     }
 }
 

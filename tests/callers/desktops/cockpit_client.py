@@ -15,7 +15,7 @@ def encode(text):
 
 
 def login(authorization):
-    server = http.client.HTTPConnection("127.0.0.1", 9090, timeout=30)
+    server = http.client.HTTPConnection("127.0.0.1", 9090, timeout=100)
     server.request("GET", "/cockpit/login", headers={"Authorization": authorization})
     reply = server.getresponse()
     return reply.status, reply.getheader("WWW-Authenticate") or "", reply.read()

@@ -5,7 +5,7 @@ import socket
 import struct
 import sys
 
-from greeter import ask, say
+from greeter import ask, meet, say
 
 
 def text(words):
@@ -26,21 +26,22 @@ def number():
     return struct.unpack(">I", stream.read(4))[0]
 
 
+# As the real one does: a daemon reads one message at a time, and loses what came with it.
+daemon.sendall(struct.pack(">I", CONNECT))
+while (kind := number()) != HOST_NAME:
+    number()
+stream.read(number())
+
+meet()
 user = ask("login: ")
 password = ask("answer: ")
 session = struct.pack(">I", X11) + text("/usr/share/xsessions/welcome.desktop")
-daemon.sendall(struct.pack(">I", CONNECT))
 daemon.sendall(struct.pack(">I", LOGIN) + text(user) + text(password) + session)
 while True:
     kind = number()
-    if kind == CAPABILITIES:
-        number()
-    elif kind in (HOST_NAME, INFORMATION):
-        words = stream.read(number()).decode("utf-16-be")
-        say(words + "\n" if kind == INFORMATION else "")
+    if kind == INFORMATION:
+        say(stream.read(number()).decode("utf-16-be") + "\n")
     elif kind == SUCCEEDED:
         say(f"Welcome, {user}.\n")
-        break
     elif kind == FAILED:
         say("Login failed.\n")
-        break
