@@ -129,7 +129,7 @@ const LIGHTDM: Program = Program {
         stage.daemon("lightdm", stage.command("lightdm"));
     },
     login: |stage, person| {
-        let met = talk(&mut before_the_greeter(stage), person, &["Login failed."]);
+        let met = talk(stage, &mut before_the_greeter(stage), person, &["Login failed."]);
         if met.end == End::LetIn {
             session_ends(stage);
         }
@@ -341,7 +341,7 @@ const GDM: Program = Program {
         let client = format!("exec /usr/local/bin/client {name}");
         let mut ssh = stage.command("ssh");
         ssh.args(options).arg(format!("{name}@127.0.0.1")).arg(client);
-        talk(&mut on_terminal(&ssh), person, &["Login failed."])
+        talk(stage, &mut on_terminal(&ssh), person, &["Login failed."])
     },
     ..DESKTOP
 };
@@ -387,7 +387,7 @@ const POLKIT: Program = Program {
             pkttyagent --process $$ --notify-fd 3 3>/tmp/agent & cat /tmp/agent
             pkexec --disable-internal-agent {SHELL}"
         );
-        talk(&mut in_a_session(stage, VISITOR, &command), person, &["Not authorized"])
+        talk(stage, &mut in_a_session(stage, VISITOR, &command), person, &["Not authorized"])
     },
     ..DESKTOP
 };
@@ -428,7 +428,7 @@ const RUN0: Program = Program {
     login: |stage, person| {
         administrator(stage, person);
         let command = format!("run0 --background= {SHELL}");
-        talk(&mut in_a_session(stage, VISITOR, &command), person, &["Access denied"])
+        talk(stage, &mut in_a_session(stage, VISITOR, &command), person, &["Access denied"])
     },
     ..POLKIT
 };
@@ -446,7 +446,7 @@ const MACHINECTL: Program = Program {
     login: |stage, person| {
         administrator(stage, person);
         let command = format!("machinectl shell root@.host {SHELL}");
-        talk(&mut in_a_session(stage, VISITOR, &command), person, &["Access denied"])
+        talk(stage, &mut in_a_session(stage, VISITOR, &command), person, &["Access denied"])
     },
     ..RUN0
 };
@@ -466,7 +466,7 @@ const COCKPIT: Program = Program {
     },
     login: |stage, person| {
         let mut pty = stage.pty("/usr/local/bin/client", &[person.name]);
-        talk(&mut pty, person, &["Login failed."])
+        talk(stage, &mut pty, person, &["Login failed."])
     },
     ..DESKTOP
 };

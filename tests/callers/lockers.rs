@@ -152,5 +152,5 @@ fn xsecurelock(stage: &Stage, person: &Person, setting: &str) -> Met {
     stage.write("/usr/local/bin/client", include_str!("desktops/xsecurelock_client.py"));
     let script = format!("{setting} DISPLAY=:9 exec python3 /usr/local/bin/client");
     let mut client = stage.command_as(person.name, "sh");
-    talk(&mut on_terminal(client.args(["-c", &script])), person, &["Login failed."])
+    talk(stage, &mut on_terminal(client.args(["-c", &script])), person, &["Login failed."])
 }

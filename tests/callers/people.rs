@@ -4,11 +4,12 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use regex::Regex;
 
 use crate::common::{Heard, Pty, hotp_code};
-use crate::stage::{SHELL, Stage};
+use crate::stage::{PATIENCE, SHELL, Stage};
 
 /// Of everybody, root too.
 pub(crate) const PASSWORD: &str = "pw-of-all-4711";
@@ -144,9 +145,13 @@ static QUESTION: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("a pattern")
 });
 
+/// When what was typed is typed again, if PAM still waits for it.
+const AGAIN: Duration = Duration::from_secs(15);
+
 /// Answers whatever is asked on a terminal, until somebody is welcome, asked for the
-/// password again, told one of the words of `refusals`, or the program ends.
-pub(crate) fn talk(pty: &mut Pty, person: &Person, refusals: &[&str]) -> Met {
+/// password again, told one of the words of `refusals`, or the program ends. What comes
+/// between a prompt and the moment when it is ready, a program may throw away (pkttyagent).
+pub(crate) fn talk(stage: &Stage, pty: &mut Pty, person: &Person, refusals: &[&str]) -> Met {
     let welcome = Regex::new(r"Welcome, \w+\.").expect("a pattern");
     let refusals = refusals.iter().map(|words| regex::escape(words)).collect::<Vec<_>>();
     let refusals = (!refusals.is_empty()).then(|| Regex::new(&refusals.join("|")).expect("words"));
@@ -154,7 +159,8 @@ pub(crate) fn talk(pty: &mut Pty, person: &Person, refusals: &[&str]) -> Met {
         |regex: &Option<Regex>| regex.as_ref().map_or(String::new(), |it| format!("|{it}"));
     let any = format!("{}|{welcome}{}", *QUESTION, pattern(&refusals));
     let any = Regex::new(&any).expect("a pattern");
-    let mut passwords = 0;
+    pty.patience = AGAIN;
+    let (mut passwords, mut silence, mut typed) = (0, Duration::ZERO, None);
     let end = loop {
         match pty.listen(any.clone()) {
             Heard::Found(text) if welcome.is_match(&text) => break End::LetIn,
@@ -168,12 +174,32 @@ pub(crate) fn talk(pty: &mut Pty, person: &Person, refusals: &[&str]) -> Met {
                     break End::Refused;
                 }
                 let line = person.answer(&text);
-                // It may have ended since.
-                drop(catch_unwind(AssertUnwindSafe(|| pty.send_line(&line))));
+                // Where it hides what is typed, it is ready once it does.
+                stage.comes(Duration::from_secs(3), || !stage.echoes());
+                type_line(pty, &line);
+                (silence, typed) = (Duration::ZERO, Some(line));
             }
             Heard::Ended => break End::Refused,
-            Heard::Silence => break End::StandsStill,
+            Heard::Silence if silence > PATIENCE => break End::StandsStill,
+            Heard::Silence => {
+                silence += AGAIN;
+                typed.iter().filter(|_| waits(stage)).for_each(|line| type_line(pty, line));
+            }
         }
     };
     Met::new(end, pty.text())
+}
+
+fn type_line(pty: &mut Pty, line: &str) {
+    // It may have ended since.
+    drop(catch_unwind(AssertUnwindSafe(|| pty.send_line(line))));
+}
+
+/// Whether PAM waits for an answer.
+fn waits(stage: &Stage) -> bool {
+    let events = stage.events();
+    let of = |name: &'static str| events.iter().filter(move |event| event["event"] == name);
+    let asked =
+        of("said").filter(|event| event["style"] == "hidden" || event["style"] == "visible");
+    asked.count() > of("answer").count()
 }

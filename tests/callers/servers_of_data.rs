@@ -174,7 +174,7 @@ const MARIADB: Program = Program {
         let query = "select concat('Welcome, ', 'you', '.') as greeting";
         let arguments = ["-h", "127.0.0.1", "-u", person.name, "-p", "-e", query];
         let mut mariadb = stage.command("mariadb");
-        talk(&mut on_terminal(mariadb.args(arguments)), person, &["denied"])
+        talk(stage, &mut on_terminal(mariadb.args(arguments)), person, &["denied"])
     },
     ..SERVER
 };

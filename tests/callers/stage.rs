@@ -3,6 +3,7 @@
 //! /dev/log that is read. What changes there is thrown away; everything in it ends with it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::{Mode, OFlags, open};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -316,6 +318,19 @@ impl Stage {
         rows.any(|row| row.last() == Some(&path) && row.get(3) == Some(&"00010000"))
     }
 
+    /// Whether a terminal of a program there shows what is typed.
+    pub(crate) fn echoes(&self) -> bool {
+        let entries = fs::read_dir(self.path("/proc")).into_iter().flatten().flatten();
+        let stats = entries.filter_map(|it| fs::read_to_string(it.path().join("stat")).ok());
+        let numbers: BTreeSet<_> = stats.filter_map(|stat| terminal(&stat)).collect();
+        numbers.into_iter().any(|number| {
+            let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let terminal = open(format!("/dev/pts/{number}"), flags, Mode::empty());
+            let modes = terminal.and_then(rustix::termios::tcgetattr);
+            modes.is_ok_and(|it| it.local_modes.contains(rustix::termios::LocalModes::ECHO))
+        })
+    }
+
     // --- what happened ---
 
     /// What was logged: to /dev/log and to the journal.
@@ -388,6 +403,12 @@ impl Stage {
         }
         found
     }
+}
+
+/// The number in /dev/pts of a process's terminal, by its line of /proc; of the first 256.
+fn terminal(stat: &str) -> Option<u32> {
+    let number: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(4)?.parse().ok()?;
+    (number >> 8 == 136).then_some(number & 0xff)
 }
 
 /// Runs a program to its end, with our patience.

@@ -71,7 +71,7 @@ const SSHD: Program = Program {
         let host = format!("{}@127.0.0.1", person.name);
         let options = ["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"];
         let mut ssh = stage.command_as(VISITOR, "ssh");
-        talk(&mut on_terminal(ssh.args(options).arg(host)), person, &[])
+        talk(stage, &mut on_terminal(ssh.args(options).arg(host)), person, &[])
     },
     ..Program::PLAIN
 };
@@ -99,7 +99,7 @@ const LOGIN_OF_A_HOST: Program = Program {
 fn at_console(stage: &Stage, person: &Person, arguments: &[&str]) -> Met {
     let mut login = stage.command("setsid");
     login.args(["--ctty", "--wait", "--", "login"]).args(arguments).arg(person.name);
-    talk(&mut on_terminal(&login), person, &["incorrect"])
+    talk(stage, &mut on_terminal(&login), person, &["incorrect"])
 }
 
 const SU: Program = Program {
@@ -110,7 +110,9 @@ const SU: Program = Program {
     stack: Stack::Shipped,
     shows: true,
     cheap: true,
-    login: |stage, person| talk(&mut stage.pty_as(VISITOR, "su", &[person.name]), person, &[]),
+    login: |stage, person| {
+        talk(stage, &mut stage.pty_as(VISITOR, "su", &[person.name]), person, &[])
+    },
     ..Program::PLAIN
 };
 
@@ -118,7 +120,7 @@ const SU_L: Program = Program {
     run: "su -l",
     services: &["su-l"],
     login: |stage, person| {
-        talk(&mut stage.pty_as(VISITOR, "su", &["-l", person.name]), person, &[])
+        talk(stage, &mut stage.pty_as(VISITOR, "su", &["-l", person.name]), person, &[])
     },
     ..SU
 };
@@ -142,7 +144,7 @@ const SUDO: Program = Program {
     prepare: may_become_the_visitor,
     login: |stage, person| {
         let arguments = ["-k", "-u", VISITOR, SHELL];
-        talk(&mut stage.pty_as(person.name, "sudo", &arguments), person, &["try again"])
+        talk(stage, &mut stage.pty_as(person.name, "sudo", &arguments), person, &["try again"])
     },
     ..Program::PLAIN
 };
@@ -152,7 +154,7 @@ const SUDO_I: Program = Program {
     services: &["sudo-i"],
     login: |stage, person| {
         let arguments = ["-k", "-i", "-u", VISITOR];
-        talk(&mut stage.pty_as(person.name, "sudo", &arguments), person, &["try again"])
+        talk(stage, &mut stage.pty_as(person.name, "sudo", &arguments), person, &["try again"])
     },
     ..SUDO
 };
@@ -178,7 +180,7 @@ const SUDO_RS: Program = Program {
     cheap: false,
     login: |stage, person| {
         let arguments = ["-k", "-u", VISITOR, SHELL];
-        talk(&mut stage.pty_as(person.name, "sudo-rs", &arguments), person, &["try again"])
+        talk(stage, &mut stage.pty_as(person.name, "sudo-rs", &arguments), person, &["try again"])
     },
     ..SUDO
 };
@@ -200,7 +202,7 @@ const DOAS: Program = Program {
         stage.write("/etc/doas.conf", "permit dora\npermit pia\npermit ada\n");
     },
     login: |stage, person| {
-        talk(&mut stage.pty_as(person.name, "doas", &["-u", VISITOR, SHELL]), person, &[])
+        talk(stage, &mut stage.pty_as(person.name, "doas", &["-u", VISITOR, SHELL]), person, &[])
     },
     ..Program::PLAIN
 };
@@ -215,7 +217,7 @@ const CHSH: Program = Program {
     cheap: true,
     login: |stage, person| {
         let script = format!("chsh -s {SHELL} && {SHELL}");
-        talk(&mut stage.pty_as(person.name, "sh", &["-c", &script]), person, &["failure"])
+        talk(stage, &mut stage.pty_as(person.name, "sh", &["-c", &script]), person, &["failure"])
     },
     ..Program::PLAIN
 };
@@ -265,7 +267,7 @@ const VLOCK: Program = Program {
             pty.send_line("");
             stage.comes(Duration::from_secs(10), || !prompts(stage).is_empty())
         });
-        talk(&mut pty, person, &["failure"])
+        talk(stage, &mut pty, person, &["failure"])
     },
     ..Program::PLAIN
 };
@@ -326,7 +328,7 @@ const GREETD: Program = Program {
         let mut agreety = stage.command_as("_greetd", "env");
         agreety.arg(format!("GREETD_SOCK={}", stage.read("/tmp/socket").trim()));
         agreety.args(["agreety", "--cmd", &format!("sh -c \"id -un >{ran}\"")]);
-        let met = talk(&mut on_terminal(&agreety), person, &["rror", "incorrect"]);
+        let met = talk(stage, &mut on_terminal(&agreety), person, &["rror", "incorrect"]);
         // The session begins when the greeter has gone.
         stage.end("sleep");
         let is_accepted = stage.events().iter().any(|event| event["phase"] == "account");
@@ -388,7 +390,7 @@ const AT: Program = Program {
 fn into_a_file(stage: &Stage, user: &str, command: &str, person: &Person) -> Met {
     stage.shell("rm -f /tmp/output");
     let script = format!("{command} >/tmp/output");
-    let met = talk(&mut stage.pty_as(user, "sh", &["-c", &script]), person, &[]);
+    let met = talk(stage, &mut stage.pty_as(user, "sh", &["-c", &script]), person, &[]);
     let output = stage.read("/tmp/output");
     stage.shell("rm -f /tmp/output");
     match met.end {
