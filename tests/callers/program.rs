@@ -61,7 +61,7 @@ pub(crate) enum Stack {
 pub(crate) const TEXTS: Option<[usize; 2]> = Some([60, 2500]);
 
 /// How long the end of a session is waited for: some daemons leave it to their own end.
-const CLOSING: Duration = Duration::from_secs(10);
+const CLOSING: Duration = Duration::from_secs(40);
 
 impl Program {
     /// A program of terminals, of Debian 12, to be changed where another differs.

@@ -175,7 +175,8 @@ impl Seen {
     /// What this run says about `prompts` of the table.
     pub(crate) fn prompts(&self) -> Option<&'static str> {
         if self.active.asked.is_empty() && self.disabled.asked.is_empty() {
-            return Some("none");
+            // Who is refused before anything is asked says nothing of it.
+            return (self.disabled.end == "let in").then_some("none");
         }
         if let ("let in", [_, .., last]) = (&*self.active.end, &self.active.asked[..])
             && last.ends_with("-> code")
