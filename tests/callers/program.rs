@@ -61,7 +61,7 @@ pub(crate) enum Stack {
 pub(crate) const TEXTS: Option<[usize; 2]> = Some([60, 2500]);
 
 /// How long the end of a session is waited for: some daemons leave it to their own end.
-const CLOSING: Duration = Duration::from_secs(40);
+const CLOSING: Duration = Duration::from_secs(10);
 
 impl Program {
     /// A program of terminals, of Debian 12, to be changed where another differs.
@@ -148,7 +148,11 @@ impl Program {
     ) -> Seen {
         let [disabled, pending, activating] = others;
         let version = stage.run("dpkg-query", &["-W", "-f", "${Package} ${Version}", self.package]);
-        let phases = || active.events.iter().filter(|event| event["event"] == "phase");
+        // The end of an earlier session of another service may come in between.
+        let is_own = |event: &&Value| event["service"].as_str() == self.services.first().copied();
+        let own: Vec<_> = active.events.iter().filter(is_own).cloned().collect();
+        let events = if own.is_empty() { &active.events } else { &own };
+        let phases = || events.iter().filter(|event| event["event"] == "phase");
         let first = phases().find(|event| event["phase"] == "auth").or_else(|| phases().next());
         let first =
             first.unwrap_or_else(|| panic!("{}: PAM is not called\n{}", self.run, stage.logged()));
@@ -162,7 +166,7 @@ impl Program {
             suite: self.suite.name().to_owned(),
             package: version.ok(),
             service: text(first, "service"),
-            phases: phases_of(stage, &active.events),
+            phases: phases_of(stage, events),
             runs_as: who(stage, &text(first, "euid")),
             host: host(&text(first, "rhost")).to_owned(),
             tty: is_set("tty"),
