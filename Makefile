@@ -9,6 +9,8 @@ SBINDIR ?= $(PREFIX)/sbin
 # Where this system's libpam looks for modules: beside pam_unix.so.
 PAMDIR  ?= $(shell d=$$(ls -d /usr/lib/*/security /lib/*/security /usr/lib64/security /lib64/security /usr/lib/security /lib/security 2>/dev/null | while read -r d; do [ -e "$$d/pam_unix.so" ] && echo "$$d" && break; done); echo "$${d:-/usr/lib/security}")
 
+# What users run.
+BINDIR   = $(PREFIX)/bin
 DOCDIR   = $(PREFIX)/share/doc/pam-onetime
 # What polkit's sandboxed helper needs. systemd looks below /usr/local, too.
 DROPINDIR = $(PREFIX)/lib/systemd/system/polkit-agent-helper@.service.d
@@ -95,8 +97,8 @@ help: ## list the targets
 module: ## build pam_onetime.so
 	$(ADDED_FLAGS) $(CARGO) module --locked
 
-tool: ## build onetimectl and onetimed
-	$(CARGO) build --locked --release --bin onetimectl --bin onetimed
+tool: ## build onetimectl, onetimed and onetime
+	$(CARGO) build --locked --release --bin onetimectl --bin onetimed --bin onetime
 
 deps: ## install what building needs (Debian, Ubuntu)
 	@CARGO=$(CARGO) sh packaging/install-packages $(BUILD_PACKAGES)
@@ -216,15 +218,16 @@ test-debian: test-deps deb ## install, use, upgrade and remove the package in wh
 # are there already keep theirs.
 install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, ZSHDIR, FISHDIR, INTEGRATIONS)
 	@test -e $(TARGET)/module/libpam_onetime.so -a -e $(TARGET)/release/onetimectl \
-		-a -e $(TARGET)/release/onetimed || \
+		-a -e $(TARGET)/release/onetimed -a -e $(TARGET)/release/onetime || \
 		{ echo "nothing is built: run make first (as yourself), then make install (as root)" >&2; exit 1; }
-	umask 022; for dir in $(PAMDIR) $(SBINDIR) $(MANDIR)/man5 $(MANDIR)/man8 \
+	umask 022; for dir in $(PAMDIR) $(SBINDIR) $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 \
 		$(SYSCONFDIR)/onetime $(SYSCONFDIR)/pam.d $(DOCDIR)/pam.d $(DOCDIR)/pam-configs \
 		$(DROPINDIR) \
 		$(COMPLETIONS); do \
 		test -d $(DESTDIR)$${dir%:*} || $(INSTALL) -d -m 755 $(DESTDIR)$${dir%:*} || exit 1; \
 	done
 	$(INSTALL) -m 644 $(TARGET)/module/libpam_onetime.so $(DESTDIR)$(PAMDIR)/pam_onetime.so
+	$(INSTALL) -m 644 docs/onetime.1 $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 644 docs/onetime.toml.5 $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 644 docs/pam_onetime.8 docs/onetimectl.8 docs/onetimed.8 $(DESTDIR)$(MANDIR)/man8/
 	$(INSTALL) -m 644 README.md CHANGELOG.md SECURITY.md docs/FILEFORMAT.md LICENSE LICENSE-MIT \
@@ -233,6 +236,7 @@ install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, ZSHDIR, FISHD
 	$(INSTALL) -m 644 conf/pam-configs/* $(DESTDIR)$(DOCDIR)/pam-configs/
 	$(INSTALL) -m 644 packaging/systemd/polkit-agent-helper@.service.d/* $(DESTDIR)$(DROPINDIR)/
 	$(INSTALL) -m 755 $(TARGET)/release/onetimed $(DESTDIR)$(SBINDIR)/onetimed
+	$(INSTALL) -m 755 $(TARGET)/release/onetime $(DESTDIR)$(BINDIR)/onetime
 	$(INSTALL) -m 644 packaging/systemd/onetimed.socket $(DESTDIR)$(UNITDIR)/
 	umask 022; sed 's|^ExecStart=/usr/sbin/|ExecStart=$(SBINDIR)/|' packaging/systemd/onetimed.service \
 		> $(DESTDIR)$(UNITDIR)/onetimed.service && chmod 644 $(DESTDIR)$(UNITDIR)/onetimed.service
@@ -264,6 +268,7 @@ uninstall: ## remove what install has put there, unless a PAM service uses it; c
 		$(DESTDIR)$(MANDIR)/man5/onetime.toml.5 $(DESTDIR)$(MANDIR)/man8/pam_onetime.8 \
 		$(DESTDIR)$(MANDIR)/man8/onetimectl.8 $(DESTDIR)$(MANDIR)/man8/onetimed.8 \
 		$(DESTDIR)$(SBINDIR)/onetimed $(DESTDIR)$(UNITDIR)/onetimed.socket \
+		$(DESTDIR)$(BINDIR)/onetime $(DESTDIR)$(MANDIR)/man1/onetime.1 \
 		$(DESTDIR)$(UNITDIR)/onetimed.service \
 		$(foreach place,$(COMPLETIONS),$(DESTDIR)$(subst :,/,$(place)))
 	rm -rf $(DESTDIR)$(DOCDIR)

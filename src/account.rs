@@ -54,7 +54,7 @@ impl Timestamp {
     }
 
     /// For programs, by RFC 3339: `2026-11-28T04:31:00Z`.
-    #[cfg(feature = "tool")]
+    #[cfg(any(feature = "tool", feature = "user"))]
     #[must_use]
     pub fn to_rfc_3339(self) -> String {
         let time = self.date_time();

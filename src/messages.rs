@@ -30,6 +30,16 @@ const LOCKED: &str = "Too many wrong codes. Try again later.";
 const RECOVERY: &str = "If you lose your phone, each of these recovery codes works once in place \
                         of a code. Keep them on paper:";
 const RECOVERED: &str = "You used a recovery code; {left} are left.";
+#[cfg(any(test, feature = "daemon"))]
+const OWN_KEEP: &str = "Press Enter when they are on paper; older ones no longer work then: ";
+#[cfg(any(test, feature = "daemon"))]
+const OWN_RECOVERY: &str = "These recovery codes are valid now.";
+#[cfg(any(test, feature = "daemon"))]
+const OWN_NEW_CODE: &str = "Code that the new app shows: ";
+#[cfg(any(test, feature = "daemon"))]
+const OWN_RENEWED: &str = "The new app is in force; codes of the old one no longer work.";
+#[cfg(any(test, feature = "daemon"))]
+const OWN_UNCHANGED: &str = "Nothing was changed. What you had before still works.";
 #[cfg(any(test, feature = "tool"))]
 const SHEET: &str = "One-time codes for {issuer}";
 #[cfg(any(test, feature = "tool"))]
@@ -46,7 +56,7 @@ const FROM_THEN_ON: &str = "From then on every login needs a code; let nobody el
 
 /// All texts, for the test that each is translated.
 #[cfg(test)]
-const ALL: [&str; 21] = [
+const ALL: [&str; 26] = [
     CODE,
     SET_UP,
     SET_UP_REQUIRED,
@@ -62,6 +72,11 @@ const ALL: [&str; 21] = [
     LOCKED,
     RECOVERY,
     RECOVERED,
+    OWN_KEEP,
+    OWN_RECOVERY,
+    OWN_NEW_CODE,
+    OWN_RENEWED,
+    OWN_UNCHANGED,
     SHEET,
     ISSUER,
     ACCOUNT,
@@ -123,6 +138,48 @@ pub fn locked(language: Language) -> &'static str {
 #[must_use]
 pub fn recovered(left: usize, language: Language) -> String {
     say(language, RECOVERED).replace("{left}", &left.to_string())
+}
+
+/// Asked before new recovery codes of the user's own are in force.
+#[cfg(feature = "daemon")]
+#[must_use]
+pub fn own_keep(language: Language) -> &'static str {
+    say(language, OWN_KEEP)
+}
+
+/// Shown once they are.
+#[cfg(feature = "daemon")]
+#[must_use]
+pub fn own_recovery(language: Language) -> &'static str {
+    say(language, OWN_RECOVERY)
+}
+
+/// The prompt for the code that proves a new token.
+#[cfg(feature = "daemon")]
+#[must_use]
+pub fn own_new_code(language: Language) -> &'static str {
+    say(language, OWN_NEW_CODE)
+}
+
+/// The same after a wrong one.
+#[cfg(feature = "daemon")]
+#[must_use]
+pub fn own_new_code_again(language: Language) -> String {
+    format!("{}{}", say(language, AGAIN), say(language, OWN_NEW_CODE))
+}
+
+/// Shown once a new token is in force.
+#[cfg(feature = "daemon")]
+#[must_use]
+pub fn own_renewed(language: Language) -> &'static str {
+    say(language, OWN_RENEWED)
+}
+
+/// Shown where a change was given up.
+#[cfg(feature = "daemon")]
+#[must_use]
+pub fn own_unchanged(language: Language) -> &'static str {
+    say(language, OWN_UNCHANGED)
 }
 
 /// Recovery codes, one a line.

@@ -32,9 +32,10 @@ rustPlatform.buildRustPackage {
     install -D -m 644 target/module/libpam_onetime.so $out/lib/security/pam_onetime.so
     install -D -m 755 target/release/onetimectl $out/bin/onetimectl
     install -D -m 755 target/release/onetimed $out/bin/onetimed
+    install -D -m 755 target/release/onetime $out/bin/onetime
     install -D -m 644 -t $out/lib/systemd/system packaging/systemd/onetimed.socket packaging/systemd/onetimed.service
     substituteInPlace $out/lib/systemd/system/onetimed.service --replace-fail /usr/sbin/ $out/bin/
-    installManPage docs/onetime.toml.5 docs/onetimectl.8 docs/onetimed.8 docs/pam_onetime.8
+    installManPage docs/onetime.1 docs/onetime.toml.5 docs/onetimectl.8 docs/onetimed.8 docs/pam_onetime.8
     installShellCompletion --cmd onetimectl \
       --bash <($out/bin/onetimectl completions bash) \
       --fish <($out/bin/onetimectl completions fish) \

@@ -48,6 +48,9 @@ pub struct Config {
     /// `[daemon]`
     #[serde(deserialize_with = "table")]
     pub daemon: DaemonPolicy,
+    /// `[self_service]`
+    #[serde(deserialize_with = "table")]
+    pub self_service: SelfService,
 }
 
 /// `[store]`: where records and states are.
@@ -250,6 +253,17 @@ impl DaemonPolicy {
     pub fn names(&self, account: &str) -> bool {
         self.may_ask.iter().any(|entry| entry.user == account)
     }
+}
+
+/// `[self_service]`: what users may change of their own accounts (`onetime`), by password and
+/// code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SelfService {
+    /// Whether they may issue themselves new recovery codes.
+    pub recovery: bool,
+    /// Whether they may put a new token in the place of their old one.
+    pub renew: bool,
 }
 
 /// Why a configuration is refused.

@@ -132,7 +132,7 @@ fn an_error_names_line_path_and_range_in_one_line() {
         ),
         (
             "[coed]",
-            "line 1: unknown field `coed`, expected one of `issuer`, `store`, `password`, `code`, `enrollment`, `login`, `limits`, `daemon`",
+            "line 1: unknown field `coed`, expected one of `issuer`, `store`, `password`, `code`, `enrollment`, `login`, `limits`, `daemon`, `self_service`",
         ),
         ("password = ['x']", "line 1: invalid type: sequence, expected a table in `password`"),
         ("[[password]]", "line 1: invalid type: sequence, expected a table in `password`"),
@@ -141,7 +141,7 @@ fn an_error_names_line_path_and_range_in_one_line() {
         ("# \u{7}", "line 1: invalid comment character, expected printable characters"),
         (
             "\"a\\nb\" = 1",
-            "line 1: unknown field `a b`, expected one of `issuer`, `store`, `password`, `code`, `enrollment`, `login`, `limits`, `daemon`",
+            "line 1: unknown field `a b`, expected one of `issuer`, `store`, `password`, `code`, `enrollment`, `login`, `limits`, `daemon`, `self_service`",
         ),
     ] {
         assert_eq!(Config::parse(text).unwrap_err().to_string(), expected, "{text}");
@@ -280,7 +280,8 @@ fn overlaid(table: toml::Table) -> toml::Table {
 
 /// Every value of the configuration, as the file would have it.
 fn shown(config: &Config) -> toml::Table {
-    let Config { issuer, store, password, code, enrollment, login, limits, daemon } = config;
+    let Config { issuer, store, password, code, enrollment, login, limits, daemon, self_service } =
+        config;
     let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
     let span = |span: Span| match span.seconds() {
         None => "none".to_owned(),
@@ -298,6 +299,7 @@ fn shown(config: &Config) -> toml::Table {
         [login]
         [limits]
         [daemon]
+        [self_service]
     };
     if let Some(issuer) = issuer {
         table.insert("issuer".into(), issuer.as_str().into());
@@ -348,6 +350,8 @@ fn shown(config: &Config) -> toml::Table {
     });
     let may_ask: Vec<_> = may_ask.map(toml::Value::Table).collect();
     put("daemon", "may_ask", may_ask.into());
+    put("self_service", "recovery", self_service.recovery.into());
+    put("self_service", "renew", self_service.renew.into());
     table
 }
 

@@ -227,6 +227,30 @@ pub(super) fn rememberable(
     Some((host_key(generation, rhost, service, seconds), seconds))
 }
 
+/// The state once a code of an account has proven that its token is there; `None` where it
+/// is no right code.
+#[cfg(any(test, feature = "daemon"))]
+#[must_use]
+pub fn proven_by(
+    account: &Account,
+    answer: &Answer,
+    now: Timestamp,
+    policy: &CodePolicy,
+) -> Option<State> {
+    match answer {
+        Answer::Code(code) => match find(account, code, now, policy) {
+            CodeMatch::Accepted(found) => Some(accept(account.state, found, now)),
+            CodeMatch::OutOfStep(_) | CodeMatch::Refused(_) => None,
+        },
+        // That of paper proves no app.
+        Answer::Recovery(_)
+        | Answer::Empty
+        | Answer::NotACode
+        | Answer::PasswordAgain
+        | Answer::RefusedBySshd => None,
+    }
+}
+
 /// The state with the host of this login remembered, in the place of the one
 /// that would be forgotten first.
 pub(super) fn remember(

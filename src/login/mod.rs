@@ -26,6 +26,8 @@ pub use ahead::{TimeAhead, time_ahead};
 pub use answer::Answer;
 pub use at_service::{ServiceJudgement, judge_at_service};
 pub use combined::{CodeNeed, separate};
+#[cfg(any(test, feature = "daemon"))]
+pub use find::proven_by;
 pub use find::{ResyncError, resync};
 pub use judge::{Attempt, Judgement, judge};
 pub use limits::in_force;

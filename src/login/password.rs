@@ -1,6 +1,10 @@
 //! What a login knows of the password, and the proof that lets a secret be shown.
 
 use super::Refusal;
+#[cfg(feature = "daemon")]
+use super::{Grant, Verdict};
+#[cfg(feature = "daemon")]
+use crate::config::arguments::PasswordMode;
 
 /// Evidence that whoever is at the other end may see the account's secret.
 ///
@@ -18,6 +22,25 @@ impl PasswordProof {
     /// `show_without_password` says that the login needs none.
     pub(super) const fn by_configuration() -> Self {
         Self(())
+    }
+
+    /// A login that verifies the password itself has just succeeded by a code.
+    #[cfg(feature = "daemon")]
+    #[must_use]
+    pub const fn by_verdict(verdict: Verdict, mode: PasswordMode) -> Option<Self> {
+        match (verdict, mode) {
+            (
+                Verdict::Admitted(Grant::Code | Grant::RecoveryCode { .. } | Grant::Activated),
+                PasswordMode::Verify,
+            ) => Some(Self(())),
+            (
+                Verdict::Admitted(_)
+                | Verdict::NotNeeded(_)
+                | Verdict::Again(_)
+                | Verdict::Refused(_),
+                PasswordMode::Verify | PasswordMode::Stack | PasswordMode::None,
+            ) => None,
+        }
     }
 
     /// The caller can read the record file itself (`onetimectl`, as root).

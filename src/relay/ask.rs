@@ -34,16 +34,9 @@ pub fn authenticate<D: Door>(door: &mut D, request: Request) -> Result<End, Rela
         silent: door.wants_silence(),
         disallow_null_authtok: request.disallow_null_authtok,
     };
-    let mut step = wire.call(&method("Begin"), &begin)?;
+    let step = wire.call(&method("Begin"), &begin)?;
     drop(begin);
-    let end = loop {
-        match act(door, step)? {
-            Next::Answer(answer) => {
-                step = wire.call(&method("Continue"), &Continue { answer })?;
-            }
-            Next::End(end) => break end,
-        }
-    };
+    let end = converse(&wire, door, step)?;
     // Whatever was decided is about the name that was given.
     if door.current_user().as_deref() != Some(given.as_str()) {
         return Err(RelayError::UserChanged);
@@ -53,6 +46,22 @@ pub fn authenticate<D: Door>(door: &mut D, request: Request) -> Result<End, Rela
         door.note_account(AccountNote::new(given.clone(), given, account))?;
     }
     Ok(end)
+}
+
+/// Does as `onetimed` says, from this step to the end.
+pub(super) fn converse<D: Door>(
+    wire: &Wire,
+    door: &mut D,
+    mut step: Step,
+) -> Result<End, RelayError> {
+    loop {
+        match act(door, step)? {
+            Next::Answer(answer) => {
+                step = wire.call(&method("Continue"), &Continue { answer })?;
+            }
+            Next::End(end) => return Ok(end),
+        }
+    }
 }
 
 /// What follows a step.
@@ -84,6 +93,6 @@ fn act<D: Door>(door: &mut D, step: Step) -> Result<Next, RelayError> {
     }
 }
 
-fn method(name: &str) -> String {
+pub(super) fn method(name: &str) -> String {
     format!("{INTERFACE}.{name}")
 }

@@ -7,6 +7,8 @@
 mod ask;
 mod error;
 mod messages;
+#[cfg(feature = "daemon")]
+mod own;
 mod wire;
 
 pub use ask::{Request, authenticate};
@@ -14,6 +16,8 @@ pub use error::RelayError;
 pub use messages::{
     AccountWord, Begin, Continue, End, Left, Question, QuestionKind, Secret, Step, Text, ToneWord,
 };
+#[cfg(feature = "daemon")]
+pub use own::{Change, OwnChange, OwnStatus, own_change, own_status};
 
 /// Where `onetimed` listens.
 pub const SOCKET: &str = "/run/onetime/socket";

@@ -84,6 +84,35 @@ impl Wire {
         method: &str,
         parameters: &P,
     ) -> Result<Step, RelayError> {
+        understand(&self.exchange(method, parameters)?)
+    }
+
+    /// Calls a method that answers something else.
+    #[cfg(feature = "daemon")]
+    pub(super) fn call_for<P: Serialize, R: serde::de::DeserializeOwned>(
+        &self,
+        method: &str,
+        parameters: &P,
+    ) -> Result<R, RelayError> {
+        #[derive(Deserialize)]
+        struct ReplyWith<R> {
+            parameters: R,
+        }
+        let reply = self.exchange(method, parameters)?;
+        let mut unescaped = Zeroizing::new(vec![0; reply.len()]);
+        match serde_json_core::from_slice_escaped::<ReplyWith<R>>(&reply, &mut unescaped) {
+            Ok((reply, _)) => Ok(reply.parameters),
+            // An error, perhaps.
+            Err(_) => understand(&reply).and(Err(RelayError::Malformed)),
+        }
+    }
+
+    /// Sends a call; what comes back, without its NUL.
+    fn exchange<P: Serialize>(
+        &self,
+        method: &str,
+        parameters: &P,
+    ) -> Result<Zeroizing<Vec<u8>>, RelayError> {
         let mut message = Zeroizing::new(vec![0; MAX_CALL]);
         let length = serde_json_core::to_slice(&Call { method, parameters }, &mut message)
             .map_err(|_| RelayError::Malformed)?;
@@ -92,7 +121,10 @@ impl Wire {
         match self.send(whole) {
             Ok(()) => self.hear(),
             // It may have said why it does not listen.
-            Err(RelayError::Ended) => Err(self.hear().err().unwrap_or(RelayError::Ended)),
+            Err(RelayError::Ended) => Err(match self.hear().and_then(|said| understand(&said)) {
+                Err(error) => error,
+                Ok(_) => RelayError::Ended,
+            }),
             Err(error) => Err(error),
         }
     }
@@ -106,7 +138,7 @@ impl Wire {
         Ok(())
     }
 
-    fn hear(&self) -> Result<Step, RelayError> {
+    fn hear(&self) -> Result<Zeroizing<Vec<u8>>, RelayError> {
         let mut message = Zeroizing::new(Vec::with_capacity(CHUNK));
         let mut chunk = Zeroizing::new([0; CHUNK]);
         loop {
@@ -117,7 +149,7 @@ impl Wire {
                 None => return Err(RelayError::Ended),
                 Some((0, last)) => {
                     message.extend_from_slice(last);
-                    return understand(&message);
+                    return Ok(message);
                 }
                 Some(_) => message.extend_from_slice(received),
             }

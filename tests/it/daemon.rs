@@ -126,8 +126,10 @@ fn with_service() -> World {
     let world = with_locker();
     world.pam_service("database", LOCKER);
     let config = world.read_text("/etc/onetime/onetime.toml");
-    let may_ask = "[daemon]\nmay_ask = [{ user = \"bob\", services = [\"database\"] }]\n";
-    world.write("/etc/onetime/onetime.toml", format!("{config}\n{may_ask}").as_bytes(), 0o644);
+    let may_ask = "may_ask = [{ user = \"bob\", services = [\"database\"] }]";
+    let permitted = config.replace("#may_ask = []", may_ask);
+    assert_ne!(permitted, config);
+    world.write("/etc/onetime/onetime.toml", permitted.as_bytes(), 0o644);
     world
 }
 

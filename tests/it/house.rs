@@ -109,11 +109,20 @@ fn each_room_of_the_daemon_uses_only_rooms_below_it() {
 }
 
 #[test]
+fn each_room_of_the_tool_of_users_uses_only_rooms_below_it() {
+    let own = crate_of("src/bin/onetime", "main");
+    assert_eq!(own.wrong_arrows(&floors(&own.root)), BTreeSet::new());
+}
+
+#[test]
 fn a_proof_that_a_secret_may_be_shown_is_made_where_it_should_be_and_nowhere_else() {
     let tool = files("src/bin/onetimectl").into_iter();
     let tool =
         tool.map(|(module, text)| ([&["onetimectl".to_owned()][..], &module].concat(), text));
-    let files: BTreeMap<_, _> = files("src").into_iter().chain(tool).collect();
+    let daemon = files("src/bin/onetimed").into_iter();
+    let daemon =
+        daemon.map(|(module, text)| ([&["onetimed".to_owned()][..], &module].concat(), text));
+    let files: BTreeMap<_, _> = files("src").into_iter().chain(tool).chain(daemon).collect();
     let makers = |how: &str| -> Vec<String> {
         let calls = |text: &str| {
             let made = |parts: &Parts| parts.ends_with(&[how.to_owned()]);
@@ -125,6 +134,7 @@ fn a_proof_that_a_secret_may_be_shown_is_made_where_it_should_be_and_nowhere_els
     // Where it is defined, and who calls it, by whatever path.
     assert_eq!(makers("by_transaction"), ["login::password 1", "pam::password 1"]);
     assert_eq!(makers("by_configuration"), ["login::password 1", "login::plan 1"]);
+    assert_eq!(makers("by_verdict"), ["login::password 1", "onetimed::own 1"]);
     assert_eq!(
         makers("by_administrator"),
         [

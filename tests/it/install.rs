@@ -18,6 +18,7 @@ fn built() -> TempDir {
         ("module/libpam_onetime.so", module_path()),
         ("release/onetimectl", tool_path()),
         ("release/onetimed", Path::new(env!("CARGO_BIN_EXE_onetimed"))),
+        ("release/onetime", Path::new(env!("CARGO_BIN_EXE_onetime"))),
     ] {
         let file = target.path().join(file);
         fs::create_dir_all(file.parent().expect("it has one")).expect("a directory");
@@ -69,8 +70,9 @@ fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
             make(umask, "install", &built, &variables).ok();
             let files = tree(dest.path());
             for (file, mode) in &files {
-                let program =
-                    ["sbin/onetimectl", "sbin/onetimed"].iter().any(|it| file.ends_with(it));
+                let program = ["sbin/onetimectl", "sbin/onetimed", "bin/onetime"]
+                    .iter()
+                    .any(|it| file.ends_with(it));
                 let expected = match mode & 0o170_000 {
                     0o040_000 => 0o040_755,
                     _ if program => 0o100_755,
@@ -89,6 +91,8 @@ fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
                 format!("{below}/sbin/onetimed"),
                 format!("{below}/lib/systemd/system/onetimed.socket"),
                 format!("{below}/share/man/man8/onetimed.8"),
+                format!("{below}/bin/onetime"),
+                format!("{below}/share/man/man1/onetime.1"),
                 format!("{below}/share/bash-completion/completions/onetimectl"),
                 format!("{below}/share/zsh/site-functions/_onetimectl"),
                 fish.to_owned(),

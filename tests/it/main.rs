@@ -37,6 +37,7 @@ mod pictures;
 mod policy;
 mod programs;
 mod release;
+mod self_service;
 mod shipped;
 mod source;
 mod stack;

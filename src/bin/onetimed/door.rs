@@ -47,6 +47,11 @@ impl<'t> SocketDoor<'t> {
         self.service.delay()
     }
 
+    /// What the password service says of the account.
+    pub(crate) const fn account(&self) -> AccountVerdict {
+        self.account
+    }
+
     /// Says how the login has ended.
     pub(crate) fn end(mut self, conclusion: Conclusion, delay: u32) {
         let end = End::new(conclusion, self.account, delay);

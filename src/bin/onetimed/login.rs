@@ -2,27 +2,24 @@
 
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
 
 use pam_onetime::audit::{self, Outcome, Subject};
-use pam_onetime::authenticate::{Host, LoginSettings, Machine};
+use pam_onetime::authenticate::{LoginSettings, Machine};
 use pam_onetime::callers::Asker;
 use pam_onetime::conclusion::{self, Trouble};
 use pam_onetime::config::{Config, DaemonPolicy};
-use pam_onetime::login::AccountVerdict;
 use pam_onetime::login::ports::Door;
-use pam_onetime::relay::{Begin, End, Step};
+use pam_onetime::relay::{Begin, OwnChange};
 use pam_onetime::system::{self, Person, SystemError, name_of};
 use pam_onetime::{Arguments, PasswordService, store};
 
 use crate::accounts::AccountsOf;
 use crate::cli::Cli;
 use crate::door::SocketDoor;
+use crate::ending::{end, give_up};
 use crate::listener::Peer;
-use crate::talk::Talk;
-
-/// The most that is waited after a failure.
-const LONGEST_DELAY: Duration = Duration::from_secs(10);
+use crate::own;
+use crate::talk::{Opening, Talk};
 
 /// Why a peer may not ask.
 enum NotPermitted {
@@ -55,7 +52,13 @@ pub(crate) fn serve((socket, peer): (std::os::fd::OwnedFd, Peer), cli: &Cli) {
         Ok(name) => name,
         Err(nobody) => return talk.refuse(&nobody.to_string()),
     };
-    let Ok(begin) = talk.begin() else { return };
+    let Ok(opening) = talk.begin() else { return };
+    let own = Own { peer, name: &name, cli };
+    let begin = match opening {
+        Opening::Login(begin) => begin,
+        Opening::Status => return own.serve(&mut talk, None),
+        Opening::Change(change) => return own.serve(&mut talk, Some(change.what)),
+    };
     let mut subject =
         Subject { service: begin.service.clone(), ruser: Some(name.clone()), ..Subject::default() };
     let config = match conclusion::read_config(&cli.config) {
@@ -72,6 +75,47 @@ pub(crate) fn serve((socket, peer): (std::os::fd::OwnedFd, Peer), cli: &Cli) {
         }
     };
     log_in(&mut talk, *begin, Who { asker, name }, config, &cli.config, subject);
+}
+
+/// Whoever asks about themselves, or changes their own account.
+struct Own<'o> {
+    peer: Peer,
+    name: &'o str,
+    cli: &'o Cli,
+}
+
+impl Own<'_> {
+    fn serve(&self, talk: &mut Talk, change: Option<OwnChange>) {
+        let Self { peer, name, cli } = self;
+        let subject = own::subject(name);
+        let config = match conclusion::read_config(&cli.config) {
+            Ok(config) => config,
+            Err(trouble) => {
+                audit::send(Outcome::Failed, &subject, &trouble.to_string());
+                return talk.refuse("the configuration cannot be read: see the log");
+            }
+        };
+        let person = match Person::find(name) {
+            Ok(Some(person)) if person.uid == peer.uid => person,
+            Ok(Some(_) | None) => {
+                return talk.refuse("the user database has no user of this program's uid");
+            }
+            Err(error) => {
+                audit::send(Outcome::Failed, &subject, &error.with_remedy());
+                return talk.refuse("the user database does not answer: see the log");
+            }
+        };
+        match change {
+            Some(change) => own::change(talk, &person, change, config, &cli.config),
+            None => match own::status(&person, &config) {
+                Ok(status) => talk.report(&status),
+                Err(error) => {
+                    audit::send(Outcome::Failed, &subject, &error.to_string());
+                    talk.refuse("the account cannot be read: see the log");
+                }
+            },
+        }
+    }
 }
 
 /// Who asks.
@@ -142,20 +186,5 @@ fn log_in(
     let open = || Ok(AccountsOf { store: store::open(&config.store)?, asker, name: open_as });
     let ended = conclusion::authenticate(&mut door, &Machine, settings, open, &mut subject);
     let conclusion = conclusion::conclude(ended, &subject);
-    let delay = door.delay();
-    if conclusion.is_admission() || asker.is_believed() {
-        return door.end(conclusion, delay);
-    }
-    // Others need not wait, if it is left to them.
-    let delay = Duration::from_micros(delay.into()).min(LONGEST_DELAY);
-    Machine.wait_until(Machine.uptime().saturating_add(delay));
-    door.end(conclusion, 0);
-}
-
-/// Ends a login before it is known whether its user is one.
-fn give_up(talk: &mut Talk, trouble: Trouble, mut subject: Subject, given: &str) {
-    subject.user = system::name_for_log(given);
-    let conclusion = conclusion::conclude(Err(trouble), &subject);
-    let end = End::new(conclusion, AccountVerdict::Valid, 0);
-    let _gone = talk.say(Step { end: Some(end), ..Step::default() }).is_err();
+    end(door, conclusion, asker);
 }

@@ -5,11 +5,13 @@
 //! Each room uses only rooms below it; `tests/it/house.rs` reads the arrows.
 //!
 //! ```text
-//! listener             takes connections, and gives each a process
 //! login                one connection: who may ask for whom, and the login
+//! own                  what users see and change of their own accounts
+//! ending               how a login ends for whoever has asked for it
 //! accounts             the store, as far as who asks may use it
 //! door                 the person at the other end of the socket, as a door
 //! talk                 messages of one connection, bounded in size and time
+//! listener             takes connections, and gives each a process
 //! slots                how many connections whom is given
 //! cli                  what can be typed
 //! ```
@@ -37,8 +39,10 @@
 mod accounts;
 mod cli;
 mod door;
+mod ending;
 mod listener;
 mod login;
+mod own;
 mod slots;
 mod talk;
 

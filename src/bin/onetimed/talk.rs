@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use pam_onetime::relay::{Begin, Continue, DESCRIPTION, INTERFACE, MAX_CALL, Step};
+use pam_onetime::relay::{
+    Begin, Change, Continue, DESCRIPTION, INTERFACE, MAX_CALL, OwnStatus, Step,
+};
 use rustix::io::retry_on_intr;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -66,6 +68,22 @@ enum Method {
     Begin(Box<Begin>),
     #[serde(rename = "org.pam-onetime.Login1.Continue")]
     Continue(Continue),
+    // With or without parameters.
+    #[serde(rename = "org.pam-onetime.Login1.Status")]
+    Status(#[expect(dead_code, reason = "it says nothing")] Option<Nothing>),
+    #[serde(rename = "org.pam-onetime.Login1.Change")]
+    Change(Change),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Nothing {}
+
+/// What a connection is for.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    Login(Box<Begin>),
+    Status,
+    Change(Change),
 }
 
 /// An error of our interface.
@@ -98,9 +116,11 @@ impl Talk {
     }
 
     /// What the connection is for. Whoever asks about the service, is told.
-    pub(crate) fn begin(&mut self) -> Result<Box<Begin>, TalkError> {
+    pub(crate) fn begin(&mut self) -> Result<Opening, TalkError> {
         match self.hear()? {
-            Method::Begin(begin) => Ok(begin),
+            Method::Begin(begin) => Ok(Opening::Login(begin)),
+            Method::Status(_) => Ok(Opening::Status),
+            Method::Change(change) => Ok(Opening::Change(change)),
             Method::Continue(_) => Err(self.out_of_order()),
         }
     }
@@ -111,7 +131,7 @@ impl Talk {
         self.bounds.begin(ANSWER, HasBegun::No);
         match self.hear()? {
             Method::Continue(answer) => Ok(answer),
-            Method::Begin(_) => Err(self.out_of_order()),
+            Method::Begin(_) | Method::Status(_) | Method::Change(_) => Err(self.out_of_order()),
         }
     }
 
@@ -122,6 +142,12 @@ impl Talk {
         }
         let reply = Reply::new(Some(step));
         Ok(now(self.write.send_reply(&reply, Vec::new()))?)
+    }
+
+    /// Says what there is to say of an account.
+    pub(crate) fn report(&mut self, status: &OwnStatus) {
+        let reply = Reply::new(Some(status));
+        let _gone = now(self.write.send_reply(&reply, Vec::new())).is_err();
     }
 
     /// Says that this may not be asked, and why.
