@@ -1,9 +1,9 @@
 //! What a login knows of the password, and the proof that lets a secret be shown.
 
 use super::Refusal;
-#[cfg(feature = "daemon")]
+#[cfg(any(test, feature = "daemon"))]
 use super::{Grant, Verdict};
-#[cfg(feature = "daemon")]
+#[cfg(any(test, feature = "daemon"))]
 use crate::config::arguments::PasswordMode;
 
 /// Evidence that whoever is at the other end may see the account's secret.
@@ -25,7 +25,7 @@ impl PasswordProof {
     }
 
     /// A login that verifies the password itself has just succeeded by a code.
-    #[cfg(feature = "daemon")]
+    #[cfg(any(test, feature = "daemon"))]
     #[must_use]
     pub const fn by_verdict(verdict: Verdict, mode: PasswordMode) -> Option<Self> {
         match (verdict, mode) {

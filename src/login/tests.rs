@@ -1284,3 +1284,45 @@ proptest! {
         prop_assert!(next.locked_until.since(Timestamp(now)) <= Limits::default().max_lockout || next.locked_until == failures.locked_until);
     }
 }
+
+// --- a new token ---
+
+#[test]
+fn a_new_token_is_proven_by_a_right_code_of_its_own_alone_which_is_spent_then() {
+    let account = active(totp(), 0);
+    let policy = CodePolicy::default();
+    let proven = |account: &Account, typed: &str| {
+        proven_by(account, &Answer::read(typed.as_bytes()), Timestamp(150), &policy)
+    };
+    let state = proven(&account, CODES[5]).expect("it is right");
+    assert_eq!(state.token(TokenId::FIRST).next, Step(6));
+    let spent = Account { state, ..account.clone() };
+    assert_eq!(proven(&spent, CODES[5]), None);
+    let (recovery, codes) = Recovery::generate(&mut rand::rngs::SysRng, 1).unwrap();
+    let mut with_paper = account.clone();
+    with_paper.record.recovery = Some(recovery);
+    let paper = codes[0].text();
+    for typed in ["000000", "", "abc", CODES[9], paper.as_str()] {
+        assert_eq!(proven(&with_paper, typed), None, "{typed}");
+    }
+}
+
+#[test]
+fn a_login_proves_that_a_secret_may_be_shown_by_a_code_and_a_password_that_it_has_verified() {
+    use crate::config::arguments::PasswordMode;
+    for (verdict, mode, expected) in [
+        (Verdict::Admitted(Grant::Code), PasswordMode::Verify, true),
+        (Verdict::Admitted(Grant::Activated), PasswordMode::Verify, true),
+        (Verdict::Admitted(Grant::RecoveryCode { left: 0 }), PasswordMode::Verify, true),
+        (Verdict::Admitted(Grant::Code), PasswordMode::Stack, false),
+        (Verdict::Admitted(Grant::Code), PasswordMode::None, false),
+        (Verdict::Admitted(Grant::PasswordAlone), PasswordMode::Verify, false),
+        (Verdict::Admitted(Grant::Skipped), PasswordMode::Verify, false),
+        (Verdict::Admitted(Grant::Exempt(Exemption::Group)), PasswordMode::Verify, false),
+        (Verdict::NotNeeded(NotNeeded::NotEnabled), PasswordMode::Verify, false),
+        (Verdict::Refused(Refusal::WrongCode), PasswordMode::Verify, false),
+    ] {
+        let proof = PasswordProof::by_verdict(verdict, mode);
+        assert_eq!(proof.is_some(), expected, "{verdict:?} {mode:?}");
+    }
+}
