@@ -34,7 +34,7 @@ pub(crate) fn programs() -> Vec<Program> {
 /// What a locker needs instead of common-auth and login.
 const PASSWORD_ALONE: &str = "auth required pam_unix.so\naccount required pam_unix.so\n";
 
-const I3LOCK: Program = Program {
+pub(crate) const I3LOCK: Program = Program {
     name: "i3lock",
     run: "i3lock, as packaged",
     package: "i3lock",
@@ -48,14 +48,17 @@ const I3LOCK: Program = Program {
         stage.daemon("xvfb", server);
         stage.until("an X server", || stage.listens("/tmp/.X11-unix/X9"));
     },
-    // It goes into the background when the screen is locked.
-    login: |stage, person| {
-        as_user(stage, person, "DISPLAY=:9 exec i3lock --color=000000 >/dev/null 2>&1");
-        type_at(stage, ":9", PASSWORD);
-        ended(stage, person, "i3lock")
-    },
+    login: |stage, person| unlock_i3lock(stage, person, PASSWORD),
     ..DESKTOP
 };
+
+/// Locks, and gives this answer.
+pub(crate) fn unlock_i3lock(stage: &Stage, person: &Person, answer: &str) -> Met {
+    // It goes into the background when the screen is locked.
+    as_user(stage, person, "DISPLAY=:9 exec i3lock --color=000000 >/dev/null 2>&1");
+    type_at(stage, ":9", answer);
+    ended(stage, person, "i3lock")
+}
 
 /// Runs a script as this user, to its end.
 fn as_user(stage: &Stage, person: &Person, script: &str) {
@@ -73,39 +76,41 @@ fn ended(stage: &Stage, person: &Person, locker: &str) -> Met {
     Met::new(End::let_in(unlocked), "")
 }
 
-const SWAYLOCK: Program = Program {
+pub(crate) const SWAYLOCK: Program = Program {
     name: "swaylock",
     run: "swaylock, as packaged",
     package: "swaylock",
     packages: &["sway", "swaylock", "wtype"],
     services: &["swaylock"],
     prepare: |_| (),
-    login: |stage, person| {
-        let name = person.name;
-        stage.shell(&format!("mkdir -p -m 700 /run/user-{name}; chown {name} /run/user-{name}"));
-        let wayland =
-            format!("export XDG_RUNTIME_DIR=/run/user-{name} WAYLAND_DISPLAY=wayland-1\n");
-        let compositor = "unset WAYLAND_DISPLAY; export WLR_BACKENDS=headless WLR_RENDERER=pixman\n\
-                          export WLR_LIBINPUT_NO_DEVICES=1; exec sway -c /dev/null";
-        let mut sway = stage.command_as(name, "sh");
-        sway.args(["-c", &format!("{wayland}{compositor}")]);
-        stage.daemon("sway", sway);
-        stage.until("a compositor", || stage.path(&format!("/run/user-{name}/wayland-1")).exists());
-        as_user(
-            stage,
-            person,
-            &format!("{wayland}swaylock --daemonize --color 000000 >/dev/null 2>&1"),
-        );
-        // A keyboard that has only just come loses keys.
-        as_user(stage, person, &format!("{wayland}wtype -s 300 '{PASSWORD}' -k Return"));
-        let met = ended(stage, person, "swaylock");
-        stage.shell(&format!("pkill -KILL -u {name} -x sway; rm -rf /run/user-{name}"));
-        met
-    },
+    login: |stage, person| unlock_swaylock(stage, person, PASSWORD),
     ..I3LOCK
 };
 
-const XSCREENSAVER: Program = Program {
+/// Locks, and gives this answer.
+pub(crate) fn unlock_swaylock(stage: &Stage, person: &Person, answer: &str) -> Met {
+    let name = person.name;
+    stage.shell(&format!("mkdir -p -m 700 /run/user-{name}; chown {name} /run/user-{name}"));
+    let wayland = format!("export XDG_RUNTIME_DIR=/run/user-{name} WAYLAND_DISPLAY=wayland-1\n");
+    let compositor = "unset WAYLAND_DISPLAY; export WLR_BACKENDS=headless WLR_RENDERER=pixman\n\
+                      export WLR_LIBINPUT_NO_DEVICES=1; exec sway -c /dev/null";
+    let mut sway = stage.command_as(name, "sh");
+    sway.args(["-c", &format!("{wayland}{compositor}")]);
+    stage.daemon("sway", sway);
+    stage.until("a compositor", || stage.path(&format!("/run/user-{name}/wayland-1")).exists());
+    as_user(
+        stage,
+        person,
+        &format!("{wayland}swaylock --daemonize --color 000000 >/dev/null 2>&1"),
+    );
+    // A keyboard that has only just come loses keys.
+    as_user(stage, person, &format!("{wayland}wtype -s 300 '{answer}' -k Return"));
+    let met = ended(stage, person, "swaylock");
+    stage.shell(&format!("pkill -KILL -u {name} -x sway; rm -rf /run/user-{name}"));
+    met
+}
+
+pub(crate) const XSCREENSAVER: Program = Program {
     name: "xscreensaver",
     run: "xscreensaver, as packaged",
     package: "xscreensaver",
@@ -139,7 +144,7 @@ const XSCREENSAVER: Program = Program {
     ..I3LOCK
 };
 
-const XSECURELOCK: Program = Program {
+pub(crate) const XSECURELOCK: Program = Program {
     name: "xsecurelock",
     run: "xsecurelock, as packaged",
     package: "xsecurelock",
@@ -148,7 +153,7 @@ const XSECURELOCK: Program = Program {
     ..I3LOCK
 };
 
-fn xsecurelock(stage: &Stage, person: &Person, setting: &str) -> Met {
+pub(crate) fn xsecurelock(stage: &Stage, person: &Person, setting: &str) -> Met {
     stage.write("/usr/local/bin/client", include_str!("desktops/xsecurelock_client.py"));
     let script = format!("{setting} DISPLAY=:9 exec python3 /usr/local/bin/client");
     let mut client = stage.command_as(person.name, "sh");

@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod by_onetimed;
 mod desktops;
 mod lockers;
 mod page;
@@ -44,6 +45,7 @@ fn programs() -> Vec<Program> {
         servers::programs(),
         servers_of_networks::programs(),
         servers_of_data::programs(),
+        by_onetimed::programs(),
     ]
     .concat()
 }

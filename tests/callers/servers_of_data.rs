@@ -40,7 +40,7 @@ const CUPS: Program = Program {
     ..SERVER
 };
 
-const NGINX: Program = Program {
+pub(crate) const NGINX: Program = Program {
     name: "nginx (auth_pam)",
     run: "nginx",
     packages: &["nginx-light", "libnginx-mod-http-auth-pam", "curl"],
@@ -136,7 +136,7 @@ fn serve_squid(stage: &Stage) {
     serve(stage, "sh", &["-c", "ulimit -n 1024; exec squid -N"], 3128);
 }
 
-const POSTGRESQL: Program = Program {
+pub(crate) const POSTGRESQL: Program = Program {
     name: "PostgreSQL",
     run: "psql",
     packages: &["postgresql"],

@@ -232,7 +232,7 @@ const SERVER_ASKS: &str = "remote-2 {\n auth = xauth-pam\n }";
 const CLIENT_ANSWERS: &str = "local-2 {\n auth = xauth\n xauth_id = NAME\n }";
 const CLIENT_SECRET: &str = "xauth-1 {\n id = NAME\n secret = \"WORD\"\n }";
 
-const FREERADIUS: Program = Program {
+pub(crate) const FREERADIUS: Program = Program {
     name: "FreeRADIUS",
     run: "rlm_pam",
     packages: &["freeradius", "freeradius-utils"],

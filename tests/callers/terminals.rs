@@ -272,32 +272,35 @@ const VLOCK: Program = Program {
     ..Program::PLAIN
 };
 
-const SCREEN: Program = Program {
+pub(crate) const SCREEN: Program = Program {
     name: "GNU screen",
     run: "screen, C-a x",
     packages: &["screen"],
     package: "screen",
     services: &["screen"],
     stack: Stack::Text(STACK),
-    login: |stage, person| {
-        stage.shell("mkdir -p /run/screen; chmod 1777 /run/screen");
-        let mut pty = stage.pty_as(person.name, "screen", &["-q", "sh"]);
-        pty.expect("$");
-        pty.send(b"\x01x");
-        pty.expect("assword:");
-        pty.send_line(PASSWORD);
-        // Unlocked, it goes back to its screen; else it asks again.
-        let end = match pty.listen(Regex::new(r"assword:|\$").expect("a pattern")) {
-            Heard::Found(text) if text.ends_with(':') => End::Refused,
-            Heard::Found(_) | Heard::Ended => End::LetIn,
-            Heard::Silence => End::StandsStill,
-        };
-        let text = pty.text();
-        stage.end("screen");
-        Met::new(end, text)
-    },
+    login: |stage, person| unlock_screen(stage, person, PASSWORD),
     ..Program::PLAIN
 };
+
+/// Locks, and gives this answer.
+pub(crate) fn unlock_screen(stage: &Stage, person: &Person, answer: &str) -> Met {
+    stage.shell("mkdir -p /run/screen; chmod 1777 /run/screen");
+    let mut pty = stage.pty_as(person.name, "screen", &["-q", "sh"]);
+    pty.expect("$");
+    pty.send(b"\x01x");
+    pty.expect("assword:");
+    pty.send_line(answer);
+    // Unlocked, it goes back to its screen; else it asks again.
+    let end = match pty.listen(Regex::new(r"assword:|\$").expect("a pattern")) {
+        Heard::Found(text) if text.ends_with(':') => End::Refused,
+        Heard::Found(_) | Heard::Ended => End::LetIn,
+        Heard::Silence => End::StandsStill,
+    };
+    let text = pty.text();
+    stage.end("screen");
+    Met::new(end, text)
+}
 
 const SCREEN_WITH_A_PASSWORD: Program = Program {
     run: "screen, C-a x, a file without a code",

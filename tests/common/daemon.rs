@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -27,7 +26,7 @@ impl Daemon {
     /// With these arguments.
     #[track_caller]
     pub fn start_with(world: &World, arguments: &[&str]) -> Self {
-        let program = world.program(Path::new(env!("CARGO_BIN_EXE_onetimed")));
+        let program = world.program(super::daemon_path());
         let mut command = world.command(&program);
         command.args(arguments);
         Self::spawn(world, command)
@@ -36,7 +35,7 @@ impl Daemon {
     /// Run by another program, with that one's arguments.
     #[track_caller]
     pub fn start_under(world: &World, words: &[&str]) -> Self {
-        let program = world.program(Path::new(env!("CARGO_BIN_EXE_onetimed")));
+        let program = world.program(super::daemon_path());
         let mut command = world.command(words[0]);
         command.args(&words[1..]).args([&program, "--idle=0"]);
         Self::spawn(world, command)

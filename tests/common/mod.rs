@@ -150,6 +150,11 @@ pub fn tool_path() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_onetimectl"))
 }
 
+/// The daemon as cargo built it for this test run.
+pub fn daemon_path() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_onetimed"))
+}
+
 /// The module, built the way it is shipped: alone, without the tool's features.
 pub fn module_path() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

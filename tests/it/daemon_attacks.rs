@@ -279,7 +279,7 @@ print(words.count("refused"), words.count("refused") + words.count("locked") == 
     let code = current_code(&secret, 0);
     let said = attack(&world, "alice", script, &[ALICE_PASSWORD, &code]);
     assert_eq!(said, "3 True locked\n");
-    let judged = world.syslog().into_iter().filter(|line| line.text.contains("wrong code"));
+    let judged = world.syslog().into_iter().filter(|line| line.text.contains("=\"wrong code\""));
     assert!(judged.count() <= 3);
 }
 

@@ -18,8 +18,9 @@ class Peer:
 
     def __init__(self):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(25)
+        # With a limit of time, connect(2) would not wait for room in a queue that is full.
         self.socket.connect("/run/onetime/socket")
+        self.socket.settimeout(25)
         self.rest = b""
 
     def send(self, message):
