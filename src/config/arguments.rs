@@ -52,7 +52,7 @@ pub enum FirstPass {
 }
 
 /// The module's line in pam.d, after its path.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arguments {
     /// The configuration (`config=`).
     pub config: PathBuf,

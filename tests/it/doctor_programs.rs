@@ -3,8 +3,8 @@
 //! login on it meets.
 
 use crate::common::{
-    ALICE_PASSWORD, AUTHINFO_UNAVAIL, Answers, BOB_PASSWORD, Client, ClientRun, SUCCESS, World,
-    activate, conf, enable, example_path, finish,
+    ALICE_PASSWORD, AUTHINFO_UNAVAIL, Answers, BOB_PASSWORD, Client, ClientRun, Daemon, SUCCESS,
+    World, activate, conf, enable, example_path, finish,
 };
 use crate::doctor::{Row, named, report, set_up};
 
@@ -70,6 +70,33 @@ fn a_screen_locker_that_includes_login_never_unlocks_and_doctor_and_log_say_what
     let [locker] = of_id(&rows, "pam-locker")[..] else { panic!("{rows:#?}") };
     let all = "i3lock, screen, swaylock, xscreensaver, xsecurelock: ";
     assert!(locker.result == "ok" && locker.what.starts_with(all), "{locker:?}");
+}
+
+#[test]
+fn where_onetimed_listens_doctor_fails_only_those_that_may_not_ask_and_names_who_cannot() {
+    let world = set_up();
+    world.pam_service("xscreensaver", "auth include login\naccount include login\n");
+    let combined = "auth required pam_onetime.so prompt=combined\n";
+    world.pam_service("postgresql", combined);
+    named(&world, "pam-without-root", "xscreensaver: ", "systemctl enable --now onetimed.socket");
+    let _daemon = Daemon::start(&world);
+    let (_, rows) = report(&world);
+    let [postgres] = of_id(&rows, "pam-without-root")[..] else { panic!("{rows:#?}") };
+    assert!(postgres.what.contains("daemon.may_ask"), "{postgres:?}");
+    let toml = world.read_text("/etc/onetime/onetime.toml");
+    let may_ask = |user: &str, service: &str| {
+        let entry = format!(
+            "{toml}\n[daemon]\nmay_ask = [{{ user = {user:?}, services = [{service:?}] }}]\n"
+        );
+        world.write("/etc/onetime/onetime.toml", entry.as_bytes(), 0o644);
+    };
+    may_ask("postgres", "postgresql");
+    not_named(&world, "pam-without-root");
+    // There is no such account in this world.
+    named(&world, "policy-may-ask-unknown", "no account postgres", "runs as");
+    may_ask("root", "nowhere");
+    named(&world, "policy-may-ask-root", "root is root", "take it out");
+    named(&world, "policy-may-ask-service", "no file of the service nowhere", "/etc/pam.d");
 }
 
 #[test]

@@ -206,6 +206,9 @@ finding_ids! {
     PolicyNothingShown = "policy-nothing-shown", Configuration, Warn;
     PolicyQrAscii = "policy-qr-ascii", Configuration, Warn;
     PolicyIssuerCommon = "policy-issuer-common", Configuration, Warn;
+    PolicyMayAskRoot = "policy-may-ask-root", Configuration, Warn;
+    PolicyMayAskUnknown = "policy-may-ask-unknown", Configuration, Warn;
+    PolicyMayAskService = "policy-may-ask-service", Configuration, Warn;
 
     StoreSound = "store-sound", Store, Ok;
     StoreMissing = "store-missing", Store, Fail;

@@ -95,6 +95,14 @@ impl Program {
         }
     }
 
+    /// Whether it gives one answer to all prompts, or has room for one prompt.
+    pub(super) const fn is_asked_once(&self) -> bool {
+        match self.prompts {
+            Answers::One | Answers::First => true,
+            Answers::Each | Answers::None => false,
+        }
+    }
+
     /// What it can ask.
     pub(super) fn prompts(&self) -> Prompts {
         if self.runs_as != "root" {

@@ -14,6 +14,7 @@ use pam_onetime::login::Membership;
 use pam_onetime::store::{Store, StoreError};
 use pam_onetime::system;
 
+use super::onetimed::Socket;
 use super::second_ways::FileText;
 use super::services::Accounts;
 use super::units::Unit;
@@ -70,6 +71,14 @@ fn service_dirs() -> &'static [String] {
 /// The names of the files in the directories of services.
 pub(super) fn service_names() -> BTreeSet<String> {
     service_dirs().iter().flat_map(|dir| file_names(Path::new(dir))).collect()
+}
+
+/// What is at onetimed's socket. Where systemd listens there, onetimed starts.
+pub(super) fn socket() -> Socket {
+    match std::os::unix::net::UnixStream::connect(pam_onetime::relay::SOCKET) {
+        Ok(_) => Socket::Listening,
+        Err(_) => Socket::Silent,
+    }
 }
 
 /// The names of the profiles of pam-auth-update(8).

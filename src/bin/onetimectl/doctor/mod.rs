@@ -14,6 +14,7 @@ mod libpam;
 mod looking;
 mod machine;
 mod module;
+mod onetimed;
 mod open_services;
 mod password_service;
 mod persons;
@@ -71,6 +72,11 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             findings.extend(policy::judge_drawing(config));
             let host = system::host_name().ok();
             findings.extend(policy::judge_issuer(config, host.as_deref()));
+            findings.extend(onetimed::judge(
+                &config.daemon,
+                &|name| Ok(system::Person::find(name)?.map(|person| person.uid)),
+                &|name| service_text(name).is_some(),
+            ));
             Some(dir)
         }
         Err(what) => {
@@ -162,6 +168,7 @@ fn logins(config: Option<&Config>) -> Logins {
     let in_force = sshd::InForce::find(&file, sshd_config.as_ref(), &machine);
 
     let names = service_names();
+    let socket = looking::socket();
     let report = services::judge(
         &names,
         &services::ServicesMachine {
@@ -175,10 +182,11 @@ fn logins(config: Option<&Config>) -> Logins {
             of_sshd: in_force.services(),
             has_sshd: in_force.is_installed(),
             password_service: config.map(|config| config.password.service.clone()),
+            socket,
         },
     );
     let mut findings = report.findings;
-    findings.extend(profile::judge(&names, &looking::profile_names(), &service_text));
+    findings.extend(profile::judge(&names, &looking::profile_names(), &service_text, socket));
     findings.extend(account_line::judge(&report.users, &service_text, &config_of));
     for service in &report.password_services {
         findings.extend(report.shared.get(service).map(|name| password_service::shared(name)));

@@ -201,8 +201,7 @@ pub(super) fn findings(open: &BTreeMap<&str, Open>, path: &dyn Fn(&str) -> Strin
         found.push(Finding::sound(FindingId::PamOtherFactor, what));
     }
     if !lockers.is_empty() {
-        let what =
-            format!("{lockers}: the user's password alone unlocks: they cannot ask for a code");
+        let what = format!("{lockers}: the user's password alone unlocks: they ask for no code");
         found.push(Finding::sound(FindingId::PamLocker, what));
     }
     found
@@ -221,9 +220,11 @@ fn remedy(name: &str, way: &Way, path: &dyn Fn(&str) -> String) -> String {
         Prompts::Any => "pam_onetime.so",
         Prompts::One => "pam_onetime.so prompt=combined",
         Prompts::WithoutRoot => {
-            return "if that is not meant, close it: its program cannot read the store, and so \
-                    cannot ask for a code (docs/callers.toml)"
-                .to_owned();
+            return format!(
+                "if that is not meant: {profile}{copy}put pam_onetime.so in the place of what \
+                 checks the password in {place}, and have onetimed judge its logins: its program \
+                 cannot read the store (onetimed(8))"
+            );
         }
     };
     format!(
@@ -235,6 +236,7 @@ fn remedy(name: &str, way: &Way, path: &dyn Fn(&str) -> String) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::finding::Level;
+    use super::super::onetimed::Socket;
     use super::super::services::{Accounts, Report, ServicesMachine, SshdStack, judge};
     use super::*;
     use pam_onetime::config::Config;
@@ -263,6 +265,7 @@ mod tests {
             has_sshd: true,
             of_sshd: of_sshd.iter().map(|name| (*name).to_owned()).collect(),
             password_service: Some("onetime-password".to_owned()),
+            socket: Socket::Silent,
         };
         judge(&names, &machine)
     }

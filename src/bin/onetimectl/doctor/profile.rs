@@ -4,6 +4,7 @@
 
 use super::finding::{Finding, FindingId};
 use super::known_services::{Prompts, prompts};
+use super::onetimed::Socket;
 use super::open_services::{is_never_asked, is_part_by_name};
 use super::roles::{Role, role};
 use super::stack::{ModuleType, ReadFile, Service};
@@ -33,6 +34,7 @@ pub(super) fn judge(
     services: &[String],
     profiles: &[String],
     files: &ReadFile<'_>,
+    socket: Socket,
 ) -> Vec<Finding> {
     let Some(name) = find(profiles, files) else { return Vec::new() };
     let missing = missing_files(name, files);
@@ -53,7 +55,7 @@ pub(super) fn judge(
     if !is_in_force || !missing.is_empty() {
         found.extend(first_edit(files).map(|edit| edited(name, &edit)));
     }
-    found.extend(covered(name, is_in_force, services, files));
+    found.extend(covered(name, is_in_force, &Covered::find(services, files, socket)));
     found.sort_by_key(|finding| finding.id);
     found
 }
@@ -203,7 +205,7 @@ pub(super) struct Covered<'a> {
 }
 
 impl<'a> Covered<'a> {
-    pub(super) fn find(services: &'a [String], files: &ReadFile<'_>) -> Self {
+    pub(super) fn find(services: &'a [String], files: &ReadFile<'_>, socket: Socket) -> Self {
         let mut covered = Self::default();
         for name in services.iter().filter(|name| !is_part_by_name(name)) {
             let Some(service) = Service::read(name, files) else { continue };
@@ -212,6 +214,7 @@ impl<'a> Covered<'a> {
                 (true, _, true) | (false, true, true) => covered.never.push(name),
                 (true, _, false) => match prompts(name) {
                     Prompts::Any => covered.asking.push(name),
+                    Prompts::WithoutRoot if socket.serves(name) => covered.asking.push(name),
                     Prompts::One | Prompts::WithoutRoot => covered.unable.push(name),
                 },
                 (false, _, _) => {}
@@ -225,27 +228,24 @@ impl<'a> Covered<'a> {
 fn covered(
     profile: &str,
     is_in_force: bool,
-    services: &[String],
-    files: &ReadFile<'_>,
+    Covered { asking, unable, never }: &Covered<'_>,
 ) -> Vec<Finding> {
-    let Covered { asking, unable, never } = Covered::find(services, files);
     if is_in_force {
         let mut found = Vec::new();
-        let what = format!("{}: ask for a code by common-auth", list(&asking));
+        let what = format!("{}: ask for a code by common-auth", list(asking));
         found.push(Finding::sound(FindingId::ProfileInForce, what));
         if !unable.is_empty() {
             let what = format!(
                 "{}: their programs cannot ask for a code, or cannot read the store, and common-auth \
                  wants one",
-                list(&unable)
+                list(unable)
             );
             let remedy = "give each a file in /etc/pam.d without common-auth; or, where root runs \
                           it, with pam_onetime.so prompt=combined, for password and code in one answer";
             found.push(Finding::new(FindingId::ProfileCannotAsk, what, remedy));
         }
         if !never.is_empty() {
-            let what =
-                format!("{}: use common-auth or common-account, and never ask", list(&never));
+            let what = format!("{}: use common-auth or common-account, and never ask", list(never));
             found.push(Finding::sound(FindingId::ProfileNeverAsks, what));
         }
         return found;
@@ -256,7 +256,7 @@ fn covered(
         (never, "and these never ask".to_owned()),
     ];
     let rows = rows.into_iter().filter(|(names, _)| !names.is_empty());
-    let rows = rows.map(|(names, what)| format!("{what}: {}", list(&names)));
+    let rows = rows.map(|(names, what)| format!("{what}: {}", list(names)));
     rows.map(|what| Finding::sound(FindingId::ProfileOff, what)).collect()
 }
 
@@ -334,7 +334,7 @@ mod tests {
                 true => self.0.get(name).cloned(),
                 false => self.0.get(&format!("/etc/pam.d/{name}")).cloned(),
             };
-            judge(&services, &["onetime".to_owned(), "unix".to_owned()], &files)
+            judge(&services, &["onetime".to_owned(), "unix".to_owned()], &files, Socket::Silent)
         }
 
         fn ids(&self) -> Vec<FindingId> {

@@ -2,11 +2,15 @@
 //! that cannot read the store, that gives one answer to every prompt, or that asks again and
 //! again. Values in, notes out.
 
-use pam_onetime::config::Config;
+use std::path::Path;
+
+use pam_onetime::callers::Asker;
+use pam_onetime::config::{Config, DEFAULT_PATH};
 use pam_onetime::{Arguments, PasswordMode};
 
 use super::finding::FindingId;
 use super::known_services::{Program, Prompts, RemoteHost, program};
+use super::onetimed::Socket;
 use super::rules::Note;
 use super::stack::StackLine;
 
@@ -16,11 +20,15 @@ pub(super) fn judge(
     entry: &StackLine,
     arguments: &Arguments,
     config: &Config,
+    socket: Socket,
 ) -> Vec<Note> {
     let Some(program) = program(service) else { return Vec::new() };
     let line = ProgramLine { program, entry, arguments, config };
     match program.prompts() {
-        Prompts::WithoutRoot => vec![line.without_root()],
+        Prompts::WithoutRoot => match line.without_root(service, socket) {
+            Some(note) => vec![note],
+            None => line.one_prompt().into_iter().filter(|_| program.is_asked_once()).collect(),
+        },
         Prompts::One => line.one_prompt().into_iter().chain(line.remembered()).collect(),
         Prompts::Any => line.remembered().into_iter().collect(),
     }
@@ -40,18 +48,43 @@ impl ProgramLine<'_> {
         Note::new(id, format!("{} {name} {what}", self.entry.place), remedy)
     }
 
-    /// The module is reached, by name or by an include, and reads no store.
-    fn without_root(&self) -> Note {
+    /// The module is reached, by name or by an include, and reads no store; nothing where
+    /// onetimed judges its logins.
+    fn without_root(&self, service: &str, socket: Socket) -> Option<Note> {
         let who = match self.program.runs_as.as_str() {
             "user" => "the user",
             account => account,
         };
+        let is_of_user = self.program.runs_as == "user";
+        let (fault, remedy) = match socket {
+            Socket::Silent => (
+                "nobody listens at /run/onetime/socket".to_owned(),
+                "systemctl enable --now onetimed.socket (onetimed(8)); or give it a file without \
+                 pam_onetime.so, which includes none that has it: conf/pam.d/password-only",
+            ),
+            Socket::Listening if is_of_user || self.config.daemon.permits(who, service) => {
+                return self.not_believed(is_of_user);
+            }
+            Socket::Listening => (
+                "daemon.may_ask does not name that account with this service".to_owned(),
+                "name both in onetime.toml: [daemon] may_ask (onetimed(8)); or give it a file \
+                 without pam_onetime.so, which includes none that has it: conf/pam.d/password-only",
+            ),
+        };
         let what = format!(
-            "runs as {who}, who cannot read the store: everybody is refused, also who needs no code"
+            "runs as {who}, who cannot read the store, and {fault}: everybody is refused, also \
+             who needs no code"
         );
-        let remedy = "give it a file without pam_onetime.so, which includes none that has it: \
-                      conf/pam.d/password-only";
-        self.note(FindingId::PamWithoutRoot, &what, remedy)
+        Some(self.note(FindingId::PamWithoutRoot, &what, remedy))
+    }
+
+    /// What the line says that holds for root's programs alone.
+    fn not_believed(&self, is_of_user: bool) -> Option<Note> {
+        let asker = if is_of_user { Asker::User } else { Asker::Service };
+        let relayed = self.arguments.clone().relayed(asker, Path::new(DEFAULT_PATH));
+        let what = format!("is refused by onetimed: {}", relayed.err()?);
+        let remedy = "take that out of the line: every login of this service is refused";
+        Some(self.note(FindingId::PamArgumentsRefused, &what, remedy))
     }
 
     fn one_prompt(&self) -> Option<Note> {
@@ -105,11 +138,16 @@ mod tests {
     use super::*;
 
     fn judged(service: &str, line: &str) -> Vec<FindingId> {
+        judged_with(service, line, Socket::Silent, "")
+    }
+
+    fn judged_with(service: &str, line: &str, socket: Socket, toml: &str) -> Vec<FindingId> {
         let text = format!("auth required pam_onetime.so {line}\n");
         let service_read = Service::read("s", &|_| Some(text.clone())).unwrap();
         let stack = service_read.stack(ModuleType::Auth);
-        let (arguments, config) = configured(stack[0], &|_| Ok(Config::default())).unwrap();
-        let notes = judge(service, stack[0], &arguments, &config);
+        let (arguments, config) =
+            configured(stack[0], &|_| Ok(Config::parse(toml).unwrap())).unwrap();
+        let notes = judge(service, stack[0], &arguments, &config, socket);
         notes.into_iter().map(|note| note.id).collect()
     }
 
@@ -135,6 +173,28 @@ mod tests {
             ("of-nobody", "remember=12h", &[]),
         ] {
             assert_eq!(judged(service, line), expected, "{service} {line}");
+        }
+    }
+
+    #[test]
+    fn where_onetimed_listens_programs_that_are_not_roots_are_served_if_they_may_ask() {
+        use FindingId::*;
+        const MAY: &str =
+            "[daemon]\nmay_ask = [{ user = \"postgres\", services = [\"postgresql\"] }]\n";
+        for (service, line, toml, expected) in [
+            ("xscreensaver", "", "", &[][..]),
+            ("i3lock", "", "", &[PamOnePrompt]),
+            ("i3lock", "prompt=combined", "", &[]),
+            ("xscreensaver", "password=none", "", &[PamArgumentsRefused]),
+            ("xscreensaver", "missing=ignore", "", &[PamArgumentsRefused]),
+            ("postgresql", "prompt=combined", "", &[PamWithoutRoot]),
+            ("postgresql", "prompt=combined", MAY, &[]),
+            ("postgresql", "", MAY, &[PamOnePrompt]),
+            ("nginx", "prompt=combined", MAY, &[PamWithoutRoot]),
+            ("sshd", "", "", &[]),
+        ] {
+            let found = judged_with(service, line, Socket::Listening, toml);
+            assert_eq!(found, expected, "{service} {line} {toml}");
         }
     }
 }

@@ -13,6 +13,7 @@ use pam_onetime::{Arguments, PasswordMode};
 
 use super::finding::{Finding, FindingId, NameList};
 use super::known_services::is_logged_in_to;
+use super::onetimed::Socket;
 use super::open_services::{self, Open};
 use super::programs;
 use super::roles::{Role, role};
@@ -50,6 +51,8 @@ pub(crate) struct ServicesMachine<'a> {
     pub(crate) has_sshd: bool,
     /// The service that verifies passwords by the configuration.
     pub(crate) password_service: Option<String>,
+    /// Who listens for programs that cannot read the store.
+    pub(crate) socket: Socket,
 }
 
 impl ServicesMachine<'_> {
@@ -211,7 +214,6 @@ fn judge_service(
     machine: &ServicesMachine<'_>,
     report: &mut Report,
 ) -> (Option<Mode>, BTreeSet<Note>) {
-    let configs = machine.configs;
     let mut notes: BTreeSet<_> = broken_lines(FindingId::PamLineBroken, service).collect();
     notes.extend(missing_modules(FindingId::PamModuleMissing, service, machine));
     let ours = service.entries.iter().filter(|entry| role(entry) == Role::Code);
@@ -232,7 +234,7 @@ fn judge_service(
             notes.extend(arguments(entry).err().map(|what| refused(entry, &what)));
             continue;
         }
-        match judge_line(name, entry, configs) {
+        match judge_line(name, entry, machine) {
             Ok(line) => {
                 report.password_services.extend(line.password_service);
                 notes.extend(line.of_program);
@@ -336,8 +338,9 @@ struct GoodLine {
 fn judge_line(
     service: &str,
     entry: &StackLine,
-    configs: &ReadConfig<'_>,
+    machine: &ServicesMachine<'_>,
 ) -> Result<GoodLine, Note> {
+    let configs = machine.configs;
     let place = &entry.place;
     if entry.kind != ModuleType::Auth {
         let what =
@@ -350,7 +353,7 @@ fn judge_line(
         arguments.password != PasswordMode::None || config.enrollment.show_without_password;
     Ok(GoodLine {
         mode: Mode { password: arguments.password, missing: config.login.missing },
-        of_program: programs::judge(service, entry, &arguments, &config),
+        of_program: programs::judge(service, entry, &arguments, &config, machine.socket),
         password_service: verifies.then_some(config.password.service),
     })
 }
@@ -441,6 +444,7 @@ mod tests {
             of_sshd: BTreeSet::new(),
             has_sshd: true,
             password_service: Some("onetime-password".to_owned()),
+            socket: Socket::Silent,
         }
     }
 

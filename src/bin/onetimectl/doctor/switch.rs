@@ -32,7 +32,8 @@ pub(crate) fn run(cli: &Cli, verb: &ProfileVerb) -> anyhow::Result<ExitCode> {
     let form = if cli.json { Form::Json } else { Form::Text };
     let profiles = looking::profile_names();
     let name = profile::find(&profiles, &service_text).ok_or(NO_PROFILE)?.to_owned();
-    let judge = || profile::judge(&service_names(), &profiles, &service_text);
+    let socket = looking::socket();
+    let judge = || profile::judge(&service_names(), &profiles, &service_text, socket);
     let (option, wanted) = match verb {
         ProfileVerb::Show => {
             let found = judge();
@@ -41,7 +42,7 @@ pub(crate) fn run(cli: &Cli, verb: &ProfileVerb) -> anyhow::Result<ExitCode> {
         }
         ProfileVerb::Enable { yes } => {
             let services = service_names();
-            let unable = Covered::find(&services, &service_text).unable;
+            let unable = Covered::find(&services, &service_text, socket).unable;
             // Who cannot be asked has not decided to have users refused.
             if !yes && !unable.is_empty() && !may_ask(form) {
                 let what = format!("not enabled: {} cannot ask for a code", unable.join(", "));
