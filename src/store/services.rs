@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::ErrorKind;
-use std::path::Path;
 
 use rustix::fs::renameat;
 use rustix::io::Errno;
@@ -17,7 +16,7 @@ use super::StoreError;
 use super::accounts::Store;
 use super::backend::{Backend, Change, CommitError};
 use super::checked::{Dir, io_error};
-use super::durable::{make_dir, replace, temporary, unlink};
+use super::durable::{temporary, unlink};
 use super::record::{body_of, line, with_checksum};
 use crate::account::{Account, Failures, Generation, Timestamp, UserName};
 use crate::fields::Word;
@@ -179,6 +178,7 @@ pub(super) fn read(
 
 /// Puts `text` in the place of what is counted, durably. The caller has the account's lock,
 /// as long as `still` says so.
+#[cfg(any(test, feature = "daemon", feature = "tool"))]
 pub(super) fn write(
     top: &Dir,
     owner: u32,
@@ -186,10 +186,12 @@ pub(super) fn write(
     text: &str,
     still: impl Fn() -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    use super::durable::{make_dir, replace};
+
     let dir = match top.dir_if_there(SERVICES, owner)? {
         Some(dir) => dir,
         None => {
-            make_dir(&top.fd, Path::new(SERVICES), &top.path.join(SERVICES))?;
+            make_dir(&top.fd, std::path::Path::new(SERVICES), &top.path.join(SERVICES))?;
             top.sync()?;
             top.dir(SERVICES, owner)?
         }
