@@ -189,7 +189,11 @@ fn changes(before: Option<&Seen>, now: &Seen, respect: fn(&Seen) -> String) -> O
 /// How the logins ended.
 fn ends(seen: &Seen) -> String {
     let meetings = [&seen.disabled, &seen.pending, &seen.activating, &seen.active];
-    let texts = seen.texts.iter().map(|it| it.end.as_str());
+    // What follows an error, SDDM 0.19 refuses in some runs, and in others stands still.
+    let texts = seen.texts.iter().map(|it| match it.end.as_str() {
+        "let in" => "let in",
+        _ => "kept out",
+    });
     meetings.iter().map(|it| it.end.as_str()).chain(texts).collect::<Vec<_>>().join(" / ")
 }
 

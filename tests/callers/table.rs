@@ -153,13 +153,13 @@ impl Seen {
     /// What this run says about `texts` of the table; nothing where no text was tried.
     pub(crate) fn fate(&self) -> Option<&'static str> {
         let texts = self.texts.as_ref()?;
-        if texts.end == "stands still" {
-            return Some("stops");
-        }
         let found = || texts.short.iter().chain(&texts.long).chain(&texts.error).chain(&self.key);
         let place = |place: &str| place.trim_end_matches(" (cut)").to_owned();
         if found().any(|it| !["person", "output"].contains(&place(it).as_str())) {
             return Some("log");
+        }
+        if texts.end == "stands still" {
+            return Some("stops");
         }
         if found().any(|it| place(it) == "output") {
             return Some("terminal");
