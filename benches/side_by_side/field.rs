@@ -33,7 +33,8 @@ pub const MODULES: [&str; 3] = [OURS, GOOGLE, OATH];
 
 /// How many users are in the user database: those who log in.
 pub const USERS: u32 = 64;
-const FIRST_UID: u32 = 5000;
+/// The uid of the first of them.
+pub const FIRST_UID: u32 = 5000;
 
 /// Names of one file. ext4 permits 65,000.
 const LINKS: usize = 50_000;
