@@ -68,7 +68,17 @@ pub fn shown(token: &Token, step: u64) -> String {
 /// and whatever it says, nobody gets in without the password, and nobody into an active
 /// account without a code, but those whom it exempts.
 pub fn check(config: &Config) {
-    let Config { issuer, store, password, code, enrollment, login, limits } = config;
+    let Config {
+        issuer,
+        store,
+        password,
+        code,
+        enrollment,
+        login,
+        limits,
+        daemon,
+        self_service: _,
+    } = config;
     assert!(issuer.as_ref().is_none_or(|issuer| is_issuer(issuer)));
     assert!(store.dir.starts_with('/'));
     let in_pam_d = |name: &str| !name.is_empty() && !name.contains('/') && !name.starts_with('.');
@@ -83,6 +93,10 @@ pub fn check(config: &Config) {
     assert!(!login.prompt.contains(char::is_control));
     assert!(limits.failures == 0 || limits.period > 0 && limits.lockout > 0);
     assert!(limits.lockout <= limits.max_lockout);
+    for entry in &daemon.may_ask {
+        assert!(daemon.names(&entry.user));
+        assert!(entry.services.iter().all(|service| daemon.permits(&entry.user, service)));
+    }
 
     let account = active([token()]);
     for now in [0, 1_000_000_000, u64::MAX].map(Timestamp) {
