@@ -5,11 +5,24 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use super::installed::hasty;
 use super::process::PATIENCE;
 use super::world::World;
 
 /// Where it listens.
 const SOCKET: &str = "/run/onetime/socket";
+
+/// A service whose program runs as whoever is logged in.
+pub const LOCKER: &str = "auth required pam_onetime.so\naccount required pam_onetime.so\n\
+                      account sufficient pam_permit.so\n";
+
+/// A world with a program of the user's own to log in by: the service `locker`.
+#[track_caller]
+pub fn with_locker() -> World {
+    let world = hasty();
+    world.pam_service("locker", LOCKER);
+    world
+}
 
 /// A daemon, ended when dropped.
 pub struct Daemon {

@@ -31,7 +31,7 @@ pub use client::{
     AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, ClientRun, Event, MAXTRIES, MODULE_UNKNOWN,
     PERM_DENIED, SERVICE_ERR, SUCCESS, example,
 };
-pub use daemon::Daemon;
+pub use daemon::{Daemon, LOCKER, with_locker};
 pub use figures::{Figures, extent, into_place, long, when_and_where};
 pub use files::{copy_file, write_file};
 pub use foreign::{Kdc, Sssd, fetch_packages, foreign_root, python_programs, with_foreign};

@@ -1,19 +1,9 @@
 //! Programs that are not root's: their logins, which `onetimed` judges.
 
 use crate::common::{
-    ALICE_PASSWORD, BOB_PASSWORD, Daemon, PATIENCE, Pamtester, PamtesterRun, World, activate,
-    current_code, enable, hasty,
+    ALICE_PASSWORD, BOB_PASSWORD, Daemon, LOCKER, PATIENCE, Pamtester, PamtesterRun, World,
+    activate, current_code, enable, with_locker,
 };
-
-/// A service whose program runs as whoever is logged in.
-const LOCKER: &str = "auth required pam_onetime.so\naccount required pam_onetime.so\n\
-                      account sufficient pam_permit.so\n";
-
-fn with_locker() -> World {
-    let world = hasty();
-    world.pam_service("locker", LOCKER);
-    world
-}
 
 /// alice's own program asks for alice.
 #[track_caller]

@@ -6,21 +6,11 @@ use std::process::{Child, Stdio};
 
 use crate::common::{
     ALICE_PASSWORD, BOB_PASSWORD, CAROL_PASSWORD, Daemon, PATIENCE, Pamtester, World, activate,
-    current_code, enable, finish, hasty, with_services_of_tests,
+    current_code, enable, finish, with_locker, with_services_of_tests,
 };
 
 /// The beginning of every script.
 const PEER: &str = include_str!("daemon_attacks/peer.py");
-
-/// A service whose program runs as whoever is logged in.
-const LOCKER: &str = "auth required pam_onetime.so\naccount required pam_onetime.so\n\
-                      account sufficient pam_permit.so\n";
-
-fn with_locker() -> World {
-    let world = hasty();
-    world.pam_service("locker", LOCKER);
-    world
-}
 
 /// A world with this configuration.
 fn configured(config: &str) -> World {
