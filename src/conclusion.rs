@@ -7,10 +7,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{self, Outcome, Subject};
-use crate::authenticate::{self, Failure, Host, LoginSettings};
+use crate::authenticate::Failure;
 use crate::config::arguments::{ArgumentError, Arguments};
 use crate::config::{Config, ConfigError};
-use crate::login::ports::{Accounts, Door};
 use crate::login::{Refusal, Verdict};
 use crate::store::{self, LogError, StoreError};
 
@@ -135,20 +134,6 @@ pub fn read_config(path: &Path) -> Result<Config, Trouble> {
 pub fn apply(arguments: &Arguments, config: Config) -> Result<Config, Trouble> {
     let path = || arguments.config.display().to_string();
     arguments.apply(config).map_err(|error| Trouble::Config { path: path(), error })
-}
-
-/// Has the login told, on accounts that `open` opens.
-///
-/// # Errors
-/// [`Trouble`]: the login is refused.
-pub fn authenticate<D: Door, H: Host, A: Accounts<Error = LogError>>(
-    door: &mut D,
-    host: &H,
-    settings: LoginSettings<'_>,
-    open: impl FnOnce() -> Result<A, LogError>,
-    subject: &mut Subject,
-) -> Result<Verdict, Trouble> {
-    Ok(authenticate::authenticate(door, host, settings, open, subject)?)
 }
 
 /// Logs how a login ended, in one line, and gives its result.

@@ -2,6 +2,7 @@
 //! and the application), and the [`Accounts`]. libpam's handle is one
 //! door and the store of files one place of accounts; both are tried by scripts too.
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
@@ -104,7 +105,8 @@ pub enum Echo {
 }
 
 /// How a text is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tone {
     /// As information (PAM_TEXT_INFO).
     Info,

@@ -10,7 +10,7 @@ use pam::module::PamHandle;
 use super::door::{self, PamDoor};
 use super::{account, password};
 use crate::audit::{self, Outcome, Subject};
-use crate::authenticate::{LoginSettings, Machine};
+use crate::authenticate::{self, LoginSettings, Machine};
 use crate::conclusion::{self, Conclusion, Trouble};
 use crate::config::arguments::Arguments;
 use crate::login::Verdict;
@@ -66,7 +66,7 @@ fn log_in(
     let config = conclusion::apply(&arguments, conclusion::read_config(&arguments.config)?)?;
     let settings = LoginSettings { config: &config, arguments: &arguments };
     let open = || Ok(store::open(&config.store)?);
-    conclusion::authenticate(door, &Machine, settings, open, subject)
+    Ok(authenticate::authenticate(door, &Machine, settings, open, subject)?)
 }
 
 /// The login as `onetimed` has decided it, which has written the line to the log; `None`

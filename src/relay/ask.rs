@@ -78,7 +78,7 @@ fn act<D: Door>(door: &mut D, step: Step) -> Result<Next, RelayError> {
     }
     for text in texts {
         // As in a login without `onetimed`: every prompt explains itself.
-        let _unseen = door.show(&text.text.0, text.tone.into()).is_err();
+        let _unseen = door.show(&text.text.0, text.tone).is_err();
     }
     match (question, end) {
         (Some(question), None) => {

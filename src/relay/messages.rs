@@ -104,37 +104,9 @@ pub struct Left {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Text {
     /// How it is to be taken.
-    pub tone: ToneWord,
+    pub tone: Tone,
     /// It may hold a key.
     pub text: Secret,
-}
-
-/// [`Tone`] as a word.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ToneWord {
-    /// PAM_TEXT_INFO
-    Info,
-    /// PAM_ERROR_MSG
-    Error,
-}
-
-impl From<Tone> for ToneWord {
-    fn from(tone: Tone) -> Self {
-        match tone {
-            Tone::Info => Self::Info,
-            Tone::Error => Self::Error,
-        }
-    }
-}
-
-impl From<ToneWord> for Tone {
-    fn from(word: ToneWord) -> Self {
-        match word {
-            ToneWord::Info => Self::Info,
-            ToneWord::Error => Self::Error,
-        }
-    }
 }
 
 /// What is asked.

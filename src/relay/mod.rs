@@ -14,7 +14,7 @@ mod wire;
 pub use ask::{Request, authenticate};
 pub use error::RelayError;
 pub use messages::{
-    AccountWord, Begin, Continue, End, Left, Question, QuestionKind, Secret, Step, Text, ToneWord,
+    AccountWord, Begin, Continue, End, Left, Question, QuestionKind, Secret, Step, Text,
 };
 #[cfg(feature = "daemon")]
 pub use own::{Change, OwnChange, OwnStatus, own_change, own_status};

@@ -155,7 +155,7 @@ impl Door for SocketDoor<'_> {
     }
 
     fn show(&mut self, text: &str, tone: Tone) -> Result<(), ConversationError> {
-        let text = Text { tone: tone.into(), text: Secret(text.to_owned()) };
+        let text = Text { tone, text: Secret(text.to_owned()) };
         self.next.texts.push(text);
         Ok(())
     }

@@ -14,6 +14,7 @@ use listenfd::ListenFd;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, fork};
+use pam_onetime::callers::Asker;
 use pam_onetime::config::Config;
 use pam_onetime::{store, system};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,7 +24,7 @@ use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 use rustix::process::{WaitOptions, wait};
 
 use crate::cli::Cli;
-use crate::slots::{Rank, Slots};
+use crate::slots::Slots;
 
 /// What whoever gets no connection is told.
 const TOO_MANY: &[u8] = b"{\"error\":\"org.pam-onetime.Login1.TooManyLogins\"}\0";
@@ -134,8 +135,8 @@ impl Listener {
         };
         let Ok(peer) = socket_peercred(&socket) else { return Ok(None) };
         let uid = peer.uid.as_raw();
-        let rank = self.rank(uid, now);
-        if !self.slots.have_room(uid, rank, now) {
+        let asker = self.counts_as(uid, now);
+        if !self.slots.have_room(uid, asker, now) {
             turn_away(&socket);
             return Ok(None);
         }
@@ -163,18 +164,18 @@ impl Listener {
 
     /// What a peer is to the number of its connections. The configuration is read anew where
     /// it matters: for who has many.
-    fn rank(&mut self, uid: u32, now: Duration) -> Rank {
+    fn counts_as(&mut self, uid: u32, now: Duration) -> Asker {
         if uid == 0 {
-            return Rank::Root;
+            return Asker::Root;
         }
         if self.slots.of(uid, now) < crate::slots::USER {
-            return Rank::User;
+            return Asker::User;
         }
         let known = self.policy.take().filter(|(since, _)| now.saturating_sub(*since) < POLICY);
         let (since, services) = known.unwrap_or_else(|| (now, services(&self.config)));
-        let rank = if services.contains(&uid) { Rank::Service } else { Rank::User };
+        let asker = if services.contains(&uid) { Asker::Service } else { Asker::User };
         self.policy = Some((since, services));
-        rank
+        asker
     }
 
     fn close(&self) {

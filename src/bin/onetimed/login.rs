@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use pam_onetime::audit::{self, Outcome, Subject};
-use pam_onetime::authenticate::{LoginSettings, Machine};
+use pam_onetime::authenticate::{LoginSettings, Machine, authenticate};
 use pam_onetime::callers::Asker;
 use pam_onetime::conclusion::{self, Trouble};
 use pam_onetime::config::{Config, DaemonPolicy};
@@ -184,7 +184,8 @@ fn log_in(
     };
     let settings = LoginSettings { config: &config, arguments: &arguments };
     let open = || Ok(AccountsOf { store: store::open(&config.store)?, asker, name: open_as });
-    let ended = conclusion::authenticate(&mut door, &Machine, settings, open, &mut subject);
+    let ended =
+        authenticate(&mut door, &Machine, settings, open, &mut subject).map_err(Trouble::from);
     let conclusion = conclusion::conclude(ended, &subject);
     end(door, conclusion, asker);
 }

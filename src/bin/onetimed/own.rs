@@ -6,10 +6,10 @@ use std::path::Path;
 
 use pam_onetime::account::{Account, Phase, Recovery, State, TokenState};
 use pam_onetime::audit::{self, Outcome, Subject};
-use pam_onetime::authenticate::{Host, LoginSettings, Machine};
+use pam_onetime::authenticate::{Host, LoginSettings, Machine, authenticate};
 use pam_onetime::callers::Asker;
 use pam_onetime::code::RecoveryCode;
-use pam_onetime::conclusion::{self, Conclusion};
+use pam_onetime::conclusion::{self, Conclusion, Trouble};
 use pam_onetime::config::{Config, GroupNames, Language, Networks, Span};
 use pam_onetime::enrollment::{Canvas, Enrollment, new_token};
 use pam_onetime::login::ports::{ConversationError, Door, Echo, Tone};
@@ -21,7 +21,6 @@ use pam_onetime::store::{self, Store, StoreError};
 use pam_onetime::system::{Person, SystemError};
 use pam_onetime::{Arguments, PasswordService, messages};
 
-use crate::accounts::AccountsOf;
 use crate::door::SocketDoor;
 use crate::ending::{end, give_up};
 use crate::talk::Talk;
@@ -136,17 +135,18 @@ pub(crate) fn change(
     config.login.remember = Span::default();
     let line = Arguments::read(std::iter::empty())
         .and_then(|arguments| arguments.relayed(Asker::User, path))
-        .map_err(conclusion::Trouble::from);
+        .map_err(Trouble::from);
     let arguments = match line {
         Ok(arguments) => arguments,
         Err(trouble) => return give_up(talk, trouble, subject, &name),
     };
     let begin = Begin::of_own(&name, SERVICE);
     let service = PasswordService::relayed(&begin);
-    let mut door = SocketDoor::new(talk, begin, Asker::User, name.clone(), service);
+    let mut door = SocketDoor::new(talk, begin, Asker::User, name, service);
     let settings = LoginSettings { config: &config, arguments: &arguments };
-    let open = || Ok(AccountsOf { store: store::open(&config.store)?, asker: Asker::User, name });
-    let ended = conclusion::authenticate(&mut door, &Machine, settings, open, &mut subject);
+    let open = || Ok(store::open(&config.store)?);
+    let ended =
+        authenticate(&mut door, &Machine, settings, open, &mut subject).map_err(Trouble::from);
     let proof = match &ended {
         Ok(verdict) => PasswordProof::by_verdict(*verdict, arguments.password),
         Err(_) => None,

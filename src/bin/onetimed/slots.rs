@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pam_onetime::callers::Asker;
+
 /// Logins at once, of all.
 pub(crate) const ALL: usize = 256;
 /// Of those, the ones that only root's programs get.
@@ -14,14 +16,6 @@ pub(crate) const USER: usize = 8;
 /// A connection counts for so long, however soon it ends: nobody has processes made without
 /// end.
 pub(crate) const LEAST: Duration = Duration::from_millis(100);
-
-/// What a peer is to the number of its connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rank {
-    Root,
-    Service,
-    User,
-}
 
 /// Connections by their processes' numbers. Times are those of a clock that nobody sets.
 #[derive(Debug, Default)]
@@ -51,14 +45,14 @@ impl Slots {
     }
 
     /// Whether one more of `uid` is served.
-    pub(crate) fn have_room(&mut self, uid: u32, rank: Rank, now: Duration) -> bool {
+    pub(crate) fn have_room(&mut self, uid: u32, asker: Asker, now: Duration) -> bool {
         let own = self.of(uid, now);
         // Those that have ended keep nobody else out.
         let all = self.taken.len();
-        match rank {
-            Rank::Root => all < ALL,
-            Rank::Service => own < SERVICE && all < ALL.saturating_sub(ROOTS),
-            Rank::User => own < USER && all < ALL.saturating_sub(ROOTS),
+        match asker {
+            Asker::Root => all < ALL,
+            Asker::Service => own < SERVICE && all < ALL.saturating_sub(ROOTS),
+            Asker::User => own < USER && all < ALL.saturating_sub(ROOTS),
         }
     }
 
@@ -88,21 +82,21 @@ mod tests {
     fn no_user_gets_more_than_their_share_and_none_keeps_others_out() {
         let mut slots = Slots::default();
         for process in 0..1_000 {
-            if slots.have_room(1000, Rank::User, AT) {
+            if slots.have_room(1000, Asker::User, AT) {
                 slots.take(process, 1000, AT);
             }
         }
         assert_eq!(slots.of(1000, AT), USER);
-        for rank in [Rank::User, Rank::Service, Rank::Root] {
-            assert!(slots.have_room(1001, rank, AT), "{rank:?}");
+        for asker in [Asker::User, Asker::Service, Asker::Root] {
+            assert!(slots.have_room(1001, asker, AT), "{asker:?}");
         }
         for process in 1_000..2_000 {
-            if slots.have_room(70, Rank::Service, AT) {
+            if slots.have_room(70, Asker::Service, AT) {
                 slots.take(process, 70, AT);
             }
         }
         assert_eq!(slots.of(70, AT), SERVICE);
-        assert!(slots.have_room(1001, Rank::User, AT));
+        assert!(slots.have_room(1001, Asker::User, AT));
     }
 
     #[test]
@@ -110,15 +104,15 @@ mod tests {
         let mut slots = Slots::default();
         for uid in 1..1_000 {
             for again in 0..USER {
-                if slots.have_room(uid, Rank::User, AT) {
+                if slots.have_room(uid, Asker::User, AT) {
                     slots.take(uid * 100 + u32::try_from(again).unwrap(), uid, AT);
                 }
             }
         }
-        assert!(!slots.have_room(5_000, Rank::User, AT));
-        assert!(!slots.have_room(5_000, Rank::Service, AT));
+        assert!(!slots.have_room(5_000, Asker::User, AT));
+        assert!(!slots.have_room(5_000, Asker::Service, AT));
         let mut roots = 0;
-        while slots.have_room(0, Rank::Root, AT) {
+        while slots.have_room(0, Asker::Root, AT) {
             roots += 1;
             slots.take(1_000_000 + roots, 0, AT);
         }
@@ -132,7 +126,7 @@ mod tests {
         // A second of connecting as fast as one can, a millisecond each.
         for at in 0..1_000 {
             let now = AT + Duration::from_millis(at);
-            if slots.have_room(1000, Rank::User, now) {
+            if slots.have_room(1000, Asker::User, now) {
                 served += 1;
                 slots.take(1, 1000, now);
                 slots.give_back(1, now);
