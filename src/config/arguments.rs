@@ -260,6 +260,10 @@ impl Arguments {
             }
             PasswordMode::None => return Err(ArgumentError::NotBelieved("password")),
         }
+        // A service asks for anybody: it would learn who has a record. Of themselves, users may.
+        if asker == Asker::Service && self.overrides.uniform == Some(false) {
+            return Err(ArgumentError::NotBelieved("uniform"));
+        }
         let other = self.overrides.given().find(|key| !HARMLESS.contains(key));
         other.map_or(Ok(self), |key| Err(ArgumentError::NotBelieved(key)))
     }
@@ -406,6 +410,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_service_may_ask_uniformly_and_not_otherwise() {
+        let config = Path::new(DEFAULT_PATH);
+        let relayed = |line, asker| parse(&[line]).unwrap().relayed(asker, config).map(drop);
+        for asker in [Asker::Root, Asker::User, Asker::Service] {
+            assert_eq!(relayed(c"uniform=true", asker), Ok(()), "{asker:?}");
+        }
+        for asker in [Asker::Root, Asker::User] {
+            assert_eq!(relayed(c"uniform=false", asker), Ok(()), "{asker:?}");
+        }
+        let refused = Err(ArgumentError::NotBelieved("uniform"));
+        assert_eq!(relayed(c"uniform=false", Asker::Service), refused);
     }
 
     #[test]

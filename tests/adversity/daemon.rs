@@ -10,6 +10,8 @@ use crate::debian::Debian;
 
 /// Where the package has them.
 const UNITS: &str = "/usr/lib/systemd/system";
+const INTERFACE: &str = "org.pam-onetime.Login1";
+const DESCRIPTION: &str = include_str!("../../src/relay/org.pam-onetime.Login1.varlink");
 const LOCKER: &str = "auth required pam_onetime.so\naccount required pam_onetime.so\n\
                       account sufficient pam_permit.so\n";
 /// What cannot be written to from within. /dev and what is private is not the machine's.
@@ -98,6 +100,7 @@ fn onetimed_is_started_by_its_socket_judges_within_its_sandbox_and_ends_when_nob
     booted.shell("chmod 0 /etc/shadow");
     bob_gets_in(&booted);
     booted.shell("chmod 640 /etc/shadow");
+    varlinkctl_shows_the_interface_and_calls_it(&booted);
     started_anew_in_the_middle_of_a_login_it_refuses_that_one(&booted, &secret);
     ends_when_nobody_asks(&mut booted);
     nobody_waits_where_it_cannot_start(&booted);
@@ -130,6 +133,55 @@ fn the_sandbox_is_in_force(booted: &Booted) {
     let homes = ["--target", &main, "--mount", "--", "ls", "-A", "/home", "/root"];
     let homes = booted.run("nsenter", &homes).ok();
     assert!(!homes.contains("alice") && booted.shell(&script).contains("alice"), "{homes}");
+}
+
+/// systemd's own tool, as any user.
+#[track_caller]
+fn varlinkctl_shows_the_interface_and_calls_it(booted: &Booted) {
+    let varlinkctl = |arguments: &[&str]| {
+        let [verb, more @ ..] = arguments else { panic!("no verb") };
+        let user = ["--reuid=bob", "--regid=bob", "--init-groups", "varlinkctl", verb];
+        let socket = ["/run/onetime/socket"];
+        booted.run("setpriv", &[&user[..], &socket, more].concat())
+    };
+    let info = varlinkctl(&["info"]).ok();
+    for said in ["pam-onetime", "onetimed", env!("CARGO_PKG_VERSION"), INTERFACE] {
+        assert!(info.contains(said), "{said}: {info}");
+    }
+    let interfaces = varlinkctl(&["list-interfaces"]).ok();
+    let interfaces: Vec<_> = interfaces.lines().map(str::trim).collect();
+    assert_eq!(interfaces, [INTERFACE, "org.varlink.service"]);
+    // It prints what it has understood, comments too, as it sees fit.
+    let words = |text: &str| {
+        let lines = text.lines().map(|line| line.trim().trim_start_matches('#'));
+        lines.flat_map(|line| line.chars().filter(|c| !c.is_whitespace())).collect::<String>()
+    };
+    let introspected = varlinkctl(&["introspect", INTERFACE]).ok();
+    assert_eq!(words(&introspected), words(DESCRIPTION), "{introspected}");
+
+    let call = |method: &str, parameters: &str| {
+        varlinkctl(&["call", &format!("{INTERFACE}.{method}"), parameters])
+    };
+    let status = call("Status", "{}").ok();
+    let status = status.split_whitespace().collect::<String>();
+    assert!(status.contains(r#""otp":false"#), "{status}");
+    let begin = call("Begin", r#"{"user":"bob","service":"locker"}"#).ok();
+    assert!(
+        begin.split_whitespace().collect::<String>().contains(r#""kind":"password""#),
+        "{begin}"
+    );
+    for (method, parameters, error) in [
+        ("Begin", r#"{"user":1,"service":"locker"}"#, "org.varlink.service.InvalidParameter"),
+        ("Begin", r#"{"user":"bob"}"#, "org.varlink.service.InvalidParameter"),
+        ("Change", r#"{"what":"disable"}"#, "org.varlink.service.InvalidParameter"),
+        ("Open", "{}", "org.varlink.service.MethodNotFound"),
+        ("Continue", r#"{"answer":"x"}"#, "org.pam-onetime.Login1.OutOfOrder"),
+        ("Begin", r#"{"user":"alice","service":"locker"}"#, "org.pam-onetime.Login1.NotPermitted"),
+    ] {
+        let run = call(method, parameters);
+        assert!(!run.success(), "{method}({parameters}): {}", run.stdout);
+        assert!(run.stderr.contains(error), "{method}({parameters}): {}", run.stderr);
+    }
 }
 
 /// And loses nothing: the code is still good.

@@ -1,5 +1,7 @@
 //! Programs that are not root's: their logins, which `onetimed` judges.
 
+use serde_json::{Value, json};
+
 use crate::common::{
     ALICE_PASSWORD, BOB_PASSWORD, Daemon, LOCKER, PATIENCE, Pamtester, PamtesterRun, World,
     activate, current_code, enable, with_locker,
@@ -139,6 +141,7 @@ fn wrong_codes_through_a_service_lock_the_user_there_and_nowhere_else() {
         assert!(!log_in_there(&world, "000000").success);
     }
     drop(daemon);
+    locked_there_and_nowhere_else_is_what_status_says(&world);
     let _daemon = Daemon::start(&world);
     let run = log_in_there(&world, &current_code(&secret, 0));
     assert!(!run.success && run.output.contains("Too many wrong codes"), "{}", run.output);
@@ -150,8 +153,48 @@ fn wrong_codes_through_a_service_lock_the_user_there_and_nowhere_else() {
     assert!(run.success, "{}", run.output);
     let run = world.onetimectl(&["unlock", "alice"]);
     assert!(run.stdout.contains("one service's account"), "{}", run.stdout);
+    assert_eq!(status(&world)["services"], json!([]));
     let run = log_in_there(&world, &current_code(&secret, 1));
     assert!(run.success, "{}", run.output);
+}
+
+fn status(world: &World) -> Value {
+    let said = world.onetimectl(&["--json", "status", "alice"]).ok();
+    let rows: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
+    rows[0].clone()
+}
+
+#[track_caller]
+fn locked_there_and_nowhere_else_is_what_status_says(world: &World) {
+    let row = status(world);
+    assert_eq!((&row["failures"], &row["locked_until"]), (&json!(0), &Value::Null), "{row}");
+    let [there] = row["services"].as_array().expect("an array").as_slice() else {
+        panic!("{row}");
+    };
+    assert_eq!((&there["account"], there["locked_until"].is_string()), (&json!("bob"), true));
+    let said = world.onetimectl(&["status", "alice"]).ok();
+    assert!(said.contains("0; bob: locked until 2"), "{said}");
+    for list in [&["list", "--locked"][..], &["list", "--csv", "--columns", "user,services"]] {
+        let said = world.onetimectl(list).ok();
+        assert!(said.contains("alice") && said.contains("bob: locked until 2"), "{said}");
+    }
+}
+
+#[test]
+fn a_wrong_code_through_a_service_is_in_status_until_it_is_forgotten() {
+    let world = with_service();
+    let _daemon = Daemon::start(&world);
+    activate(&world, "alice");
+    assert!(!log_in_there(&world, "000000").success);
+    let there = json!([{ "account": "bob", "failures": 1, "locked_until": null }]);
+    assert_eq!(status(&world)["services"], there);
+    assert!(world.onetimectl(&["status", "alice"]).ok().contains("0; bob: 1"));
+    world.onetimectl(&["unlock", "alice"]).ok();
+    assert_eq!(status(&world)["services"], json!([]));
+    let counted = "/var/lib/onetime/services/alice.toml";
+    world.write(counted, b"damaged", 0o600);
+    let run = world.onetimectl(&["status", "alice"]);
+    assert!(!run.success() && run.stderr.contains(counted), "{}{}", run.stdout, run.stderr);
 }
 
 #[test]

@@ -190,8 +190,16 @@ for name, message, expected in [
     ("too long", call(LOGIN + "Begin", user="a" * 17000, service="locker"), ["ended"]),
     ("unknown method", call(LOGIN + "Open"), ["MethodNotFound"]),
     ("unknown interface", call(DESCRIBE, interface="org.example"), ["InterfaceNotFound"]),
-    ("no user", call(LOGIN + "Begin", service="locker"), ["MethodNotFound"]),
-    ("a number", call(LOGIN + "Begin", user=1, service="locker"), ["MethodNotFound"]),
+    ("part of a method", call(LOGIN + "Beg"), ["MethodNotFound"]),
+    ("a method elsewhere", call("org.example.Begin"), ["MethodNotFound"]),
+    ("no user", call(LOGIN + "Begin", service="locker"), ["InvalidParameter"]),
+    ("a number", call(LOGIN + "Begin", user=1, service="locker"), ["InvalidParameter"]),
+    ("no answer", call(LOGIN + "Continue"), ["InvalidParameter"]),
+    ("another change", call(LOGIN + "Change", what="disable"), ["InvalidParameter"]),
+    ("no object as status", b'{"method":"%sStatus","parameters":1}\0' % LOGIN.encode(),
+     ["InvalidParameter"]),
+    ("no interface", call(DESCRIBE), ["InvalidParameter"]),
+    ("wrong, then right", call(LOGIN + "Begin") + BEGIN, ["InvalidParameter", "asks"]),
     ("no Begin", CONTINUE, ["OutOfOrder", "ended"]),
     ("two Begins", BEGIN + BEGIN, ["asks", "OutOfOrder", "ended"]),
     ("too long an answer", BEGIN + call(LOGIN + "Continue", answer="x" * 17000),
@@ -364,6 +372,24 @@ for argument in sys.argv[2:]:
         }
         assert_eq!(said.lines().count(), arguments.len());
     }
+}
+
+#[test]
+fn a_broken_service_does_not_learn_who_has_a_record_where_the_configuration_hides_it() {
+    let world = configured(
+        "[login]\nuniform = true\n\
+         [daemon]\nmay_ask = [{ user = \"daemon\", services = [\"locker\"] }]\n",
+    );
+    let _daemon = Daemon::start(&world);
+    activate(&world, "alice");
+    let script = r#"
+for line in [], ["uniform=true"], ["uniform=false"]:
+    for user in "alice", "carol", "no-such-user":
+        print(*[word(heard) for heard in log_in(user, "guess", "000000", line=line)])
+"#;
+    let said = attack(&world, "daemon", script, &[]);
+    assert_eq!(said, ["asks refused\n".repeat(6), "misconfigured\n".repeat(3)].concat());
+    logged(&world, "argument uniform: ");
 }
 
 #[test]

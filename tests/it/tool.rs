@@ -562,6 +562,7 @@ fn status_as_json_has_these_keys_for_a_user_and_an_error_alone_for_one_who_is_un
         "otp",
         "recovery_codes_left",
         "remedy",
+        "services",
         "since",
         "tokens",
         "user",

@@ -479,6 +479,8 @@ pub(crate) enum Column {
     Failures,
     /// Until when it is locked
     LockedUntil,
+    /// What accounts of services have failed with the user
+    Services,
 }
 
 #[derive(Debug, Args)]

@@ -198,12 +198,30 @@ fn answer(
             let interface = interface.to_string().into();
             now(write.send_error(&ServiceError::InterfaceNotFound { interface }, Vec::new()))?;
         }
+        Heard::Unknown { method } if is_ours(method) => {
+            // What is in them is not repeated: a password, perhaps.
+            let parameter = "parameters".into();
+            now(write.send_error(&ServiceError::InvalidParameter { parameter }, Vec::new()))?;
+        }
         Heard::Unknown { method } => {
             let method = method.into();
             now(write.send_error(&ServiceError::MethodNotFound { method }, Vec::new()))?;
         }
     }
     Ok(None)
+}
+
+/// Whether there is such a method; then its parameters are wrong.
+fn is_ours(method: &str) -> bool {
+    let Some((interface, name)) = method.rsplit_once('.') else { return false };
+    match interface {
+        INTERFACE => DESCRIPTION.lines().any(|line| {
+            let described = line.strip_prefix("method ").and_then(|line| line.split_once('('));
+            described.is_some_and(|(described, _)| described == name)
+        }),
+        "org.varlink.service" => name == "GetInterfaceDescription",
+        _ => false,
+    }
 }
 
 /// What a future says that never waits: the socket blocks.

@@ -10,7 +10,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread::{self, available_parallelism};
 
 use clap::error::ErrorKind;
-use pam_onetime::account::{Account, Phase, Timestamp};
+use pam_onetime::account::{Account, Failures, Phase, Timestamp};
 use pam_onetime::config::{Limits, Span};
 use pam_onetime::login::in_force;
 use pam_onetime::store::Store;
@@ -48,6 +48,35 @@ pub(crate) struct StatusRow {
     /// Only while locked.
     #[serde(serialize_with = "rfc_3339")]
     pub(crate) locked_until: Option<Timestamp>,
+    /// What accounts of services (`may_ask`) have failed with the user, where that still counts.
+    pub(crate) services: Vec<AtService>,
+}
+
+/// What the account of a service has failed with a user: it counts there, and nowhere else.
+#[derive(Serialize)]
+pub(crate) struct AtService {
+    /// The account of the service.
+    pub(crate) account: String,
+    pub(crate) failures: u32,
+    /// Only while the user is locked there.
+    #[serde(serialize_with = "rfc_3339")]
+    pub(crate) locked_until: Option<Timestamp>,
+}
+
+impl AtService {
+    /// `None`: nothing of it counts any more.
+    fn of(account: String, failures: Failures, now: Timestamp, limits: &Limits) -> Option<Self> {
+        let (failures, locked_until) = counted(failures, now, limits);
+        let counts = failures > 0 || locked_until.is_some();
+        counts.then_some(Self { account, failures, locked_until })
+    }
+}
+
+/// How many wrong codes count, and until when they lock; `None`: they do not.
+fn counted(failures: Failures, now: Timestamp, limits: &Limits) -> (u32, Option<Timestamp>) {
+    let failures = in_force(failures, now, limits);
+    let locked_until = Some(failures.locked_until).filter(|until| *until > now);
+    (failures.recent(now, limits.period), locked_until)
 }
 
 fn rfc_3339<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -55,9 +84,15 @@ fn rfc_3339<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S:
 }
 
 impl StatusRow {
-    fn of(account: Option<&Account>, now: Timestamp, limits: &Limits) -> Self {
+    fn of(
+        account: Option<&Account>,
+        services: Vec<AtService>,
+        now: Timestamp,
+        limits: &Limits,
+    ) -> Self {
         let state = account.map(|account| &account.state);
-        let failures = state.map(|state| in_force(state.failures, now, limits));
+        let (failures, locked_until) =
+            state.map_or((0, None), |state| counted(state.failures, now, limits));
         let since = account.and_then(|account| match account.phase() {
             Phase::Pending => None,
             Phase::Active { since } => Some(since),
@@ -72,11 +107,24 @@ impl StatusRow {
             tokens: account.map_or(0, |account| account.record.tokens.len()),
             drift: account.map_or(0, furthest_off),
             recovery_codes_left: account.and_then(Account::recovery_codes_left),
-            failures: failures.map_or(0, |failures| failures.recent(now, limits.period)),
-            locked_until: failures
-                .map(|failures| failures.locked_until)
-                .filter(|until| *until > now),
+            failures,
+            locked_until,
+            services,
         }
+    }
+
+    /// What counts at the accounts of services; empty if nothing does. `date` writes a time.
+    pub(crate) fn at_services(&self, date: fn(Timestamp) -> String) -> String {
+        let services = self.services.iter().map(|it| match it.locked_until {
+            Some(until) => format!("{}: locked until {}", it.account, date(until)),
+            None => format!("{}: {}", it.account, it.failures),
+        });
+        services.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether it is locked, if only at the account of a service.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked_until.is_some() || self.services.iter().any(|it| it.locked_until.is_some())
     }
 
     /// Whether one of the filters matches this account, or no filter is given.
@@ -84,7 +132,7 @@ impl StatusRow {
         let Filters { pending, active, locked, disabled } = options.filters;
         let is_wanted = (pending && self.otp && !self.activated)
             || (active && self.activated)
-            || (locked && self.locked_until.is_some())
+            || (locked && self.is_locked())
             || (disabled && !self.otp)
             || !(pending || active || locked || disabled);
         let is_old = |age| self.last_event().is_some_and(|at| now.since(at) > age);
@@ -181,7 +229,7 @@ impl Summary {
         self.disabled = self.disabled.saturating_add(one(!row.otp));
         self.pending = self.pending.saturating_add(one(row.otp && !row.activated));
         self.active = self.active.saturating_add(one(row.activated));
-        self.locked = self.locked.saturating_add(one(row.locked_until.is_some()));
+        self.locked = self.locked.saturating_add(one(row.is_locked()));
     }
 }
 
@@ -280,7 +328,15 @@ fn look(
     if account.is_none() && user.person.is_none() {
         return Err(ToolError::UNKNOWN.into());
     }
-    Ok(StatusRow::of(account.as_ref(), now, &context.config.limits))
+    let limits = &context.config.limits;
+    let services = match &account {
+        Some(account) => store
+            .service_failures(account)?
+            .filter_map(|(name, failures)| AtService::of(name, failures, now, limits))
+            .collect(),
+        None => Vec::new(),
+    };
+    Ok(StatusRow::of(account.as_ref(), services, now, limits))
 }
 
 fn furthest_off(account: &Account) -> i32 {

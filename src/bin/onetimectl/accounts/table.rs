@@ -25,7 +25,7 @@ const OF_TABLE: [Column; 8] = [
 ];
 
 /// What CSV has then: everything, each thing once.
-const OF_CSV: [Column; 11] = [
+const OF_CSV: [Column; 12] = [
     Column::User,
     Column::State,
     Column::Issued,
@@ -37,6 +37,7 @@ const OF_CSV: [Column; 11] = [
     Column::Recovery,
     Column::Failures,
     Column::LockedUntil,
+    Column::Services,
 ];
 
 impl Column {
@@ -56,6 +57,7 @@ impl Column {
             Self::Recovery => "RECOVERY",
             Self::Failures => "FAILURES",
             Self::LockedUntil => "LOCKED UNTIL",
+            Self::Services => "SERVICES",
         }
     }
 
@@ -73,7 +75,8 @@ impl Column {
             | Self::Tokens
             | Self::Drift
             | Self::Recovery
-            | Self::Failures => false,
+            | Self::Failures
+            | Self::Services => false,
         }
     }
 
@@ -106,6 +109,7 @@ impl Column {
             }
             Self::Failures => Cow::Owned(status.failures.to_string()),
             Self::LockedUntil => time(status.locked_until),
+            Self::Services => Cow::Owned(status.at_services(date)),
         }
     }
 }
@@ -195,9 +199,16 @@ impl TextTable {
         if !std::mem::replace(&mut self.begun, true) {
             self.line(out, self.columns.iter().map(|(column, _)| column.heading().into()))?;
         }
+        let chosen = |column| self.columns.iter().any(|(chosen, _)| *chosen == column);
         let cells = self.columns.iter().map(|(column, _)| match (column, status.locked_until) {
-            (Column::Failures, Some(until)) => {
-                Cow::Owned(format!("locked until {}", until.to_minute()))
+            (Column::Failures, until) => {
+                let here = match until {
+                    Some(until) => format!("locked until {}", until.to_minute()),
+                    None => status.failures.to_string(),
+                };
+                let there = status.at_services(Timestamp::to_minute);
+                let is_said = there.is_empty() || chosen(Column::Services);
+                Cow::Owned(if is_said { here } else { format!("{here}; {there}") })
             }
             (column, _) => match column.cell(user, status, Timestamp::to_minute) {
                 empty if empty.is_empty() => Cow::Borrowed("-"),

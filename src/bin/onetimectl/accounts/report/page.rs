@@ -140,8 +140,16 @@ fn logins(out: &mut String, facts: &Facts) -> Result<(), Error> {
 }
 
 fn accounts(out: &mut String, facts: &Facts) -> Result<(), Error> {
-    let heads =
-        ["User", "State", "Issued", "Activated", "Last code", "Wrong codes", "Locked until"];
+    let heads = [
+        "User",
+        "State",
+        "Issued",
+        "Activated",
+        "Last code",
+        "Wrong codes",
+        "Locked until",
+        "At services",
+    ];
     let row = |(user, row): &(String, StatusRow)| {
         let time = |time: Option<Timestamp>| time.map(Timestamp::to_minute).unwrap_or_default();
         let cells = [
@@ -151,11 +159,11 @@ fn accounts(out: &mut String, facts: &Facts) -> Result<(), Error> {
             time(row.last_login),
             row.failures.to_string(),
             time(row.locked_until),
+            row.at_services(Timestamp::to_minute),
         ];
         (Readable(user).to_string(), cells.to_vec())
     };
-    let locked: Vec<_> =
-        facts.rows.iter().filter(|(_, row)| row.locked_until.is_some()).map(row).collect();
+    let locked: Vec<_> = facts.rows.iter().filter(|(_, row)| row.is_locked()).map(row).collect();
     let without: Vec<_> = facts.rows.iter().filter(|(_, row)| !row.otp).map(row).collect();
     let with: Vec<_> = facts.rows.iter().filter(|(_, row)| row.otp).map(row).collect();
     table(out, "Locked now", &heads, &locked)?;
@@ -213,6 +221,7 @@ mod tests {
             recovery_codes_left: None,
             failures: 0,
             locked_until: None,
+            services: Vec::new(),
         }
     }
 
