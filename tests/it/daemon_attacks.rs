@@ -92,6 +92,79 @@ while True:
 }
 
 #[test]
+fn two_dozen_users_who_take_every_place_keep_nobody_out_who_has_fewer() {
+    let world = with_locker();
+    let users: String =
+        (3000..3025).map(|uid| format!("u{uid}:x:{uid}:{uid}::/:/bin/sh\n")).collect();
+    world.write("/etc/passwd", (world.read_text("/etc/passwd") + &users).as_bytes(), 0o644);
+    let daemon = Daemon::start(&world);
+    // Each holds what it can, at the question for the password.
+    let flood = r#"
+def ask(uid):
+    os.seteuid(uid)
+    peer = Peer()
+    os.seteuid(0)
+    peer.send(json.dumps({"method": LOGIN + "Begin", "parameters":
+        {"user": f"u{uid}", "service": "locker"}}).encode() + b"\0")
+    return peer
+peers = {uid: [ask(uid) for _ in range(8)] for uid in range(3000, 3024)}
+heard = [word(peer.hear()) for of_one in peers.values() for peer in of_one]
+assert heard == ["asks"] * 192, heard
+print("ready", flush=True)
+while True:
+    for uid, of_one in peers.items():
+        of_one[:] = [peer for peer in of_one if peer.is_open()]
+        while len(of_one) < 8:
+            of_one.append(ask(uid))
+            time.sleep(0.001)
+"#;
+    let _flood = Ongoing::start(&world, "root", flood);
+    assert!(children(&daemon).len() >= 192);
+    for _ in 0..3 {
+        is_let_in(&world, "bob", BOB_PASSWORD);
+    }
+    // And whoever came in is not pushed out by those who have more.
+    let mut locker = world.pty_as("bob", "pamtester", &["locker", "bob", "authenticate"]);
+    locker.expect("Password:");
+    is_let_in(&world, "carol", CAROL_PASSWORD);
+    let script = "print(log_in_word('bob', sys.argv[1]))";
+    assert_eq!(attack(&world, "root", script, &[BOB_PASSWORD]), "admitted\n");
+    locker.send_line(BOB_PASSWORD);
+    assert!(locker.wait().success());
+}
+
+#[test]
+fn a_queue_that_a_user_fills_all_the_time_keeps_nobody_out() {
+    let world = with_locker();
+    let _daemon = Daemon::start(&world);
+    let flood = r#"
+resource.setrlimit(resource.RLIMIT_NOFILE, (8000, 8000))
+def flood():
+    while True:
+        peers = []
+        for _ in range(5000):
+            peer = socket.socket(socket.AF_UNIX)
+            peer.setblocking(False)
+            try:
+                peer.connect("/run/onetime/socket")
+            except BlockingIOError:
+                break
+            peers.append(peer)
+for _ in range(3):
+    if os.fork() == 0:
+        ctypes.CDLL(None).prctl(1, 9)
+        flood()
+print("ready", flush=True)
+flood()
+"#;
+    let _flood = Ongoing::start(&world, "alice", flood);
+    // For a place in the queue the module waits 10 seconds.
+    for _ in 0..5 {
+        is_let_in(&world, "bob", BOB_PASSWORD);
+    }
+}
+
+#[test]
 fn numbers_of_users_that_nobody_has_keep_nobody_out() {
     let world = with_locker();
     let _daemon = Daemon::start(&world);

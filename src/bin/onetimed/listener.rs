@@ -21,10 +21,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send};
-use rustix::process::{WaitOptions, wait};
+use rustix::process::{Pid, WaitOptions, kill_process, wait};
 
 use crate::cli::Cli;
-use crate::slots::Slots;
+use crate::slots::{Room, Slots};
 
 /// What whoever gets no connection is told.
 const TOO_MANY: &[u8] = b"{\"error\":\"org.pam-onetime.Login1.TooManyLogins\"}\0";
@@ -136,7 +136,7 @@ impl Listener {
         let Ok(peer) = socket_peercred(&socket) else { return Ok(None) };
         let uid = peer.uid.as_raw();
         let asker = self.counts_as(uid, now);
-        if !self.slots.have_room(uid, asker, now) {
+        if !self.make_room(uid, asker, now) {
             turn_away(&socket);
             return Ok(None);
         }
@@ -162,13 +162,30 @@ impl Listener {
         }
     }
 
+    /// Whether one more of `uid` is served, if in the place of somebody who has more.
+    fn make_room(&mut self, uid: u32, asker: Asker, now: Duration) -> bool {
+        let services = self.policy.as_ref().map_or(&[][..], |(_, services)| services);
+        match self.slots.room(uid, asker, services, now) {
+            Room::Free => true,
+            Room::InPlaceOf(process) => {
+                let number = i32::try_from(process).ok().and_then(Pid::from_raw);
+                // It is ours until it has been waited for. What it was to write is written or not.
+                let _gone = number
+                    .is_none_or(|it| kill_process(it, rustix::process::Signal::KILL).is_err());
+                self.slots.give_back(process, now);
+                true
+            }
+            Room::Full => false,
+        }
+    }
+
     /// What a peer is to the number of its connections. The configuration is read anew where
-    /// it matters: for who has many.
+    /// it matters: for who has many, and where all have to share.
     fn counts_as(&mut self, uid: u32, now: Duration) -> Asker {
         if uid == 0 {
             return Asker::Root;
         }
-        if self.slots.of(uid, now) < crate::slots::USER {
+        if self.slots.of(uid, now) < crate::slots::USER && !self.slots.are_short() {
             return Asker::User;
         }
         let known = self.policy.take().filter(|(since, _)| now.saturating_sub(*since) < POLICY);

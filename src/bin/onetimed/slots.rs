@@ -1,5 +1,6 @@
 //! How many connections whom is given, so that no user keeps others out. Pure.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,6 +17,17 @@ pub(crate) const USER: usize = 8;
 /// A connection counts for so long, however soon it ends: nobody has processes made without
 /// end.
 pub(crate) const LEAST: Duration = Duration::from_millis(100);
+
+/// Whether one more is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// There is a place.
+    Free,
+    /// There is, once this process has ended.
+    InPlaceOf(u32),
+    /// There is none.
+    Full,
+}
 
 /// Connections by their processes' numbers. Times are those of a clock that nobody sets.
 #[derive(Debug, Default)]
@@ -44,15 +56,46 @@ impl Slots {
         self.taken.values().filter(|slot| slot.uid == uid).count().saturating_add(ended)
     }
 
-    /// Whether one more of `uid` is served.
-    pub(crate) fn have_room(&mut self, uid: u32, asker: Asker, now: Duration) -> bool {
-        let own = self.of(uid, now);
+    /// Whether so many are served that others than root have to share.
+    pub(crate) fn are_short(&self) -> bool {
         // Those that have ended keep nobody else out.
-        let all = self.taken.len();
-        match asker {
-            Asker::Root => all < ALL,
-            Asker::Service => own < SERVICE && all < ALL.saturating_sub(ROOTS),
-            Asker::User => own < USER && all < ALL.saturating_sub(ROOTS),
+        self.taken.len() >= ALL.saturating_sub(ROOTS)
+    }
+
+    /// Whether one more of `uid` is served. Where others have taken all there is, whoever has
+    /// taken most of their own share gives back the oldest, unless that is no more than `uid`
+    /// would have then. `services` are the accounts that may ask for anybody.
+    pub(crate) fn room(&mut self, uid: u32, asker: Asker, services: &[u32], now: Duration) -> Room {
+        let own = self.of(uid, now);
+        let limit = match asker {
+            Asker::Root if self.taken.len() < ALL => return Room::Free,
+            Asker::Root => return Room::Full,
+            Asker::Service => SERVICE,
+            Asker::User => USER,
+        };
+        match own < limit {
+            true if !self.are_short() => Room::Free,
+            true => self.whoever_has_more(of_share(own.saturating_add(1), limit), services),
+            false => Room::Full,
+        }
+    }
+
+    /// The oldest connection of whoever has most of their share, if that is more than `share`.
+    fn whoever_has_more(&self, share: usize, services: &[u32]) -> Room {
+        let mut all = BTreeMap::new();
+        for (process, Slot { uid, since }) in self.taken.iter().filter(|(_, it)| it.uid != 0) {
+            let (count, oldest) = all.entry(*uid).or_insert((0_usize, (*since, *process)));
+            *count = count.saturating_add(1);
+            *oldest = (*oldest).min((*since, *process));
+        }
+        let limit = |uid| if services.contains(&uid) { SERVICE } else { USER };
+        let shares = all.into_iter().map(|(uid, (count, oldest))| {
+            // Of equals, the oldest.
+            (of_share(count, limit(uid)), Reverse(oldest))
+        });
+        match shares.max() {
+            Some((most, Reverse((_, process)))) if most > share => Room::InPlaceOf(process),
+            Some(_) | None => Room::Full,
         }
     }
 
@@ -72,6 +115,14 @@ impl Slots {
     }
 }
 
+/// How much `count` of `limit` is, where everything is [`ALL`].
+const fn of_share(count: usize, limit: usize) -> usize {
+    match count.saturating_mul(ALL).checked_div(limit) {
+        Some(share) => share,
+        None => ALL,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,41 +133,95 @@ mod tests {
     fn no_user_gets_more_than_their_share_and_none_keeps_others_out() {
         let mut slots = Slots::default();
         for process in 0..1_000 {
-            if slots.have_room(1000, Asker::User, AT) {
+            if has_room(&mut slots, 1000, Asker::User) {
                 slots.take(process, 1000, AT);
             }
         }
         assert_eq!(slots.of(1000, AT), USER);
         for asker in [Asker::User, Asker::Service, Asker::Root] {
-            assert!(slots.have_room(1001, asker, AT), "{asker:?}");
+            assert!(has_room(&mut slots, 1001, asker), "{asker:?}");
         }
         for process in 1_000..2_000 {
-            if slots.have_room(70, Asker::Service, AT) {
+            if has_room(&mut slots, 70, Asker::Service) {
                 slots.take(process, 70, AT);
             }
         }
         assert_eq!(slots.of(70, AT), SERVICE);
-        assert!(slots.have_room(1001, Asker::User, AT));
+        assert!(has_room(&mut slots, 1001, Asker::User));
+    }
+
+    /// Whether there is a place that nobody else has.
+    fn has_room(slots: &mut Slots, uid: u32, asker: Asker) -> bool {
+        slots.room(uid, asker, &[70], AT) == Room::Free
+    }
+
+    /// What the listener does; whether one more of `uid` is served. Each is a bit younger.
+    fn comes(slots: &mut Slots, process: u32, uid: u32) -> bool {
+        let now = AT + Duration::from_millis(process.into());
+        let asker = if uid == 70 { Asker::Service } else { Asker::User };
+        match slots.room(uid, asker, &[70], now) {
+            Room::Free => {}
+            Room::InPlaceOf(other) => slots.give_back(other, now),
+            Room::Full => return false,
+        }
+        slots.take(process, uid, now);
+        true
+    }
+
+    /// Taken by 24 users, eight each.
+    fn full() -> Slots {
+        let mut slots = Slots::default();
+        for process in 0..192 {
+            assert!(comes(&mut slots, process, 1_000 + process % 24));
+        }
+        slots
+    }
+
+    fn running(slots: &Slots, uid: u32) -> Vec<u32> {
+        slots.taken.iter().filter(|(_, it)| it.uid == uid).map(|(process, _)| *process).collect()
     }
 
     #[test]
     fn all_users_together_leave_room_for_root() {
-        let mut slots = Slots::default();
-        for uid in 1..1_000 {
-            for again in 0..USER {
-                if slots.have_room(uid, Asker::User, AT) {
-                    slots.take(uid * 100 + u32::try_from(again).unwrap(), uid, AT);
-                }
-            }
-        }
-        assert!(!slots.have_room(5_000, Asker::User, AT));
-        assert!(!slots.have_room(5_000, Asker::Service, AT));
+        let mut slots = full();
         let mut roots = 0;
-        while slots.have_room(0, Asker::Root, AT) {
+        while slots.room(0, Asker::Root, &[], AT) == Room::Free {
             roots += 1;
             slots.take(1_000_000 + roots, 0, AT);
         }
         assert_eq!(roots, 64);
+        assert!(comes(&mut slots, 192, 5_000), "root's are nobody's to give back");
+    }
+
+    #[test]
+    fn whoever_has_fewest_gets_the_oldest_place_of_whoever_has_most() {
+        let mut slots = full();
+        assert!(comes(&mut slots, 192, 5_000));
+        assert_eq!(running(&slots, 5_000), [192]);
+        assert_eq!(running(&slots, 1_000).len(), 7);
+        assert!(!running(&slots, 1_000).contains(&0), "the oldest of all");
+        assert!(!comes(&mut slots, 193, 1_000), "who gave it back does not get it again");
+        assert_eq!(running(&slots, 5_000), [192]);
+        // As long as anybody has two, everybody has one.
+        for uid in 5_001..5_168 {
+            assert!(comes(&mut slots, uid, uid), "{uid}");
+        }
+        assert_eq!(slots.taken.len(), 192);
+        assert!((1_000..1_024).chain(5_000..5_168).all(|uid| running(&slots, uid).len() == 1));
+        assert!(!comes(&mut slots, 9_999, 9_999));
+    }
+
+    #[test]
+    fn a_service_keeps_what_is_its_share_beside_users_who_take_all_of_theirs() {
+        let mut slots = Slots::default();
+        assert!((0..40).all(|process| comes(&mut slots, process, 70)));
+        for process in 40..1_000 {
+            comes(&mut slots, process, 1_000 + process % 100);
+        }
+        // 16 of 64 are as much as 2 of 8.
+        assert_eq!(running(&slots, 70).len(), 16);
+        assert!((1_000..1_100).all(|uid| running(&slots, uid).len() <= 2));
+        assert_eq!(slots.taken.len(), 192);
     }
 
     #[test]
@@ -126,7 +231,7 @@ mod tests {
         // A second of connecting as fast as one can, a millisecond each.
         for at in 0..1_000 {
             let now = AT + Duration::from_millis(at);
-            if slots.have_room(1000, Asker::User, now) {
+            if slots.room(1000, Asker::User, &[], now) == Room::Free {
                 served += 1;
                 slots.take(1, 1000, now);
                 slots.give_back(1, now);
