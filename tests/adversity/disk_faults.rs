@@ -9,7 +9,7 @@ use crate::common::{
     PATIENCE, SUCCESS, World, extent, finish, hasty, hotp_code, long, secret,
 };
 use crate::inject::{Calls, Lasting, Point};
-use crate::operations::{self, FORGOTTEN, Operation, Outcome};
+use crate::operations::{self, FORGOTTEN, Operation, Outcome, Victim};
 use crate::snapshot::Snapshot;
 
 /// The error of a disk, the words that report it, and what to do about it.
@@ -101,27 +101,38 @@ fn was_ended(run: &Finished) -> bool {
 
 #[test]
 fn whatever_the_disk_refuses_an_operation_is_done_or_not_done_and_says_which() {
-    campaign("disk_faults", |world, operation, tally| {
-        // A close that fails has closed all the same; strace's would not have.
-        let mut points = Point::all(world, operation, Calls::OnStore);
-        points.retain(|point| point.kind != "close");
-        for (point, turn) in points.into_iter().zip(0..) {
-            let chosen = |index| long() || index == turn % (2 * ERRORS.len());
-            for (index, (error, words, remedy)) in ERRORS.iter().chain(&ERRORS).enumerate() {
-                if chosen(index) {
-                    let lasting =
-                        if index < ERRORS.len() { Lasting::Once } else { Lasting::FromThenOn };
-                    let fault = format!("error={error}");
-                    refuse(world, operation, tally, (&point, &fault, lasting), &[words, remedy]);
-                }
-            }
-            // A write that takes nothing and says so.
-            if point.kind.contains("write") {
-                let fault = (&point, "retval=0", Lasting::FromThenOn);
-                refuse(world, operation, tally, fault, &["failed to write whole buffer"]);
+    campaign("disk_faults", &operations::all(), refuse_each);
+}
+
+#[test]
+fn whatever_the_disk_refuses_onetimed_says_which_and_goes_on() {
+    let mut operations = operations::by_onetimed();
+    // Its caller has no part in it.
+    operations.retain(|operation| operation.victim == Victim::Onetimed);
+    campaign("disk_faults_onetimed", &operations, refuse_each);
+}
+
+/// Each error at each call on the store; in the short form one of them.
+fn refuse_each(world: &World, operation: &Operation, tally: &mut Tally) {
+    // A close that fails has closed all the same; strace's would not have.
+    let mut points = Point::all(world, operation, Calls::OnStore);
+    points.retain(|point| point.kind != "close");
+    for (point, turn) in points.into_iter().zip(0..) {
+        let chosen = |index| long() || index == turn % (2 * ERRORS.len());
+        for (index, (error, words, remedy)) in ERRORS.iter().chain(&ERRORS).enumerate() {
+            if chosen(index) {
+                let lasting =
+                    if index < ERRORS.len() { Lasting::Once } else { Lasting::FromThenOn };
+                let fault = format!("error={error}");
+                refuse(world, operation, tally, (&point, &fault, lasting), &[words, remedy]);
             }
         }
-    });
+        // A write that takes nothing and says so.
+        if point.kind.contains("write") {
+            let fault = (&point, "retval=0", Lasting::FromThenOn);
+            refuse(world, operation, tally, fault, &["failed to write whole buffer"]);
+        }
+    }
 }
 
 fn refuse(
@@ -144,7 +155,7 @@ fn refuse(
 
 #[test]
 fn a_host_whose_files_may_not_grow_or_be_opened_admits_nobody_whose_code_is_not_spent() {
-    campaign("limits", |world, operation, tally| {
+    campaign("limits", &operations::all(), |world, operation, tally| {
         let sizes = [0, 1, 100, 511, 512, 513, 4095, 4096, 4607, 4608, 8191, 8192];
         let limits = sizes.map(|size| format!("--fsize={size}")).into_iter();
         let limits = limits.chain((3..extent(10, 20)).map(|files| format!("--nofile={files}")));
@@ -166,9 +177,12 @@ fn a_host_whose_files_may_not_grow_or_be_opened_admits_nobody_whose_code_is_not_
 
 /// Runs every operation in a world of its own, side by side.
 #[track_caller]
-fn campaign(name: &'static str, run: impl Fn(&World, &Operation, &mut Tally) + Sync) {
-    let operations = operations::all();
-    let tallies = operations::side_by_side(&operations, |operation| {
+fn campaign(
+    name: &'static str,
+    operations: &[Operation],
+    run: impl Fn(&World, &Operation, &mut Tally) + Sync,
+) {
+    let tallies = operations::side_by_side(operations, |operation| {
         let (world, mut tally) = (operations::place(), Tally::default());
         run(&world, operation, &mut tally);
         tally

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::by_onetimed::faketime;
 use crate::common::{
     ALICE_PASSWORD, BOB_PASSWORD, Figures, Finished, Host, Phone, World, extent, finish, hasty,
-    need, with_services_of_tests,
+    with_services_of_tests,
 };
 
 const USERS: [(&str, &str); 2] = [("alice", ALICE_PASSWORD), ("bob", BOB_PASSWORD)];
@@ -85,7 +86,6 @@ struct Walk {
 
 #[test]
 fn no_code_is_accepted_twice_whatever_doors_its_key_goes_through_and_whatever_is_killed() {
-    need("faketime", "faketime");
     let mut walk = Walk::new();
     for _ in 0..extent(2_000, 20_000) {
         walk.now += walk.chance.below(40);
@@ -115,18 +115,13 @@ impl Walk {
         world.write("/etc/onetime/onetime.toml", config.as_bytes(), 0o644);
         world.pam_service("doors", "auth required pam_onetime.so\n");
         let host = Host::new(&world);
-        let libraries = std::fs::read_dir("/usr/lib").expect("libraries").flatten();
-        let faketime = libraries
-            .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
-            .find(|path| path.exists())
-            .expect("libfaketime.so.1 below /usr/lib");
         let mut chance = Chance(12);
         let keys = ["hotp", "totp"].map(|kind| Key::new(kind, &mut chance));
         Self {
             world,
             host,
             chance,
-            faketime,
+            faketime: faketime(),
             keys,
             now: BEGIN,
             counter: 0,

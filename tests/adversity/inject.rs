@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::by_onetimed;
 use crate::common::{Finished, World, finish};
-use crate::operations::{Operation, RENAMED};
+use crate::operations::{Operation, RENAMED, Victim};
 use crate::snapshot::{ABOVE, STORE, USERS};
 
 /// Where strace writes, in the world.
@@ -25,7 +26,7 @@ pub(crate) enum Lasting {
     FromThenOn,
 }
 
-/// A system call of a program: the how manieth of its kind.
+/// A system call of a process: the how manieth of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Point {
     pub(crate) calls: Calls,
@@ -39,12 +40,16 @@ impl Point {
     pub(crate) fn all(world: &World, operation: &Operation, calls: Calls) -> Vec<Self> {
         operation.before.put(world);
         traced(world, operation, calls, &[]).ok();
-        let mut kinds = BTreeMap::new();
-        for line in world.read_text(TRACE).lines() {
-            let name = line.split_once(' ').and_then(|(_, call)| call.trim_start().split_once('('));
-            let kind = name.map(|(name, _)| name).filter(|name| name.chars().all(is_of_name));
-            if let Some(kind) = kind {
-                *kinds.entry(kind.to_owned()).or_insert(0) += 1;
+        let (mut calls_of, mut kinds) = (BTreeMap::new(), BTreeMap::new());
+        let trace = world.read_text(TRACE);
+        for (process, call) in trace.lines().filter_map(|line| line.split_once(' ')) {
+            let name = call.trim_start().split_once('(').map(|(name, _)| name);
+            if let Some(kind) = name.filter(|name| name.chars().all(is_of_name)) {
+                let count = calls_of.entry((process, kind)).or_insert(0);
+                *count += 1;
+                // strace counts each process's own.
+                let most = kinds.entry(kind.to_owned()).or_insert(0);
+                *most = *count.max(most);
             }
         }
         let points = kinds.into_iter().flat_map(|(kind, count)| {
@@ -96,7 +101,11 @@ fn traced(world: &World, operation: &Operation, calls: Calls, options: &[&str]) 
             strace.args(["-P", path.trim_end_matches('/')]);
         }
     }
-    finish(strace.args(&operation.program), operation.input.as_bytes())
+    let input = operation.input.as_bytes();
+    match operation.victim {
+        Victim::Itself => finish(strace.args(&operation.program), input),
+        Victim::Onetimed | Victim::ItsCaller => by_onetimed::traced(world, operation, strace),
+    }
 }
 
 fn is_of_name(letter: char) -> bool {

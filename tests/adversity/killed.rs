@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::common::{Figures, World, long};
 use crate::inject::{Calls, Lasting, Point};
-use crate::operations::{self, Operation, Outcome};
+use crate::operations::{self, Operation, Outcome, Victim};
 use crate::snapshot::{Snapshot, USERS};
 
 /// Calls on the store that change it or make it durable.
@@ -27,6 +27,12 @@ const CHANGING: [&str; 13] = [
 /// Calls that report something, or end the process.
 const TELLING: [&str; 3] = ["write", "sendto", "exit_group"];
 
+/// Calls of a program that asks `onetimed`.
+const ASKING: [&str; 7] =
+    ["socket", "connect", "getsockopt", "sendto", "recvfrom", "write", "exit_group"];
+/// Calls of `onetimed` itself for a login, which are not those of the login's process.
+const SERVING: [&str; 5] = ["poll", "accept4", "clone", "clone3", "wait4"];
+
 /// How it went with one operation.
 #[derive(Default)]
 struct Tally {
@@ -40,8 +46,17 @@ struct Tally {
 
 #[test]
 fn whatever_is_killed_anywhere_leaves_the_old_account_or_the_new_one_and_no_code_serves_twice() {
-    let operations = operations::all();
-    let tallies = operations::side_by_side(&operations, kill);
+    campaign("killed", &operations::all());
+}
+
+#[test]
+fn onetimed_or_its_caller_is_killed_anywhere_and_the_next_login_is_served() {
+    campaign("killed_onetimed", &operations::by_onetimed());
+}
+
+#[track_caller]
+fn campaign(name: &'static str, operations: &[Operation]) {
+    let tallies = operations::side_by_side(operations, kill);
     let columns = [
         "operation",
         "kills",
@@ -51,7 +66,7 @@ fn whatever_is_killed_anywhere_leaves_the_old_account_or_the_new_one_and_no_code
         "logins tried",
         "faults",
     ];
-    let mut figures = Figures::new("killed", &columns);
+    let mut figures = Figures::new(name, &columns);
     for (operation, tally) in operations.iter().zip(&tallies) {
         let Tally { kills, old, new, left_behind, logins, faults } = tally;
         figures.row(&[&operation.name, kills, old, new, left_behind, logins, &faults.len()]);
@@ -95,15 +110,20 @@ fn kill(operation: &Operation) -> Tally {
 fn points(world: &World, operation: &Operation) -> Vec<Point> {
     let mut all = Point::all(world, operation, Calls::All);
     // The call that starts it: strace injects nothing there.
-    all.retain(|point| point.kind != "execve");
+    all.retain(|point| point.kind != "execve" && point.kind != "restart_syscall");
     if long() {
+        return all;
+    }
+    if operation.victim == Victim::ItsCaller {
+        all.retain(|point| ASKING.contains(&&*point.kind));
         return all;
     }
     let of = |points: Vec<Point>, kinds: &'static [&str]| {
         points.into_iter().filter(|point| kinds.contains(&point.kind.as_str()))
     };
     let on_store = Point::all(world, operation, Calls::OnStore);
-    of(on_store, &CHANGING).chain(of(all, &TELLING)).collect()
+    let serving = of(all.clone(), &SERVING).filter(|_| operation.victim == Victim::Onetimed);
+    of(on_store, &CHANGING).chain(of(all, &TELLING)).chain(serving).collect()
 }
 
 /// What holds secrets and is not in force goes with the next `init`, or when the

@@ -9,8 +9,8 @@ use pam_onetime::store::StoreError;
 use sha2::{Digest, Sha256};
 
 use crate::common::{
-    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, Event, SUCCESS, TotpOptions,
-    World, code_at, enable, finish, hasty, hotp_code, secret,
+    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, Event, LOCKER, SUCCESS,
+    TotpOptions, World, code_at, enable, finish, hasty, hotp_code, long, secret,
 };
 use crate::snapshot::{Opened, STORE, Snapshot, USERS, name};
 
@@ -19,8 +19,11 @@ pub(crate) const NOW: u64 = 1_800_000_000;
 /// When the code after that is due.
 const LATER: u64 = NOW + 30;
 
+#[derive(Clone)]
 pub(crate) struct Operation {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
+    /// What a campaign does its worst to.
+    pub(crate) victim: Victim,
     /// The store that it starts from.
     pub(crate) before: Snapshot,
     pub(crate) program: Vec<String>,
@@ -40,6 +43,18 @@ pub(crate) struct Operation {
     /// A counter's key that goes or comes, and a code of it that was used before.
     key: Option<(String, String)>,
     kind: Kind,
+}
+
+/// The process that is killed, or meets what the disk refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Victim {
+    /// The tool, or the program that somebody logs in by.
+    Itself,
+    /// `onetimed`, which judges a login of alice's own program, or the process that it has
+    /// made for this login.
+    Onetimed,
+    /// Alice's own program, while `onetimed` judges its login.
+    ItsCaller,
 }
 
 /// What it does to the names of accounts.
@@ -75,6 +90,7 @@ pub(crate) fn place() -> World {
     let world = hasty();
     // Brings the program into the world.
     drop(Client::new(&world, "sshd", "alice").command());
+    world.pam_service("locker", LOCKER);
     let line = |(user, digit): (&str, char)| {
         format!("HOTP/T30\t{user}\t-\t{}\n", digit.to_string().repeat(40))
     };
@@ -118,8 +134,9 @@ pub(crate) fn all() -> Vec<Operation> {
     let later_totp = secret(&world, "alice");
     let code_of_later = |time| code_at(&later_totp, TotpOptions::default(), time);
 
-    let change = |name, before: &Snapshot, arguments: &[&str], told, makes| Operation {
-        name,
+    let change = |name: &str, before: &Snapshot, arguments: &[&str], told, makes| Operation {
+        name: name.to_owned(),
+        victim: Victim::Itself,
         before: before.clone(),
         was: accounts(before),
         program: tool(arguments),
@@ -132,8 +149,9 @@ pub(crate) fn all() -> Vec<Operation> {
         key: None,
         kind: Kind::Changes,
     };
-    let login = |name, before: &Snapshot, typed: String, later: String, told, makes| Operation {
-        name,
+    let login = |name: &str, before: &Snapshot, typed, later, told, makes| Operation {
+        name: name.to_owned(),
+        victim: Victim::Itself,
         before: before.clone(),
         was: accounts(before),
         program: client(&[]),
@@ -256,6 +274,23 @@ pub(crate) fn all() -> Vec<Operation> {
             has_counted,
         ),
     ]
+}
+
+/// Those that are logins, by a program of alice's own, which `onetimed` judges; in the short
+/// form some of them.
+pub(crate) fn by_onetimed() -> Vec<Operation> {
+    let chosen = |it: &Operation| it.is_login() && (long() || it.kind == Kind::Changes);
+    let program = ["pam_client", "locker", "alice"].map(str::to_owned).to_vec();
+    let by = |victim, whose: &str, login: &Operation| Operation {
+        name: format!("{}; {whose}", login.name),
+        victim,
+        program: program.clone(),
+        ..login.clone()
+    };
+    let logins: Vec<_> = all().into_iter().filter(chosen).collect();
+    let judged = logins.iter().map(|login| by(Victim::Onetimed, "onetimed", login));
+    let asking = logins.iter().filter(|login| login.name == "login with a code");
+    judged.chain(asking.map(|login| by(Victim::ItsCaller, "its caller", login))).collect()
 }
 
 /// What a campaign finds with each of them, all under way at once.

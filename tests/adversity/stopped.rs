@@ -9,8 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, BOB_PASSWORD, Client, Figures, Finished,
-    Pty, SUCCESS, World, extent, finish, finish_within, hasty, hotp_code, need, secret,
+    ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, BOB_PASSWORD, Client, Daemon, Figures,
+    Finished, Pty, SUCCESS, World, extent, finish, finish_within, hasty, hotp_code, need, secret,
+    with_locker,
 };
 
 /// What anybody waits for at most (2 s), and what a busy machine takes besides.
@@ -304,6 +305,65 @@ fn a_program_that_is_stopped_at_any_moment_holds_nobody_up() {
         "admitted",
         longest,
     );
+}
+
+#[test]
+fn a_login_of_onetimed_that_is_stopped_holds_nobody_up() {
+    let scene = Scene::in_world(with_locker());
+    let daemon = Daemon::start(&scene.world);
+    let unlock = |user: &str, answers: &[&str]| {
+        let began = Instant::now();
+        let mut client = scene.world.command_as(user, "pam_client");
+        let input: String = answers.iter().flat_map(|answer| [*answer, "\n"]).collect();
+        let run = finish(client.args(["locker", user]), input.as_bytes());
+        (run.stdout.contains("result authenticate 0"), began.elapsed())
+    };
+    let mut asked = scene.world.pty_as("alice", "pamtester", &["locker", "alice", "authenticate"]);
+    asked.expect("Password:");
+    asked.send_line(ALICE_PASSWORD);
+    asked.expect("One-time code:");
+    // It stops as soon as it has the lock.
+    let mut strace = scene.world.command("strace");
+    strace.args(["-f", "-o", "/run/strace", "-e", "inject=flock:signal=STOP:when=1"]);
+    let mut strace = strace.args(["-p", &login_of(&daemon)]).spawn().expect("strace");
+    let login: u32 = login_of(&daemon).parse().expect("a number");
+    let is = |field, wanted: &dyn Fn(&str) -> bool| {
+        let began = Instant::now();
+        while !wanted(&status(login, field)) {
+            assert!(began.elapsed() < SOON, "{field}: {}", status(login, field));
+            std::thread::yield_now();
+        }
+    };
+    is("TracerPid", &|pid| pid != "0");
+    let code = scene.code(1);
+    asked.send_line(&code);
+    assert_eq!(scene.holder("alice"), login);
+    scene.world.run("kill", &["-TERM", &strace.id().to_string()]).ok();
+    drop(strace.wait());
+    is("State", &|state| state.starts_with('T'));
+
+    let (bob, bobs) = unlock("bob", &[BOB_PASSWORD, &hotp_code(&scene.secrets[1], 1, 6)]);
+    assert!(bob && bobs < Duration::from_secs(2), "{bob} {bobs:?}");
+    let (alice, took) = unlock("alice", &[ALICE_PASSWORD, &code]);
+    assert!(alice && took < SOON, "{alice} {took:?}");
+    assert!(scene.said(&format!("taken over: process {login} (")), "{:?}", scene.world.syslog());
+    let (alice, again) = unlock("alice", &[ALICE_PASSWORD, &scene.code(2)]);
+    assert!(alice && again < Duration::from_secs(2), "{alice} {again:?}");
+    scene.world.run("kill", &["-CONT", &login.to_string()]).ok();
+    assert!(!asked.wait().success(), "{}", asked.text());
+    assert!(scene.said("already used"), "{:?}", scene.world.syslog());
+    let stopped = "a login's process of onetimed stopped once it has the lock";
+    outcome(&format!("{stopped}; another user"), "admitted", bobs);
+    let admitted = "one of both admitted, the login; the next too";
+    let alike = format!("{stopped}; a login with the same code, then one with the next");
+    outcome(&alike, admitted, took.max(again));
+}
+
+/// The process that serves the one login that is under way.
+fn login_of(daemon: &Daemon) -> String {
+    let id = daemon.id();
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    children.expect("its children").trim().to_owned()
 }
 
 #[test]

@@ -1,0 +1,118 @@
+//! Logins by a program of the user's own, which `onetimed` judges, under the same
+//! adversity as those that judge themselves: `onetimed` or its caller is traced, and
+//! whatever becomes of one login, the next one of somebody else is served.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::{
+    BOB_PASSWORD, Daemon, Finished, PATIENCE, World, finish, finish_within, need, wait_within,
+};
+use crate::operations::{NOW, Operation, Victim};
+
+/// For how long a program waits for an `onetimed` that does not come back.
+const SOON: Duration = Duration::from_secs(10);
+/// What `pam_client` says then.
+const ADMITTED: &str = "result authenticate 0\n";
+
+/// The library that gives a program another clock.
+#[track_caller]
+pub(crate) fn faketime() -> PathBuf {
+    need("faketime", "faketime");
+    let libraries = std::fs::read_dir("/usr/lib").expect("libraries").flatten();
+    libraries
+        .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
+        .find(|path| path.exists())
+        .expect("libfaketime.so.1 below /usr/lib")
+}
+
+/// Runs a login with this strace at its victim, until both have let go of each other; then
+/// Bob's, which must succeed.
+#[track_caller]
+pub(crate) fn traced(world: &World, operation: &Operation, strace: Command) -> Finished {
+    let daemon = start(world);
+    let run = match operation.victim {
+        Victim::Onetimed => attached(world, operation, strace, &daemon),
+        Victim::Itself | Victim::ItsCaller => {
+            let mut strace = strace;
+            strace.args(["-u", "alice"]).args(&operation.program);
+            let run = finish(&mut strace, operation.input.as_bytes());
+            until("the slot is free", || is_idle(&daemon));
+            run
+        }
+    };
+    let daemon = if is_alive(&daemon) { daemon } else { start(world) };
+    let mut bob = world.command_as("bob", "pam_client");
+    let next = finish(bob.args(["locker", "bob"]), format!("{BOB_PASSWORD}\n").as_bytes());
+    assert!(next.stdout.contains(ADMITTED), "after {run:?}: {}", next.text());
+    drop(daemon);
+    run
+}
+
+#[track_caller]
+fn attached(
+    world: &World,
+    operation: &Operation,
+    mut strace: Command,
+    daemon: &Daemon,
+) -> Finished {
+    strace.args(["-p", &daemon.id().to_string()]).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut strace = strace.spawn().expect("strace starts");
+    until("strace is there", || status(daemon.id(), "TracerPid").is_some_and(|it| it != "0"));
+    let mut caller = world.command_as("alice", &operation.program[0]);
+    caller.args(&operation.program[1..]);
+    let run = finish_within(&mut caller, operation.input.as_bytes(), SOON);
+    let is_refused = run.stdout.contains("result authenticate ") && !run.stdout.contains(ADMITTED);
+    assert!(is_refused || run.stdout.contains(operation.told), "{}", run.text());
+    until("the slot is free", || !is_alive(daemon) || is_idle(daemon));
+    if is_alive(daemon) {
+        end(&strace);
+    }
+    // It goes with the last process that it traces.
+    assert!(wait_within(&mut strace, PATIENCE).is_some(), "a login goes on without end");
+    run
+}
+
+/// `onetimed`, for which it is always [`NOW`].
+#[track_caller]
+fn start(world: &World) -> Daemon {
+    let preload = format!("LD_PRELOAD={}", faketime().display());
+    let (now, format) = (format!("FAKETIME={NOW}"), "FAKETIME_FMT=%s");
+    let clock = ["env", &preload, format, &now, "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+    Daemon::start_under(world, &clock)
+}
+
+fn end(process: &Child) {
+    let pid = Pid::from_child(process);
+    kill_process(pid, Signal::TERM).expect("our own child");
+}
+
+#[track_caller]
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn is_alive(daemon: &Daemon) -> bool {
+    status(daemon.id(), "State").is_some_and(|state| !state.starts_with('Z'))
+}
+
+/// Whether it has no process for a login, and waits for the next one.
+fn is_idle(daemon: &Daemon) -> bool {
+    let id = daemon.id();
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    let has_none = children.is_ok_and(|children| children.is_empty());
+    has_none && status(id, "State").is_some_and(|state| state.starts_with('S'))
+}
+
+fn status(pid: u32, field: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(line.trim().to_owned())
+}
