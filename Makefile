@@ -20,8 +20,9 @@ UNITDIR  = $(PREFIX)/lib/systemd/system
 FISHDIR ?= $(if $(filter /usr,$(PREFIX)),/usr/share/fish/vendor_completions.d,$(SYSCONFDIR)/fish/completions)
 ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 # Where each shell looks for completions, and by which name.
-COMPLETIONS = $(PREFIX)/share/bash-completion/completions:onetimectl \
-	$(ZSHDIR):_onetimectl $(FISHDIR):onetimectl.fish
+COMPLETIONS = $(foreach program,onetimectl onetimed onetime,\
+	$(PREFIX)/share/bash-completion/completions:$(program) \
+	$(ZSHDIR):_$(program) $(FISHDIR):$(program).fish)
 
 # Other programs for which there are files in packaging: filters of logs, a part of profiles.
 # A package brings them all. On a machine itself, those whose programs are there.
@@ -132,7 +133,7 @@ lint: test-deps ## rustfmt, clippy, man pages
 	@CARGO=$(CARGO) sh packaging/lint fmt --check --manifest-path fuzz/Cargo.toml
 	@CARGO=$(CARGO) sh packaging/lint clippy --locked --all-targets -- -D warnings
 	@CARGO=$(CARGO) sh packaging/lint clippy --locked --lib --no-default-features -- -D warnings
-	mandoc -T lint -W warning docs/*.[58]
+	mandoc -T lint -W warning docs/*.[158]
 
 # Campaigns about what is packaged, and about pictures, which fetch much or take long:
 # test-packages runs them.
@@ -194,9 +195,10 @@ demo-interactive: test-deps ## play the story with your own phone
 	$(AS_ROOT) $(CARGO) test --locked --test story -- --interactive
 
 deb: ## build the package for Debian and Ubuntu, and look at it with lintian
+	@packaging/debian/build "$(TARGET)" can
 	@CARGO=$(CARGO) sh packaging/install-packages $(BUILD_PACKAGES) $(PACKAGE_PACKAGES)
 	$(CARGO) fetch --locked
-	CARGO=$(CARGO) packaging/debian/build $(TARGET)
+	CARGO=$(CARGO) packaging/debian/build "$(TARGET)"
 	lintian --fail-on error,warning $(TARGET)/deb/*.changes
 
 # Its parts, and how long each has taken.
@@ -241,9 +243,14 @@ install: ## install (DESTDIR, PREFIX, SBINDIR, PAMDIR, SYSCONFDIR, ZSHDIR, FISHD
 	umask 022; sed 's|^ExecStart=/usr/sbin/|ExecStart=$(SBINDIR)/|' packaging/systemd/onetimed.service \
 		> $(DESTDIR)$(UNITDIR)/onetimed.service && chmod 644 $(DESTDIR)$(UNITDIR)/onetimed.service
 	umask 022; for place in $(COMPLETIONS); do \
-		file=$(DESTDIR)$${place%:*}/$${place#*:}; \
-		case $$file in *.fish) shell=fish ;; */_*) shell=zsh ;; *) shell=bash ;; esac; \
-		$(TARGET)/release/onetimectl completions $$shell > $$file && chmod 644 $$file || exit 1; \
+		name=$${place#*:}; file=$(DESTDIR)$${place%:*}/$$name; \
+		case $$name in \
+			*.fish) shell=fish program=$${name%.fish} ;; \
+			_*) shell=zsh program=$${name#_} ;; \
+			*) shell=bash program=$$name ;; \
+		esac; \
+		case $$program in onetimed) print=--completions ;; *) print=completions ;; esac; \
+		$(TARGET)/release/$$program $$print $$shell > $$file && chmod 644 $$file || exit 1; \
 	done
 	test -e $(DESTDIR)$(SYSCONFDIR)/onetime/onetime.toml || \
 		$(INSTALL) -m 644 conf/onetime.toml $(DESTDIR)$(SYSCONFDIR)/onetime/onetime.toml

@@ -36,10 +36,12 @@ rustPlatform.buildRustPackage {
     install -D -m 644 -t $out/lib/systemd/system packaging/systemd/onetimed.socket packaging/systemd/onetimed.service
     substituteInPlace $out/lib/systemd/system/onetimed.service --replace-fail /usr/sbin/ $out/bin/
     installManPage docs/onetime.1 docs/onetime.toml.5 docs/onetimectl.8 docs/onetimed.8 docs/pam_onetime.8
-    installShellCompletion --cmd onetimectl \
-      --bash <($out/bin/onetimectl completions bash) \
-      --fish <($out/bin/onetimectl completions fish) \
-      --zsh <($out/bin/onetimectl completions zsh)
+    for words in "onetimectl completions" "onetimed --completions" "onetime completions"; do
+      installShellCompletion --cmd ''${words%% *} \
+        --bash <($out/bin/$words bash) \
+        --fish <($out/bin/$words fish) \
+        --zsh <($out/bin/$words zsh)
+    done
     runHook postInstall
   '';
 

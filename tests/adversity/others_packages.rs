@@ -48,12 +48,20 @@ fn world() -> World {
     for name in SOURCE {
         copy(&root.join(name), &format!("/home/alice/source/{name}"));
     }
-    for page in ["onetime.toml.5", "onetimectl.8", "onetimed.8", "pam_onetime.8", "FILEFORMAT.md"] {
+    for page in [
+        "onetime.1",
+        "onetime.toml.5",
+        "onetimectl.8",
+        "onetimed.8",
+        "pam_onetime.8",
+        "FILEFORMAT.md",
+    ] {
         copy(&root.join("docs").join(page), &format!("/home/alice/source/docs/{page}"));
     }
     copy(module_path(), "/home/alice/built/module/libpam_onetime.so");
     copy(tool_path(), "/home/alice/built/release/onetimectl");
     copy(Path::new(env!("CARGO_BIN_EXE_onetimed")), "/home/alice/built/release/onetimed");
+    copy(Path::new(env!("CARGO_BIN_EXE_onetime")), "/home/alice/built/release/onetime");
     world.run("chown", &["-R", "alice:alice", "/home/alice"]).ok();
     world
 }
@@ -70,14 +78,39 @@ fn build(world: &World, script: &str, word: &str) {
     finish_within(&mut command, b"", BUILDING).ok();
 }
 
-/// The one file with this beginning in a directory of the world.
+/// The one file with this beginning in alice's home.
 #[track_caller]
-fn package(world: &World, dir: &str, ending: &str) -> String {
-    let names = world.list(dir);
-    let is_ours = |name: &&String| name.starts_with("pam-onetime") && name.contains(ending);
-    let found: Vec<_> = names.iter().filter(is_ours).collect();
-    assert_eq!(found.len(), 1, "{ending} among {names:?}");
-    format!("{dir}/{}", found[0])
+fn package(world: &World, name: &str, ending: &str) -> String {
+    let names = world.list("/home/alice");
+    let is_it = |it: &&String| it.starts_with(&format!("{name}-")) && it.contains(ending);
+    let found: Vec<_> = names.iter().filter(is_it).collect();
+    assert_eq!(found.len(), 1, "{name} among {names:?}");
+    format!("/home/alice/{}", found[0])
+}
+
+/// Each file of onetimed and of the user's tool is in the package, whatever packs its pages.
+#[track_caller]
+fn assert_has_the_daemon(files: &str, sbin: &str) {
+    let completions = ["onetimed", "onetime"].map(|program| {
+        [
+            format!("/usr/share/bash-completion/completions/{program}"),
+            format!("/usr/share/zsh/site-functions/_{program}"),
+            format!("/usr/share/fish/vendor_completions.d/{program}.fish"),
+        ]
+    });
+    let rest = [
+        &format!("{sbin}/onetimed"),
+        "/usr/bin/onetime",
+        "/usr/share/man/man1/onetime.1",
+        "/usr/share/man/man8/onetimed.8",
+        "/usr/lib/systemd/system/onetimed.socket",
+        "/usr/lib/systemd/system/onetimed.service",
+    ];
+    let rest = rest.map(str::to_owned);
+    for file in completions.iter().flatten().chain(&rest) {
+        let is_it = |line: &str| line.strip_suffix(".gz").unwrap_or(line) == file;
+        assert!(files.lines().any(is_it), "no {file}: {files}");
+    }
 }
 
 #[track_caller]
@@ -130,10 +163,10 @@ fn an_rpm_package_keeps_its_state_and_stays_while_a_stack_needs_it() {
                   source/packaging/rpm/pam-onetime.spec\n\
                   mv rpm/RPMS/*/*.rpm .";
     build(&world, script, &libdir);
-    let package = package(&world, "/home/alice", ".rpm");
+    let [package, daemon] = ["pam-onetime", "onetimed"].map(|it| package(&world, it, ".rpm"));
     let of_rpm = "/home/alice/source/packaging/rpm";
     let [config, spec] = ["rpmlint.toml", "pam-onetime.spec"].map(|it| format!("{of_rpm}/{it}"));
-    let linted = run(&world, &["rpmlint", "--config", &config, &spec, &package]);
+    let linted = run(&world, &["rpmlint", "--config", &config, &spec, &package, &daemon]);
     assert_ends(&linted, 0, " 0 errors, 0 warnings");
     let listed = run(&world, &["rpm", "-qp", "--configfiles", &package]).ok();
     let ours = "/etc/fail2ban/filter.d/pam-onetime.conf\n/etc/fail2ban/jail.d/pam-onetime.conf\n\
@@ -148,14 +181,21 @@ fn an_rpm_package_keeps_its_state_and_stays_while_a_stack_needs_it() {
     ] {
         assert!(files.lines().any(|line| line.starts_with(file)), "no {file}: {files}");
     }
-    let install = ["rpm", "-U", "--force", "--nodeps", &package];
+    assert!(!files.contains("onetimed"), "the daemon is a package of its own: {files}");
+    assert_has_the_daemon(&run(&world, &["rpm", "-qlp", &daemon]).ok(), "/usr/sbin");
+    let needs = run(&world, &["rpm", "-qp", "--requires", &daemon]).ok();
+    let ours = format!(" = {}-1", env!("CARGO_PKG_VERSION"));
+    let is_ours = |line: &str| line.starts_with("pam-onetime(") && line.ends_with(&ours);
+    assert!(needs.lines().any(is_ours), "{needs}");
+    let install = ["rpm", "-U", "--force", "--nodeps", &package, &daemon];
     lives(
         &world,
         "/usr/sbin/onetimectl",
         "pam_onetime.so",
         &install,
-        &["rpm", "-e", "pam-onetime"],
+        &["rpm", "-e", "pam-onetime", "onetimed"],
     );
+    assert!(!world.exists("/usr/sbin/onetimed"), "the daemon is there still");
     let saved = world.read_text("/etc/onetime/onetime.toml.rpmsave");
     assert!(saved.starts_with("issuer = \"ours\"\n"), "{saved}");
 }
@@ -175,7 +215,8 @@ fn an_arch_package_keeps_its_state_and_stays_while_a_stack_needs_it() {
     world.run("mkdir", &["-p", "/var/lib/pacman"]).ok();
     let script = "cp source/packaging/arch/* .; makepkg --nodeps";
     build(&world, script, "");
-    let package = package(&world, "/home/alice", ".pkg.tar");
+    let package = package(&world, "pam-onetime", ".pkg.tar");
+    assert_has_the_daemon(&run(&world, &["pacman", "-Qlpq", &package]).ok(), "/usr/bin");
     let install = ["pacman", "-U", "--noconfirm", "-dd", &package];
     let remove = ["pacman", "-R", "--noconfirm", "-dd", "pam-onetime"];
     lives(&world, "/usr/bin/onetimectl", "/usr/lib/security/pam_onetime.so", &install, &remove);

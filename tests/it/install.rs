@@ -81,10 +81,17 @@ fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
                 assert_eq!(*mode, expected, "umask {umask}: {}", file.display());
             }
             let fish = match prefix {
-                "/usr" => "usr/share/fish/vendor_completions.d/onetimectl.fish",
-                _ => "etc/fish/completions/onetimectl.fish",
+                "/usr" => "usr/share/fish/vendor_completions.d",
+                _ => "etc/fish/completions",
             };
             let below = prefix.trim_start_matches('/');
+            let completions = ["onetimectl", "onetimed", "onetime"].map(|program| {
+                [
+                    format!("{below}/share/bash-completion/completions/{program}"),
+                    format!("{below}/share/zsh/site-functions/_{program}"),
+                    format!("{fish}/{program}.fish"),
+                ]
+            });
             for file in [
                 "usr/lib/security/pam_onetime.so".to_owned(),
                 format!("{below}/sbin/onetimectl"),
@@ -93,9 +100,6 @@ fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
                 format!("{below}/share/man/man8/onetimed.8"),
                 format!("{below}/bin/onetime"),
                 format!("{below}/share/man/man1/onetime.1"),
-                format!("{below}/share/bash-completion/completions/onetimectl"),
-                format!("{below}/share/zsh/site-functions/_onetimectl"),
-                fish.to_owned(),
                 format!(
                     "{below}/lib/systemd/system/polkit-agent-helper@.service.d/pam_onetime.conf"
                 ),
@@ -105,7 +109,10 @@ fn what_is_installed_has_the_same_modes_whatever_the_umask_is() {
                 "etc/fail2ban/jail.d/pam-onetime.conf".to_owned(),
                 "etc/logcheck/ignore.d.server/pam-onetime".to_owned(),
                 "etc/apparmor.d/abstractions/onetime".to_owned(),
-            ] {
+            ]
+            .into_iter()
+            .chain(completions.into_iter().flatten())
+            {
                 let there = dest.path().join(&file);
                 assert!(fs::metadata(&there).is_ok_and(|it| it.len() > 0), "{prefix}: {file}");
             }
@@ -285,14 +292,15 @@ fn completing() -> World {
     let (built, dest) = (built(), world.path("/tmp/dest"));
     make("077", "install", &built, &staging(&dest)).ok();
     let script = "mount --bind /tmp/dest/usr/local/share /usr/local/share; \
-                  mkdir -p /etc/fish; cp -a /tmp/dest/etc/fish/. /etc/fish/";
+                  mkdir -p /etc/fish; cp -a /tmp/dest/etc/fish/. /etc/fish/; \
+                  cp /tmp/dest/usr/local/sbin/onetimed /tmp/dest/usr/local/bin/onetime /usr/local/sbin/";
     world.run("sh", &["-euc", script]).ok();
     world
 }
 
 /// What is typed, and by which word each shell completes it: users (root, daemon, nobody,
 /// sshd, alice, bob and carol) or groups of the world, or what clap knows.
-const COMPLETED: [(&str, &str); 12] = [
+const COMPLETED: [(&str, &str); 17] = [
     ("onetimectl enable al", "alice"),
     ("onetimectl enable alice bo", "bob"),
     ("onetimectl --json disable --yes ca", "carol"),
@@ -305,6 +313,11 @@ const COMPLETED: [(&str, &str); 12] = [
     ("onetimectl export al", "alice"),
     ("onetimectl enable --new-s", "--new-secret"),
     ("onetimectl han", "handout"),
+    ("onetime sta", "status"),
+    ("onetime status --js", "--json"),
+    ("onetime ren", "renew"),
+    ("onetimed --vers", "--version"),
+    ("onetimed --completions fi", "fish"),
 ];
 
 #[test]

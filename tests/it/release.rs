@@ -33,6 +33,22 @@ fn a_source_below_another_one_is_built_by_the_same_commands() {
     assert_eq!(cargo(below.path()), alone);
 }
 
+/// make and debhelper would take its path for two, after minutes of compiling.
+#[test]
+fn a_package_is_not_built_in_a_folder_with_a_space_and_that_is_said_at_once() {
+    let place = tempfile::tempdir().expect("a directory");
+    let place = place.path().join("a b");
+    let mut make = Command::new("make");
+    make.args(["--no-print-directory", "-C"]).arg(root()).arg("deb");
+    let run = finish(make.env("CARGO_TARGET_DIR", &place).env_remove("MAKEFLAGS"), b"");
+    assert_ends(&run, 2, &format!("a package cannot be built in {}: ", place.display()));
+    assert!(
+        run.stderr.contains("\n  -> build it elsewhere: make deb CARGO_TARGET_DIR="),
+        "{run:?}"
+    );
+    assert!(run.stdout.is_empty() && !place.exists(), "{run:?}");
+}
+
 // --- version ---
 
 /// How each kind of file names our version, by the end of its path.

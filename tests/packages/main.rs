@@ -8,6 +8,7 @@ mod common;
 #[expect(dead_code, reason = "the campaigns use the rest of it")]
 #[path = "../adversity/booted.rs"]
 mod booted;
+mod daemon;
 #[expect(dead_code, reason = "the campaigns use the rest of it")]
 #[path = "../adversity/debian.rs"]
 mod debian;

@@ -32,12 +32,18 @@ pub(crate) fn built(name: &str) -> PathBuf {
 pub(crate) struct Repacked(TempDir);
 
 impl Repacked {
-    /// Ours, to be changed.
+    /// That of the module, to be changed.
     #[track_caller]
     pub(crate) fn ours() -> Self {
+        Self::of("libpam-onetime")
+    }
+
+    /// One of ours, to be changed.
+    #[track_caller]
+    pub(crate) fn of(name: &str) -> Self {
         let tree = Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory"));
         let mut unpack = Command::new("dpkg-deb");
-        finish(unpack.arg("-R").arg(package()).arg(tree.0.path().join("tree")), b"").ok();
+        finish(unpack.arg("-R").arg(built(name)).arg(tree.0.path().join("tree")), b"").ok();
         tree
     }
 

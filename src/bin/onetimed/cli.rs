@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 use pam_onetime::config::DEFAULT_PATH;
 use pam_onetime::relay::SOCKET;
 
@@ -23,6 +24,9 @@ pub(crate) struct Cli {
     /// Ends after so many seconds without a login; 0: never.
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     idle: u64,
+    /// Prints a script by which a shell completes what you type, and ends.
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    pub(crate) completions: Option<Shell>,
 }
 
 impl Cli {
@@ -30,4 +34,10 @@ impl Cli {
     pub(crate) fn idle(&self) -> Option<Duration> {
         (self.idle > 0).then(|| Duration::from_secs(self.idle))
     }
+}
+
+pub(crate) fn completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "onetimed", &mut script);
+    Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
 }

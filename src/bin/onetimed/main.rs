@@ -77,6 +77,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
+    if let Some(shell) = cli.completions {
+        return cli::completions(shell);
+    }
     anyhow::ensure!(geteuid().is_root(), "only root can read the store: start it as root");
     protect_memory()?;
     // A temporary of the match below would listen for as long as a login lasts.
