@@ -5,7 +5,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-#[expect(dead_code, reason = "the campaigns use the rest of it")]
 #[path = "../adversity/booted.rs"]
 mod booted;
 mod daemon;
