@@ -292,5 +292,5 @@ fn is_purged(booted: &Booted, before: &str) {
     assert!(run.success(), "{}", run.text());
     assert_eq!(named_ours(booted), before);
     assert!(booted.run("test", &["-e", "/var/lib/onetime/users/alice.toml"]).success());
-    assert_eq!(booted.shell("systemctl --failed --plain --no-legend '*onetime*'"), "");
+    assert_eq!(booted.shell("systemctl list-units --failed --plain --no-legend '*onetime*'"), "");
 }
