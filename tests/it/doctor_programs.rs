@@ -2,6 +2,9 @@
 //! shown, and ways in past PAM by their own configuration. What is said of a stack is what a
 //! login on it meets.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use crate::common::{
     ALICE_PASSWORD, AUTHINFO_UNAVAIL, Answers, BOB_PASSWORD, Client, ClientRun, Daemon, SUCCESS,
     World, activate, conf, enable, example_path, finish,
@@ -80,6 +83,15 @@ fn where_onetimed_listens_doctor_fails_only_those_that_may_not_ask_and_names_who
     world.pam_service("postgresql", combined);
     named(&world, "pam-without-root", "xscreensaver: ", "systemctl enable --now onetimed.socket");
     let _daemon = Daemon::start(&world);
+    for (path, mode, as_it_was) in
+        [("socket", "660", "666"), ("", "750", "755"), ("", "777", "755")]
+    {
+        let path = format!("/run/onetime/{path}");
+        world.run("chmod", &[mode, &path]).ok();
+        named(&world, "onetimed-socket-mode", &format!("with mode 0{mode}"), "onetimed.socket");
+        world.run("chmod", &[as_it_was, &path]).ok();
+    }
+    not_named(&world, "onetimed-socket-mode");
     let (_, rows) = report(&world);
     let [postgres] = of_id(&rows, "pam-without-root")[..] else { panic!("{rows:#?}") };
     assert!(postgres.what.contains("daemon.may_ask"), "{postgres:?}");
@@ -97,6 +109,51 @@ fn where_onetimed_listens_doctor_fails_only_those_that_may_not_ask_and_names_who
     may_ask("root", "nowhere");
     named(&world, "policy-may-ask-root", "root is root", "take it out");
     named(&world, "policy-may-ask-service", "no file of the service nowhere", "/etc/pam.d");
+}
+
+/// Where systemd listens, the unit is judged by its text: looking starts nothing.
+#[test]
+fn doctor_judges_the_unit_of_onetimed_by_where_the_store_is_and_does_not_start_it() {
+    let world = set_up();
+    let unit = "/etc/systemd/system/onetimed.service";
+    world.write(unit, include_bytes!("../../packaging/systemd/onetimed.service"), 0o644);
+    let toml = world.read_text("/etc/onetime/onetime.toml");
+    let elsewhere = toml.replace("#dir = \"/var/lib/onetime\"", "dir = \"/var/lib/elsewhere\"");
+    assert_ne!(elsewhere, toml);
+    world.write("/etc/onetime/onetime.toml", elsewhere.as_bytes(), 0o644);
+    world.onetimectl(&["init"]).ok();
+    not_named(&world, "unit-store-read-only");
+    let listen = "import os, socket, sys
+os.makedirs('/run/onetime', 0o755, exist_ok=True)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind('/run/onetime/socket')
+os.chmod('/run/onetime/socket', 0o666)
+listener.listen()
+print('ready', flush=True)
+sys.stdin.readline()
+listener.setblocking(False)
+try:
+    listener.accept()
+    print('asked')
+except BlockingIOError:
+    print('nobody has asked')
+";
+    let mut systemd = world.command("python3");
+    let pipes = systemd.args(["-c", listen]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut systemd = pipes.spawn().expect("python3 starts");
+    let mut said =
+        BufReader::new(systemd.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    assert_eq!(said.next().as_deref(), Some("ready"));
+    let what = "onetimed.service keeps its program from writing into /var/lib/elsewhere";
+    let remedy = "onetimed.service.d/onetime.conf with: [Service] and, on a line of its own, \
+                  ReadWritePaths=-/var/lib/elsewhere";
+    named(&world, "unit-store-read-only", what, remedy);
+    let given = b"[Service]\nReadWritePaths=-/var/lib/elsewhere\n";
+    world.write(&format!("{unit}.d/onetime.conf"), given, 0o644);
+    not_named(&world, "unit-store-read-only");
+    drop(systemd.stdin.take());
+    assert_eq!(said.next().as_deref(), Some("nobody has asked"));
+    assert!(systemd.wait().is_ok_and(|status| status.success()));
 }
 
 #[test]

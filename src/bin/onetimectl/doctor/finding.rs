@@ -185,6 +185,7 @@ finding_ids! {
     AdministratorsWithoutCode = "administrators-without-code", Programs, Warn;
 
     UnitStoreReadOnly = "unit-store-read-only", Units, Fail;
+    OnetimedSocketMode = "onetimed-socket-mode", Units, Fail;
 
     ModuleSound = "module-sound", Module, Ok;
     ModuleMissing = "module-missing", Module, Fail;

@@ -147,6 +147,11 @@ pub(super) fn asks_nobody(service: &str) -> bool {
     program(service).is_some_and(|program| !program.is_asked_by())
 }
 
+/// Whether each of several prompts gets an answer of its own.
+pub(super) fn asks_each(service: &str) -> bool {
+    program(service).is_none_or(|program| !program.is_asked_once())
+}
+
 /// Whether the program of the service runs as whoever is logged in, such as a screen locker.
 pub(super) fn is_run_by_its_user(service: &str) -> bool {
     program(service).is_some_and(|program| program.runs_as == "user")

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -11,10 +13,12 @@ use std::time::{Duration, Instant};
 use pam_onetime::account::{Phase, UserName};
 use pam_onetime::config::{AtLogin, Config, Missing};
 use pam_onetime::login::Membership;
+use pam_onetime::relay::SOCKET;
 use pam_onetime::store::{Store, StoreError};
 use pam_onetime::system;
 
-use super::onetimed::Socket;
+use super::finding::Finding;
+use super::onetimed::{Socket, SocketPath};
 use super::second_ways::FileText;
 use super::services::Accounts;
 use super::units::Unit;
@@ -73,12 +77,30 @@ pub(super) fn service_names() -> BTreeSet<String> {
     service_dirs().iter().flat_map(|dir| file_names(Path::new(dir))).collect()
 }
 
-/// What is at onetimed's socket. Where systemd listens there, onetimed starts.
+/// What is at onetimed's socket. Whoever connects has systemd start it: only where the kernel
+/// does not list sockets, it is connected to. A file whose listener has ended counts as one at
+/// which somebody listens if a container with this network has the same path.
 pub(super) fn socket() -> Socket {
-    match std::os::unix::net::UnixStream::connect(pam_onetime::relay::SOCKET) {
-        Ok(_) => Socket::Listening,
-        Err(_) => Socket::Silent,
+    let is_there = fs::symlink_metadata(SOCKET).is_ok_and(|it| it.file_type().is_socket());
+    match fs::read("/proc/net/unix") {
+        Ok(sockets) if is_there => Socket::listed(&String::from_utf8_lossy(&sockets), SOCKET),
+        Err(_) if UnixStream::connect(SOCKET).is_ok() => Socket::Listening,
+        Ok(_) | Err(_) => Socket::Silent,
     }
+}
+
+/// What is wrong with the socket's file and its directory, where somebody listens.
+pub(super) fn socket_findings() -> Vec<Finding> {
+    let socket = Path::new(SOCKET);
+    let dir = socket.parent().unwrap_or(socket);
+    // Everybody writes to it, and passes through the directory, which is root's alone.
+    let paths = [(dir, 0o001, 0o022), (socket, 0o002, 0)];
+    let found = paths.into_iter().filter_map(|(path, needs, forbids)| {
+        let there = fs::symlink_metadata(path).ok()?;
+        let (name, uid, mode) = (path.display().to_string(), there.uid(), there.mode());
+        SocketPath { path: &name, uid, mode, needs, forbids }.judge()
+    });
+    found.collect()
 }
 
 /// The names of the profiles of pam-auth-update(8).

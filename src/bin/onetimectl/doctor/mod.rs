@@ -194,7 +194,13 @@ fn logins(config: Option<&Config>) -> Logins {
     }
     findings.extend(sshd::judge(&in_force, &report.sshd, accounts));
     findings.extend(others(&units, &report.users, &store));
-    findings.extend(units::judge(&units, &report.users, &in_force.services(), &store));
+    let mut of_units = report.users.clone();
+    if socket == onetimed::Socket::Listening {
+        findings.extend(looking::socket_findings());
+        // It is one of those who write, by its program's name.
+        of_units.insert("onetimed".to_owned());
+    }
+    findings.extend(units::judge(&units, &of_units, &in_force.services(), &store));
     Logins { findings, module_files: report.module_files, users: report.users }
 }
 

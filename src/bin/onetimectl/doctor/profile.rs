@@ -240,8 +240,9 @@ fn covered(
                  wants one",
                 list(unable)
             );
-            let remedy = "give each a file in /etc/pam.d without common-auth; or, where root runs \
-                          it, with pam_onetime.so prompt=combined, for password and code in one answer";
+            let remedy = "give each a file in /etc/pam.d without common-auth; or, where root runs it \
+                          or onetimed judges its logins (onetimed(8)), with pam_onetime.so \
+                          prompt=combined, for password and code in one answer";
             found.push(Finding::new(FindingId::ProfileCannotAsk, what, remedy));
         }
         if !never.is_empty() {
