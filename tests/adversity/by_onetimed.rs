@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::common::{
     BOB_PASSWORD, Daemon, Finished, PATIENCE, World, finish, finish_within, need, wait_within,
 };
+use crate::inject::TRACE;
 use crate::operations::{NOW, Operation, Victim};
 
 /// For how long a program waits for an `onetimed` that does not come back.
@@ -38,13 +39,16 @@ pub(crate) fn traced(world: &World, operation: &Operation, strace: Command) -> F
         Victim::Onetimed => attached(world, operation, strace, &daemon),
         Victim::Itself | Victim::ItsCaller => {
             let mut strace = strace;
-            strace.args(["-u", "alice"]).args(&operation.program);
+            strace.args(["-u", operation.caller()]).args(&operation.program);
             let run = finish(&mut strace, operation.input.as_bytes());
             until("the slot is free", || is_idle(&daemon));
             run
         }
     };
-    let daemon = if is_alive(&daemon) { daemon } else { start(world) };
+    let daemon = match ended(world, &daemon) {
+        Ended::No => daemon,
+        Ended::Killed => start(world),
+    };
     let mut bob = world.command_as("bob", "pam_client");
     let next = finish(bob.args(["locker", "bob"]), format!("{BOB_PASSWORD}\n").as_bytes());
     assert!(next.stdout.contains(ADMITTED), "after {run:?}: {}", next.text());
@@ -62,7 +66,7 @@ fn attached(
     strace.args(["-p", &daemon.id().to_string()]).stdin(Stdio::null()).stderr(Stdio::null());
     let mut strace = strace.spawn().expect("strace starts");
     until("strace is there", || status(daemon.id(), "TracerPid").is_some_and(|it| it != "0"));
-    let mut caller = world.command_as("alice", &operation.program[0]);
+    let mut caller = world.command_as(operation.caller(), &operation.program[0]);
     caller.args(&operation.program[1..]);
     let run = finish_within(&mut caller, operation.input.as_bytes(), SOON);
     let is_refused = run.stdout.contains("result authenticate ") && !run.stdout.contains(ADMITTED);
@@ -97,6 +101,22 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
         assert!(begin.elapsed() < PATIENCE, "never: {what}");
         std::thread::yield_now();
     }
+}
+
+/// Whether `onetimed` itself has ended, which it must do by strace's hand alone.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    No,
+    Killed,
+}
+
+#[track_caller]
+fn ended(world: &World, daemon: &Daemon) -> Ended {
+    let (trace, id) = (world.read_text(TRACE), daemon.id().to_string());
+    let of_it = trace.lines().filter_map(|line| line.split_once(' ')).filter(|it| it.0 == id);
+    let killed = of_it.into_iter().any(|(_, event)| event.contains("+++ killed by SIGKILL"));
+    assert_eq!(is_alive(daemon), !killed, "onetimed itself: {trace}");
+    if killed { Ended::Killed } else { Ended::No }
 }
 
 fn is_alive(daemon: &Daemon) -> bool {

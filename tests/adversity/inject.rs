@@ -1,6 +1,7 @@
 //! One fault at one system call of a program, by strace(1).
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use crate::by_onetimed;
 use crate::common::{Finished, World, finish};
@@ -8,7 +9,7 @@ use crate::operations::{Operation, RENAMED, Victim};
 use crate::snapshot::{ABOVE, STORE, USERS};
 
 /// Where strace writes, in the world.
-const TRACE: &str = "/run/strace";
+pub(crate) const TRACE: &str = "/run/strace";
 
 /// Which calls are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,15 +96,21 @@ fn traced(world: &World, operation: &Operation, calls: Calls, options: &[&str]) 
         // Alice's, Bob's and Carol's.
         let entries = ["uids/2001", "uids/2002", "uids/2003"];
         let fixed = fixed.into_iter().chain(entries).map(str::to_owned);
-        let fixed = fixed.chain(operation.memory());
+        let services = ["services", "services/alice.toml", "services/.new-alice.toml"];
+        let fixed = fixed.chain(services.map(str::to_owned)).chain(operation.memory());
         for name in fixed.chain(USERS.into_iter().chain([RENAMED]).flat_map(of)) {
             let path = format!("{ABOVE}/{STORE}/{name}");
             strace.args(["-P", path.trim_end_matches('/')]);
         }
     }
-    let input = operation.input.as_bytes();
+    run(world, operation, strace)
+}
+
+/// Runs the operation with this strace at its victim.
+#[track_caller]
+pub(crate) fn run(world: &World, operation: &Operation, mut strace: Command) -> Finished {
     match operation.victim {
-        Victim::Itself => finish(strace.args(&operation.program), input),
+        Victim::Itself => finish(strace.args(&operation.program), operation.input.as_bytes()),
         Victim::Onetimed | Victim::ItsCaller => by_onetimed::traced(world, operation, strace),
     }
 }

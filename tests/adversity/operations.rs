@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::common::{
     ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, Client, Event, LOCKER, SUCCESS,
-    TotpOptions, World, code_at, enable, finish, hasty, hotp_code, long, secret,
+    TotpOptions, World, code_at, enable, finish, hasty, hotp_code, long, sealed, secret,
 };
-use crate::snapshot::{Opened, STORE, Snapshot, USERS, name};
+use crate::snapshot::{Entry, Opened, STORE, Snapshot, USERS, name};
 
 /// What the clock says at logins.
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -57,7 +57,7 @@ pub(crate) enum Victim {
     ItsCaller,
 }
 
-/// What it does to the names of accounts.
+/// What it does to accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Each account stays with its name.
@@ -66,6 +66,9 @@ enum Kind {
     Renames,
     /// Alice's record, which is for whoever has her name, becomes hers.
     Binds,
+    /// Each account stays as it is: bob's is that of a service, and what it fails is counted
+    /// apart.
+    CountsAtService,
 }
 
 /// The key of a hardware token: that of RFC 4226's examples.
@@ -91,6 +94,11 @@ pub(crate) fn place() -> World {
     // Brings the program into the world.
     drop(Client::new(&world, "sshd", "alice").command());
     world.pam_service("locker", LOCKER);
+    world.pam_service("service", LOCKER);
+    let config = world.read_text("/etc/onetime/onetime.toml");
+    let may_ask = "may_ask = [{ user = \"bob\", services = [\"service\"] }]";
+    let config = config.replace("#may_ask = []", may_ask);
+    world.write("/etc/onetime/onetime.toml", config.as_bytes(), 0o644);
     let line = |(user, digit): (&str, char)| {
         format!("HOTP/T30\t{user}\t-\t{}\n", digit.to_string().repeat(40))
     };
@@ -289,8 +297,15 @@ pub(crate) fn by_onetimed() -> Vec<Operation> {
     };
     let logins: Vec<_> = all().into_iter().filter(chosen).collect();
     let judged = logins.iter().map(|login| by(Victim::Onetimed, "onetimed", login));
-    let asking = logins.iter().filter(|login| login.name == "login with a code");
-    judged.chain(asking.map(|login| by(Victim::ItsCaller, "its caller", login))).collect()
+    let with_a = |code: &'static str| logins.iter().filter(move |it| it.name.ends_with(code));
+    let asking = with_a("with a code").map(|login| by(Victim::ItsCaller, "its caller", login));
+    let counting = with_a("with a wrong code").map(|login| Operation {
+        program: ["pam_client", "service", "alice"].map(str::to_owned).to_vec(),
+        kind: Kind::CountsAtService,
+        users: &[],
+        ..by(Victim::Onetimed, "onetimed, asked by a service", login)
+    });
+    judged.chain(counting).chain(asking).collect()
 }
 
 /// What a campaign finds with each of them, all under way at once.
@@ -316,6 +331,7 @@ impl Operation {
     /// before or what was to be, if what was reported has not been kept, if a code serves
     /// twice, or if the user's next code does not.
     pub(crate) fn outcome(&self, found: &Snapshot, told: bool) -> Result<Outcome, String> {
+        let counted = self.counted(found)?;
         let found = found.opened();
         if self.kind == Kind::Renames {
             return self.renamed(&found, told);
@@ -323,7 +339,10 @@ impl Operation {
         if !self.before.0.contains_key(STORE) && found.store.is_err() {
             return self.no_store(found, told);
         }
-        let mut outcome = Outcome::Old;
+        let mut outcome = counted;
+        if told && self.kind == Kind::CountsAtService && outcome == Outcome::Old {
+            return Err("what was told is not counted".to_owned());
+        }
         for (user, was) in USERS.into_iter().zip(&self.was) {
             let is = found.account(user)?;
             let changed = *was != is;
@@ -352,6 +371,29 @@ impl Operation {
             }
         }
         Ok(outcome)
+    }
+
+    /// Whose program it is, where that is not root's.
+    pub(crate) const fn caller(&self) -> &'static str {
+        match self.kind {
+            Kind::CountsAtService => "bob",
+            Kind::Changes | Kind::Renames | Kind::Binds => "alice",
+        }
+    }
+
+    /// Whether what a service has failed is counted; an error if it is anything but one failure.
+    fn counted(&self, found: &Snapshot) -> Result<Outcome, String> {
+        match found.0.get(&format!("{STORE}/services/alice.toml")) {
+            None => Ok(Outcome::Old),
+            Some(Entry::File(bytes)) => {
+                let text = String::from_utf8_lossy(bytes);
+                let is_right = text.contains("name = \"bob\"\ncount = 1\n")
+                    && sealed(&text) == text
+                    && self.kind == Kind::CountsAtService;
+                is_right.then_some(Outcome::New).ok_or_else(|| format!("counted is {text}"))
+            }
+            Some(Entry::Directory) => Err("a directory in the place of what is counted".to_owned()),
+        }
     }
 
     /// The files by which its key is remembered, below the store.

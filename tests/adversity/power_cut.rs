@@ -17,15 +17,14 @@ use std::path::{Component, Path};
 
 use regex::Regex;
 
-use crate::common::{Figures, World, extent, finish};
-use crate::operations::{self, Operation};
+use crate::common::{Figures, World, extent};
+use crate::inject::{TRACE, run};
+use crate::operations::{self, Operation, Victim};
 use crate::snapshot::{ABOVE, Entry, STORE, Snapshot};
 
 const SECTOR: usize = 512;
-/// Where strace writes, in the world.
-const TRACE: &str = "/run/strace";
 const TRACED: &str = "trace=openat,mkdir,mkdirat,write,pwrite64,ftruncate,fsync,fdatasync,rename,\
-                      renameat,renameat2,unlink,unlinkat";
+                      renameat,renameat2,unlink,unlinkat,sendto";
 
 /// How it went with one operation.
 #[derive(Default)]
@@ -41,8 +40,19 @@ struct Tally {
 #[test]
 fn whenever_the_power_is_cut_the_old_account_or_the_new_one_is_whole_and_what_was_reported_is_kept()
 {
-    let operations = operations::all();
-    let tallies = operations::side_by_side(&operations, cut);
+    campaign("power_cut", &operations::all());
+}
+
+#[test]
+fn whenever_the_power_is_cut_onetimed_has_kept_what_it_has_said() {
+    let mut operations = operations::by_onetimed();
+    operations.retain(|operation| operation.victim == Victim::Onetimed);
+    campaign("power_cut_onetimed", &operations);
+}
+
+#[track_caller]
+fn campaign(name: &'static str, operations: &[Operation]) {
+    let tallies = operations::side_by_side(operations, cut);
     let columns = [
         "operation",
         "changes of the disk",
@@ -52,7 +62,7 @@ fn whenever_the_power_is_cut_the_old_account_or_the_new_one_is_whole_and_what_wa
         "logins tried",
         "unsound",
     ];
-    let mut figures = Figures::new("power_cut", &columns);
+    let mut figures = Figures::new(name, &columns);
     for (operation, tally) in operations.iter().zip(&tallies) {
         let Tally { writes, synced, needed, crashes, logins, unsound } = tally;
         figures.row(&[&operation.name, writes, synced, needed, crashes, logins, &unsound.len()]);
@@ -169,10 +179,10 @@ impl std::fmt::Debug for Event {
 fn record(world: &World, operation: &Operation) -> Vec<Event> {
     operation.before.put(world);
     let mut strace = world.command("strace");
-    strace.args(["-o", TRACE, "-y", "-xx", "-s", "65536", "-e", TRACED]);
-    let run = finish(strace.args(&operation.program), operation.input.as_bytes());
+    strace.args(["-f", "-o", TRACE, "-y", "-xx", "-s", "65536", "-e", TRACED]);
+    let run = run(world, operation, strace);
     assert!(run.stdout.contains(operation.told), "{}", run.text());
-    let line = Regex::new(r"(?m)^(\w+)\((.*)\) += \d+(?:<([^>]*)>)?$").expect("a pattern");
+    let line = Regex::new(r"(?m)^\d+ +(\w+)\((.*)\) += \d+(?:<([^>]*)>)?$").expect("a pattern");
     let quoted = Regex::new(r#""([^"]*)""#).expect("a pattern");
     let (mut log, mut said) = (Vec::new(), String::new());
     for call in line.captures_iter(&world.read_text(TRACE)) {
@@ -201,6 +211,10 @@ fn record(world: &World, operation: &Operation) -> Vec<Event> {
                 let before = said.contains(operation.told);
                 said.push_str(&String::from_utf8_lossy(&strings[0]));
                 (!before && said.contains(operation.told)).then_some(Event::Told)
+            }
+            // What onetimed says to the program that asks.
+            "sendto" if String::from_utf8_lossy(&strings[0]).contains("\"conclusion\":") => {
+                Some(Event::Told)
             }
             "write" => held.map(|path| Event::Write { path, at: None, bytes: strings[0].clone() }),
             _ => None,
