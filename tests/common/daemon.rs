@@ -79,6 +79,13 @@ impl Daemon {
         self.child.id()
     }
 
+    /// The numbers of the processes that it has for connections, and for the next one.
+    pub fn children(&self) -> Vec<String> {
+        let id = self.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        children.expect("its children").split_whitespace().map(String::from).collect()
+    }
+
     /// Waits until it ends by itself; what it said.
     #[track_caller]
     pub fn wait(mut self) -> (bool, String) {

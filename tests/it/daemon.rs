@@ -1,5 +1,7 @@
 //! Programs that are not root's: their logins, which `onetimed` judges.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -101,6 +103,30 @@ fn onetimed_that_ends_in_the_middle_of_a_login_refuses_it_and_loses_nothing() {
     let _daemon = Daemon::start(&world);
     let code = current_code(&secret, 0);
     assert!(unlock(&world, &[("Password:", ALICE_PASSWORD), ("One-time code:", &code)]).success);
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_waits_for_a_connection_is_followed_by_another() {
+    let world = with_locker();
+    let daemon = Daemon::start(&world);
+    for _ in 0..3 {
+        let begin = Instant::now();
+        let waiting = loop {
+            if let [waiting] = &*daemon.children() {
+                break waiting.clone();
+            }
+            assert!(begin.elapsed() < PATIENCE, "{:?}", daemon.children());
+        };
+        world.run("kill", &["-KILL", &waiting]).ok();
+        assert!(unlock(&world, &[("Password:", ALICE_PASSWORD)]).success);
+        assert!(!daemon.children().contains(&waiting));
+    }
+    let waiting = daemon.children();
+    drop(daemon);
+    let begin = Instant::now();
+    while waiting.iter().any(|id| std::fs::exists(format!("/proc/{id}")).expect("/proc")) {
+        assert!(begin.elapsed() < PATIENCE, "none is left when onetimed has ended");
+    }
 }
 
 #[test]

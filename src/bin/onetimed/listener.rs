@@ -2,7 +2,7 @@
 //! does, and a module of the password service that breaks, breaks one login.
 
 use std::fs;
-use std::io::ErrorKind::NotFound;
+use std::io::{self, ErrorKind::NotFound};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
@@ -13,7 +13,6 @@ use anyhow::Context;
 use listenfd::ListenFd;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{ForkResult, fork};
 use pam_onetime::callers::Asker;
 use pam_onetime::config::Config;
 use pam_onetime::{store, system};
@@ -25,6 +24,7 @@ use rustix::process::{Pid, WaitOptions, kill_process, wait};
 
 use crate::cli::Cli;
 use crate::slots::{Room, Slots};
+use crate::spare::{Forked, Spare, Waiting};
 
 /// What whoever gets no connection is told.
 const TOO_MANY: &[u8] = b"{\"error\":\"org.pam-onetime.Login1.TooManyLogins\"}\0";
@@ -35,18 +35,12 @@ const POLICY: Duration = Duration::from_secs(10);
 /// How long is waited for what the system is out of.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
-/// Who is at the other end, as the kernel has it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer {
-    pub(crate) uid: u32,
-}
-
 /// Why it no longer listens.
 pub(crate) enum Turn {
     /// Nobody has asked for long, or it is to end.
     Idle,
-    /// This is the process for a connection.
-    Connection((OwnedFd, Peer)),
+    /// This is the process for a connection, which waits for it.
+    Waiting(Waiting),
 }
 
 /// The socket, and those who are served.
@@ -56,6 +50,8 @@ pub(crate) struct Listener {
     /// The signals as they were.
     before: SigSet,
     slots: Slots,
+    /// Gets the next connection.
+    spare: Option<Spare>,
     /// Who may ask for anybody, and since when that is known.
     policy: Option<(Duration, Vec<u32>)>,
     config: PathBuf,
@@ -81,12 +77,19 @@ impl Listener {
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&mask, flags)?;
         let config = cli.config.clone();
-        Ok(Self { socket, signals, before, slots: Slots::default(), policy: None, config, own })
+        let (slots, spare, policy) = (Slots::default(), None, None);
+        Ok(Self { socket, signals, before, slots, spare, policy, config, own })
     }
 
     /// Serves, until nobody has asked for long, or in the process of a connection.
     pub(crate) fn serve(mut self, cli: &Cli) -> anyhow::Result<Turn> {
         loop {
+            // While nobody waits for it.
+            let is_short = match self.replenish() {
+                Ok(Some(waiting)) => return Ok(Turn::Waiting(waiting)),
+                Ok(None) => false,
+                Err(_) => true,
+            };
             let idle = cli.idle().filter(|_| self.slots.are_free());
             let wait = idle.map(Timespec::try_from).transpose()?;
             let mut events = [
@@ -102,8 +105,9 @@ impl Listener {
                 self.close();
                 return Ok(Turn::Idle);
             }
-            if connects && let Some(connection) = self.take()? {
-                return Ok(Turn::Connection(connection));
+            // One that has ended just now is followed by another first.
+            if connects && (is_short || self.spare.is_some()) {
+                self.take()?;
             }
         }
     }
@@ -115,51 +119,53 @@ impl Listener {
             end |= signal.ssi_signo != Signal::SIGCHLD as u32;
         }
         while let Ok(Some((process, _))) = wait(WaitOptions::NOHANG) {
-            self.slots.give_back(process.as_raw_nonzero().get().unsigned_abs(), system::uptime());
+            let process = process.as_raw_nonzero().get().unsigned_abs();
+            self.slots.give_back(process, system::uptime());
+            drop(self.spare.take_if(|spare| spare.process() == process));
         }
         Ok(end)
     }
 
-    /// Takes one connection. In its own process, returns it.
-    fn take(&mut self) -> anyhow::Result<Option<(OwnedFd, Peer)>> {
+    /// Sees to it that a process waits for the next connection. In that one, returns.
+    fn replenish(&mut self) -> io::Result<Option<Waiting>> {
+        if self.spare.is_none() {
+            match Spare::fork(&self.before)? {
+                Forked::Parent(spare) => self.spare = Some(spare),
+                Forked::Child(waiting) => return Ok(Some(waiting)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes one connection, and gives it to the process that waits for it.
+    fn take(&mut self) -> anyhow::Result<()> {
         let now = system::uptime();
         let socket = match accept_with(&self.socket, SocketFlags::CLOEXEC) {
             Ok(socket) => socket,
             // It has gone already.
-            Err(Errno::CONNABORTED | Errno::INTR | Errno::AGAIN) => return Ok(None),
+            Err(Errno::CONNABORTED | Errno::INTR | Errno::AGAIN) => return Ok(()),
             Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                 system::wait_until(now.saturating_add(SHORTAGE));
-                return Ok(None);
+                return Ok(());
             }
             Err(error) => return Err(error).context("cannot take a connection"),
         };
-        let Ok(peer) = socket_peercred(&socket) else { return Ok(None) };
+        let Ok(peer) = socket_peercred(&socket) else { return Ok(()) };
         let uid = peer.uid.as_raw();
         let asker = self.counts_as(uid, now);
         if !self.make_room(uid, asker, now) {
             turn_away(&socket);
-            return Ok(None);
+            return Ok(());
         }
-        // SAFETY: this process has no other thread, so the child may go on as this one would.
-        #[expect(unsafe_code, reason = "rustix has no fork")]
-        let forked = unsafe { fork() };
-        match forked {
+        match self.spare.take().filter(|spare| spare.give(&socket).is_ok()) {
+            Some(spare) => self.slots.take(spare.process(), uid, now),
             // The system has no process left, or we may not have more.
-            Err(_) => {
+            None => {
                 turn_away(&socket);
                 system::wait_until(now.saturating_add(SHORTAGE));
-                Ok(None)
-            }
-            Ok(ForkResult::Parent { child }) => {
-                self.slots.take(child.as_raw().unsigned_abs(), uid, now);
-                Ok(None)
-            }
-            Ok(ForkResult::Child) => {
-                // Modules of the password service wait for their own processes.
-                sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None)?;
-                Ok(Some((socket, Peer { uid })))
             }
         }
+        Ok(())
     }
 
     /// Whether one more of `uid` is served, if in the place of somebody who has more.

@@ -1,6 +1,7 @@
 //! One connection: who asks, whether they may, the login, and its end.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use pam_onetime::audit::{self, Outcome, Subject};
@@ -12,12 +13,12 @@ use pam_onetime::login::ports::Door;
 use pam_onetime::relay::{Begin, OwnChange};
 use pam_onetime::system::{self, Person, SystemError, name_of};
 use pam_onetime::{Arguments, PasswordService, store};
+use rustix::net::sockopt::socket_peercred;
 
 use crate::accounts::AccountsOf;
 use crate::cli::Cli;
 use crate::door::SocketDoor;
 use crate::ending::{end, give_up};
-use crate::listener::Peer;
 use crate::own;
 use crate::talk::{Opening, Talk};
 
@@ -44,8 +45,16 @@ impl fmt::Display for NotPermitted {
     }
 }
 
+/// Who is at the other end, as the kernel has it.
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    uid: u32,
+}
+
 /// Serves one connection, which is one login.
-pub(crate) fn serve((socket, peer): (std::os::fd::OwnedFd, Peer), cli: &Cli) {
+pub(crate) fn serve(socket: OwnedFd, cli: &Cli) {
+    let Ok(peer) = socket_peercred(&socket) else { return };
+    let peer = Peer { uid: peer.uid.as_raw() };
     let mut talk = Talk::new(socket);
     // Whoever says nothing is not worth a line in the log, nor are thousands of numbers.
     let name = match peer_name(peer) {

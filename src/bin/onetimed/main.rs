@@ -11,7 +11,8 @@
 //! accounts             the store, as far as who asks may use it
 //! door                 the person at the other end of the socket, as a door
 //! talk                 messages of one connection, bounded in size and time
-//! listener             takes connections, and gives each a process
+//! listener             takes connections, and gives each to a process
+//! spare                a process for the connection that comes next
 //! slots                how many connections whom is given
 //! cli                  what can be typed
 //! ```
@@ -44,6 +45,7 @@ mod listener;
 mod login;
 mod own;
 mod slots;
+mod spare;
 mod talk;
 
 use std::process::ExitCode;
@@ -87,12 +89,20 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     match turn {
         Turn::Idle => Ok(()),
         // In a process of its own, which no longer listens.
-        Turn::Connection(connection) => {
+        Turn::Waiting(waiting) => {
+            touch_memory();
             protect_memory()?;
-            login::serve(connection, cli);
+            if let Some(connection) = waiting.connection() {
+                login::serve(connection, cli);
+            }
             Ok(())
         }
     }
+}
+
+/// Has all that is mapped in memory, which takes long page by page, and somebody will wait.
+fn touch_memory() {
+    let _untouched = mlockall(MlockAllFlags::CURRENT).is_err();
 }
 
 /// Secrets pass through: no core dump, no ptrace by others, nothing on the swap. Locks are not
