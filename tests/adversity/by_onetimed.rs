@@ -63,7 +63,11 @@ fn attached(
     mut strace: Command,
     daemon: &Daemon,
 ) -> Finished {
-    strace.args(["-p", &daemon.id().to_string()]).stdin(Stdio::null()).stderr(Stdio::null());
+    until("one waits for the login", || is_idle(daemon));
+    for process in daemon.children().into_iter().chain([daemon.id().to_string()]) {
+        strace.args(["-p", &process]);
+    }
+    strace.stdin(Stdio::null()).stderr(Stdio::null());
     let mut strace = strace.spawn().expect("strace starts");
     until("strace is there", || status(daemon.id(), "TracerPid").is_some_and(|it| it != "0"));
     let mut caller = world.command_as(operation.caller(), &operation.program[0]);
@@ -123,12 +127,11 @@ fn is_alive(daemon: &Daemon) -> bool {
     status(daemon.id(), "State").is_some_and(|state| !state.starts_with('Z'))
 }
 
-/// Whether it has no process for a login, and waits for the next one.
-fn is_idle(daemon: &Daemon) -> bool {
-    let id = daemon.id();
-    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-    let has_none = children.is_ok_and(|children| children.is_empty());
-    has_none && status(id, "State").is_some_and(|state| state.starts_with('S'))
+/// Whether it has no process but the one that waits for the next login, as it does itself.
+pub(crate) fn is_idle(daemon: &Daemon) -> bool {
+    let sleeps = |id| status(id, "State").is_some_and(|state| state.starts_with('S'));
+    let children: Vec<u32> = daemon.children().iter().filter_map(|id| id.parse().ok()).collect();
+    matches!(children[..], [waiting] if sleeps(waiting)) && sleeps(daemon.id())
 }
 
 fn status(pid: u32, field: &str) -> Option<String> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use pam_onetime::account::TokenId;
 
+use crate::by_onetimed::is_idle;
 use crate::common::{
     ALICE_PASSWORD, AUTH_ERR, Daemon, Figures, Host, LOCKER, PATIENCE, SUCCESS, World, example,
     extent, hotp_code, secret, with_locker,
@@ -162,9 +163,8 @@ fn round(callers: &mut [Caller], secrets: &[String], counter: u64) -> Vec<i32> {
 /// Waits until no slot is taken any more, nor counts.
 #[track_caller]
 fn rest(daemon: &Daemon) {
-    let (id, begin) = (daemon.id(), Instant::now());
-    let children = format!("/proc/{id}/task/{id}/children");
-    while !std::fs::read_to_string(&children).expect("it lives").is_empty() {
+    let begin = Instant::now();
+    while !is_idle(daemon) {
         assert!(begin.elapsed() < PATIENCE, "a login goes on without end");
         thread::yield_now();
     }

@@ -31,7 +31,7 @@ const TELLING: [&str; 3] = ["write", "sendto", "exit_group"];
 const ASKING: [&str; 7] =
     ["socket", "connect", "getsockopt", "sendto", "recvfrom", "write", "exit_group"];
 /// Calls of `onetimed` itself for a login, which are not those of the login's process.
-const SERVING: [&str; 5] = ["poll", "accept4", "clone", "clone3", "wait4"];
+const SERVING: [&str; 6] = ["poll", "accept4", "clone", "clone3", "sendmsg", "wait4"];
 
 /// How it went with one operation.
 #[derive(Default)]
