@@ -1,6 +1,7 @@
 //! Screen lockers, which run as the user: with the module in their stack nobody unlocks, and
 //! with one of their own that checks the password alone everybody does.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::desktops::{DESKTOP, answer_at, type_at};
@@ -134,7 +135,15 @@ pub(crate) const XSCREENSAVER: Program = Program {
             stage.shell("DISPLAY=:9 xdotool mousemove_relative 9 9 key Shift_L");
             stage.comes(Duration::from_secs(1), asks)
         });
-        let met = answer_at(stage, ":9", person, || tell("-time").contains("non-blanked"));
+        // A text stays until somebody presses Enter, and PAM waits as long.
+        let read = Cell::new(0);
+        let met = answer_at(stage, ":9", person, || {
+            let texts = texts(stage);
+            if texts > read.replace(texts) {
+                stage.shell("DISPLAY=:9 xdotool key Return");
+            }
+            tell("-time").contains("non-blanked")
+        });
         stage.shell(&format!("pkill -KILL -u {} xscreensaver || true", person.name));
         stage.shell("pkill -KILL -x Xvfb");
         stage.until("no X server", || !stage.listens("/tmp/.X11-unix/X9"));
@@ -143,6 +152,13 @@ pub(crate) const XSCREENSAVER: Program = Program {
     },
     ..I3LOCK
 };
+
+/// How many texts that need no answer PAM has sent so far at this login.
+fn texts(stage: &Stage) -> usize {
+    let events = stage.events();
+    let said = events.iter().filter(|event| event["event"] == "said");
+    said.filter(|event| event["style"] == "info" || event["style"] == "error").count()
+}
 
 pub(crate) const XSECURELOCK: Program = Program {
     name: "xsecurelock",
