@@ -2,7 +2,7 @@
 //! the small jobs around them that want a small process of their own.
 //!
 //! ```text
-//! pam_measured logins SECRET [block=N] [seconds=N] [gate=FILE] SERVICE:FIRST:COUNT ... < STEPS
+//! pam_measured logins SECRET [block=N] [seconds=N] [pause=N] [gate=FILE] [password=WORD] SERVICE:FIRST:COUNT ... < STEPS
 //! pam_measured memory SECRET SERVICE:FIRST:COUNT < STEPS
 //! pam_measured load TIMES MODULE
 //! pam_measured child PROGRAM [ARGUMENT ...]
@@ -11,9 +11,10 @@
 //!
 //! `logins` logs in once for each time step on standard input (8 bytes each,
 //! little-endian; processes that share the file never draw the same one), or for so many
-//! seconds, with the code of that step, while the clock stands there. The services take
+//! seconds, with the code of that step, after the password if there is one, while the clock
+//! stands there. The services take
 //! turns by blocks of N logins, the users of a service (`u` and seven digits, COUNT of
-//! them from FIRST on) one by one. With a gate the process says `ready` and waits until
+//! them from FIRST on) one by one, N milliseconds apart if there is a pause. With a gate the process says `ready` and waits until
 //! it can lock the file. Then one line a login: number of the service, libpam's result,
 //! start, wall time, processor time (nanoseconds).
 //!
@@ -34,6 +35,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::time::Duration;
 
 use libpam::{Answer, Handle, PAM_SUCCESS, Transaction, User};
 use rustix::fs::{FlockOperation, flock};
@@ -119,15 +121,20 @@ fn floor(turn: usize) {
 
 fn logins(secret: &str, options: &[&str]) {
     let (mut block, mut seconds, mut gate, mut services) = (1, u64::MAX, None, Vec::new());
+    let (mut pause, mut password) = (Duration::ZERO, "");
     for option in options {
         match option.split_once('=') {
             Some(("block", value)) => block = value.parse().expect("a number"),
             Some(("seconds", value)) => seconds = value.parse().expect("a number"),
+            Some(("pause", value)) => {
+                pause = Duration::from_millis(value.parse().expect("a number"));
+            }
+            Some(("password", value)) => password = value,
             Some(("gate", value)) => gate = Some(value),
             _ => services.push(Service::parse(option)),
         }
     }
-    let codes = Codes::new(secret);
+    let codes = Codes::new(secret, password);
     let mut told = Vec::new();
     if let Some(gate) = gate {
         println!("ready");
@@ -142,6 +149,9 @@ fn logins(secret: &str, options: &[&str]) {
         libpam::clock::set(i64::try_from(step * PERIOD).expect("a time"));
         let which = turn / block % services.len();
         let service = &mut services[which];
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
+        }
         let processor = clock(libc::CLOCK_PROCESS_CPUTIME_ID);
         let start = clock(libc::CLOCK_MONOTONIC);
         let result = service.login(&code);
@@ -158,19 +168,19 @@ fn logins(secret: &str, options: &[&str]) {
     print!("{}", lines.collect::<String>());
 }
 
-/// What a phone shows.
-struct Codes(totp_rs::Totp);
+/// What a phone shows, after the password.
+struct Codes<'p>(totp_rs::Totp, &'p str);
 
-impl Codes {
-    fn new(secret: &str) -> Self {
+impl<'p> Codes<'p> {
+    fn new(secret: &str, password: &'p str) -> Self {
         let alphabet = base32::Alphabet::Rfc4648 { padding: false };
         let secret = base32::decode(alphabet, secret).expect("a secret in base32");
         let codes = totp_rs::Builder::new().with_secret(secret).with_step_duration(1);
-        Self(codes.build_noncompliant())
+        Self(codes.build_noncompliant(), password)
     }
 
     fn of(&self, step: u64) -> CString {
-        CString::new(self.0.generate(step).to_string()).expect("no NUL")
+        CString::new(format!("{}{}", self.1, self.0.generate(step))).expect("no NUL")
     }
 }
 
@@ -198,7 +208,7 @@ fn clock(which: libc::clockid_t) -> u64 {
 fn memory(secret: &str, service: &str) {
     let mut service = Service::parse(service);
     let step = next_step().expect("a step");
-    let code = Codes::new(secret).of(step);
+    let code = Codes::new(secret, "").of(step);
     libpam::clock::set(i64::try_from(step * PERIOD).expect("a time"));
     let before = maps();
     // The peak begins again at what is resident now.

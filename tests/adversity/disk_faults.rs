@@ -272,7 +272,14 @@ fn full(name: &str, mount: &str) -> (u64, u64) {
 
     let (mut succeeded, mut again) = (0, 0);
     for counter in 1..=extent(20, 200) {
-        succeeded += u64::from(alice_with(counter));
+        world.forget_syslog();
+        let is_admitted = alice_with(counter);
+        if !is_admitted {
+            // What it was that went wrong is in the log.
+            let logged = world.wait_for_syslog(|line| line.text.contains("outcome="), PATIENCE);
+            eprintln!("{name}, code {counter}: {}", logged.text);
+        }
+        succeeded += u64::from(is_admitted);
         again += u64::from(alice_with(counter));
     }
     let next = extent(20, 200) + 1;

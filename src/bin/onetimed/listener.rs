@@ -32,6 +32,10 @@ const TOO_MANY: &[u8] = b"{\"error\":\"org.pam-onetime.Login1.TooManyLogins\"}\0
 /// How long it is known which accounts may ask for anybody.
 const POLICY: Duration = Duration::from_secs(10);
 
+/// When a login is still under way for so long, a process is made for the next one; else when
+/// it has ended.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// How long is waited for what the system is out of.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
@@ -84,14 +88,9 @@ impl Listener {
     /// Serves, until nobody has asked for long, or in the process of a connection.
     pub(crate) fn serve(mut self, cli: &Cli) -> anyhow::Result<Turn> {
         loop {
-            // While nobody waits for it.
-            let is_short = match self.replenish() {
-                Ok(Some(waiting)) => return Ok(Turn::Waiting(waiting)),
-                Ok(None) => false,
-                Err(_) => true,
-            };
+            let quiet = self.spare.is_none().then_some(QUIET);
             let idle = cli.idle().filter(|_| self.slots.are_free());
-            let wait = idle.map(Timespec::try_from).transpose()?;
+            let wait = quiet.or(idle).map(Timespec::try_from).transpose()?;
             let mut events = [
                 PollFd::new(&self.socket, PollFlags::IN),
                 PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
@@ -101,12 +100,15 @@ impl Listener {
                 came => came?,
             };
             let [connects, signals] = events.map(|event| !event.revents().is_empty());
-            if came == 0 || (signals && self.is_to_end()?) {
+            if (came == 0 && quiet.is_none()) || (signals && self.is_to_end()?) {
                 self.close();
                 return Ok(Turn::Idle);
             }
-            // One that has ended just now is followed by another first.
-            if connects && (is_short || self.spare.is_some()) {
+            // Not right after a connection: whoever is at its other end would wait for it.
+            if let Ok(Some(waiting)) = self.replenish() {
+                return Ok(Turn::Waiting(waiting));
+            }
+            if connects {
                 self.take()?;
             }
         }

@@ -157,6 +157,10 @@ fn asker(
     if policy.permits(name, &begin.service) {
         return Ok(Asker::Service);
     }
+    // The name that its uid has.
+    if begin.user == name {
+        return Ok(Asker::User);
+    }
     match Person::find(&begin.user) {
         Ok(Some(person)) if person.uid == peer.uid => Ok(Asker::User),
         Ok(Some(_) | None) => Err(NotPermitted::ForOthers),
