@@ -5,9 +5,11 @@
 mod jpeg;
 mod kind;
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 use anyhow::{Context as _, bail, ensure};
 use png::{ColorType, Decoder, Transformations};
@@ -168,6 +170,24 @@ fn luma(red: u8, green: u8, blue: u8) -> u32 {
     red.saturating_add(green).saturating_add(blue) / 1000
 }
 
+/// What comes of it; `None` if it panics, which the terminal does not show then.
+fn without_a_word<T>(work: impl FnOnce() -> T) -> Option<T> {
+    thread_local! { static IS_TRIED: Cell<bool> = const { Cell::new(false) } }
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !IS_TRIED.get() {
+                usual(panic);
+            }
+        }));
+    });
+    IS_TRIED.set(true);
+    let made = catch_unwind(AssertUnwindSafe(work));
+    IS_TRIED.set(false);
+    made.ok()
+}
+
 impl Reading {
     /// More texts are better, and of as many, fewer codes that were not read.
     fn worth(&self) -> (usize, Reverse<usize>) {
@@ -193,7 +213,8 @@ impl Grey {
                     None => 255,
                 }
             });
-        let read = catch_unwind(AssertUnwindSafe(|| {
+        // rqrr 0.11 panics where a damaged code leads it far out of the picture.
+        let read = without_a_word(|| {
             let mut reading = Reading::default();
             for grid in image.detect_grids() {
                 match grid.decode() {
@@ -202,9 +223,8 @@ impl Grey {
                 }
             }
             reading
-        }));
-        // rqrr 0.11 panics where a damaged code leads it far out of the picture.
-        read.unwrap_or_else(|_| Reading { unread: 1, ..Reading::default() })
+        });
+        read.unwrap_or_else(|| Reading { unread: 1, ..Reading::default() })
     }
 
     fn sample(&self, x: Option<usize>, y: Option<usize>, scale: usize) -> Option<u8> {
@@ -337,6 +357,13 @@ mod tests {
         assert!(error.contains("more than 40000000"), "{error}");
         file.truncate(20);
         assert!(texts(Kind::Png, &file).is_err());
+    }
+
+    #[test]
+    fn what_panics_comes_to_nothing() {
+        assert_eq!(without_a_word(|| 7), Some(7));
+        assert_eq!(without_a_word(|| Vec::<u8>::new()[0]), None);
+        assert_eq!(without_a_word(|| 7), Some(7));
     }
 
     proptest! {
