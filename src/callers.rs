@@ -62,10 +62,9 @@ pub fn carrier(service: &str) -> Carrier {
         | "greetd"
         | "mate-screensaver"
         | "polkit-1"
-        | "sddm"
         | "xscreensaver"
         | "xsecurelock" => Carrier::Short,
-        "xdm" => Carrier::Nothing,
+        "sddm" | "xdm" => Carrier::Nothing,
         _ if ["gdm", "kde", "kscreenlocker", "lightdm"]
             .iter()
             .any(|family| service.starts_with(family)) =>
@@ -108,6 +107,7 @@ mod tests {
             ("gdm-password", Carrier::Short),
             ("lightdm-greeter", Carrier::Short),
             ("kde", Carrier::Short),
+            ("sddm", Carrier::Nothing),
             ("xdm", Carrier::Nothing),
             ("openvpn", Carrier::Direct),
             ("", Carrier::Direct),
