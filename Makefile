@@ -135,9 +135,9 @@ lint: test-deps ## rustfmt, clippy, man pages
 	@CARGO=$(CARGO) sh packaging/lint clippy --locked --lib --no-default-features -- -D warnings
 	mandoc -T lint -W warning docs/*.[158]
 
-# Campaigns about what is packaged, and about pictures, which fetch much or take long:
+# Campaigns about what is packaged, units among it, and about pictures, which fetch much or take long:
 # test-packages runs them.
-APART = ansible confined others_packages pictures release
+APART = ansible confined daemon others_packages pictures release
 
 campaigns: campaign-deps cargo-tools fetch prebuild lint-fuzz ## run each campaign against adversity in its short form (CAMPAIGN=killed: one of them)
 	$(AS_ROOT) $(CARGO) test --locked --no-fail-fast --test adversity -- \
