@@ -45,24 +45,19 @@ impl fmt::Display for NotPermitted {
     }
 }
 
-/// Who is at the other end, as the kernel has it.
-#[derive(Debug, Clone, Copy)]
-struct Peer {
-    uid: u32,
-}
-
 /// Serves one connection, which is one login.
 pub(crate) fn serve(socket: OwnedFd, cli: &Cli) {
+    // Who is at the other end, as the kernel has it.
     let Ok(peer) = socket_peercred(&socket) else { return };
-    let peer = Peer { uid: peer.uid.as_raw() };
+    let uid = peer.uid.as_raw();
     let mut talk = Talk::new(socket);
     // Whoever says nothing is not worth a line in the log, nor are thousands of numbers.
-    let name = match peer_name(peer) {
+    let name = match peer_name(uid) {
         Ok(name) => name,
         Err(nobody) => return talk.refuse(&nobody.to_string()),
     };
     let Ok(opening) = talk.begin() else { return };
-    let own = Own { peer, name: &name, cli };
+    let own = Own { uid, name: &name, cli };
     let begin = match opening {
         Opening::Login(begin) => begin,
         Opening::Status => return own.serve(&mut talk, None),
@@ -74,7 +69,7 @@ pub(crate) fn serve(socket: OwnedFd, cli: &Cli) {
         Ok(config) => config,
         Err(trouble) => return give_up(&mut talk, trouble, subject, &begin.user),
     };
-    let asker = match asker(peer, &name, &begin, &config.daemon) {
+    let asker = match asker(uid, &name, &begin, &config.daemon) {
         Ok(asker) => asker,
         Err(refused) => {
             let reason = refused.to_string();
@@ -88,14 +83,14 @@ pub(crate) fn serve(socket: OwnedFd, cli: &Cli) {
 
 /// Whoever asks about themselves, or changes their own account.
 struct Own<'o> {
-    peer: Peer,
+    uid: u32,
     name: &'o str,
     cli: &'o Cli,
 }
 
 impl Own<'_> {
     fn serve(&self, talk: &mut Talk, change: Option<OwnChange>) {
-        let Self { peer, name, cli } = self;
+        let Self { uid, name, cli } = self;
         let subject = own::subject(name);
         let config = match conclusion::read_config(&cli.config) {
             Ok(config) => config,
@@ -105,7 +100,7 @@ impl Own<'_> {
             }
         };
         let person = match Person::find(name) {
-            Ok(Some(person)) if person.uid == peer.uid => person,
+            Ok(Some(person)) if person.uid == *uid => person,
             Ok(Some(_) | None) => {
                 return talk.refuse("the user database has no user of this program's uid");
             }
@@ -133,24 +128,24 @@ struct Who {
     name: String,
 }
 
-fn peer_name(peer: Peer) -> Result<String, NotPermitted> {
-    match name_of(peer.uid) {
+fn peer_name(uid: u32) -> Result<String, NotPermitted> {
+    match name_of(uid) {
         Ok(Some(name)) => Ok(name.as_str().to_owned()),
         // Needs no name.
-        Ok(None) | Err(_) if peer.uid == 0 => Ok("root".to_owned()),
-        Ok(None) => Err(NotPermitted::NoUser(peer.uid)),
+        Ok(None) | Err(_) if uid == 0 => Ok("root".to_owned()),
+        Ok(None) => Err(NotPermitted::NoUser(uid)),
         Err(error) => Err(NotPermitted::Unknown(error)),
     }
 }
 
 /// What the peer is, for whom it asks.
 fn asker(
-    peer: Peer,
+    uid: u32,
     name: &str,
     begin: &Begin,
     policy: &DaemonPolicy,
 ) -> Result<Asker, NotPermitted> {
-    if peer.uid == 0 {
+    if uid == 0 {
         return Ok(Asker::Root);
     }
     // Of both, the account that may do less: it asks for others.
@@ -162,7 +157,7 @@ fn asker(
         return Ok(Asker::User);
     }
     match Person::find(&begin.user) {
-        Ok(Some(person)) if person.uid == peer.uid => Ok(Asker::User),
+        Ok(Some(person)) if person.uid == uid => Ok(Asker::User),
         Ok(Some(_) | None) => Err(NotPermitted::ForOthers),
         Err(error) => Err(NotPermitted::Unknown(error)),
     }
