@@ -97,7 +97,7 @@ impl Service {
     }
 }
 
-/// Types the code, whatever is asked.
+/// Types the code, after the password if there is one, whatever is asked.
 struct Typist<'a>(&'a CStr);
 
 impl User for Typist<'_> {

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Milliseconds between two logins: people come one by one. What `onetimed` does after a login,
 /// and for the next one, is done by then.
 const PAUSE: u64 = 10;
-/// Password and code are one answer: the program types the code, whatever is asked.
+/// Password and code are one answer: the program types both, whatever is asked.
 const LINE: &str = "pam_onetime.so prompt=combined";
 
 /// The password. As Debian hashes it: yescrypt, with its default cost.
