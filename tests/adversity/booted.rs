@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::common::{Finished, PATIENCE, finish};
+use crate::common::{BOB_PASSWORD, Finished, PATIENCE, Pty, finish};
 use crate::debian::Debian;
 
 /// From a shell to systemd, in the root `$1`, with an empty directory `$3` for what changes.
@@ -120,6 +120,37 @@ impl Booted {
     #[track_caller]
     pub(crate) fn shell(&self, script: &str) -> String {
         self.run("sh", &["-euc", script]).ok()
+    }
+
+    /// A property of a unit.
+    #[track_caller]
+    pub(crate) fn property(&self, unit: &str, name: &str) -> String {
+        self.shell(&format!("systemctl show -P {name} {unit}")).trim().to_owned()
+    }
+
+    /// A user's own program, which asks for that user, by the service `locker`.
+    #[track_caller]
+    pub(crate) fn unlock(&self, user: &str) -> Pty {
+        let mut command = self.command("setpriv");
+        command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--init-groups"]);
+        Pty::spawn(command.args(["pamtester", "locker", user, "authenticate", "acct_mgmt"]))
+    }
+
+    /// Answers its prompts, and says whether that lets in.
+    #[track_caller]
+    pub(crate) fn lets_in(&self, user: &str, answers: &[(&str, &str)]) -> bool {
+        let mut locker = self.unlock(user);
+        for (prompt, answer) in answers {
+            locker.expect(*prompt);
+            locker.send_line(answer);
+        }
+        locker.wait().success()
+    }
+
+    /// bob has no record.
+    #[track_caller]
+    pub(crate) fn lets_bob_in(&self) {
+        assert!(self.lets_in("bob", &[("Password:", BOB_PASSWORD)]));
     }
 }
 

@@ -4,12 +4,13 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{
-    BOB_PASSWORD, Daemon, Finished, PATIENCE, World, finish, finish_within, need, wait_within,
+    BOB_PASSWORD, Daemon, Finished, PATIENCE, World, finish, finish_within, need, status_of, until,
+    wait_within,
 };
 use crate::inject::TRACE;
 use crate::operations::{NOW, Operation, Victim};
@@ -69,7 +70,7 @@ fn attached(
     }
     strace.stdin(Stdio::null()).stderr(Stdio::null());
     let mut strace = strace.spawn().expect("strace starts");
-    until("strace is there", || status(daemon.id(), "TracerPid").is_some_and(|it| it != "0"));
+    until("strace is there", || status_of(daemon.id(), "TracerPid").is_some_and(|it| it != "0"));
     let mut caller = world.command_as(operation.caller(), &operation.program[0]);
     caller.args(&operation.program[1..]);
     let run = finish_within(&mut caller, operation.input.as_bytes(), SOON);
@@ -98,15 +99,6 @@ fn end(process: &Child) {
     kill_process(pid, Signal::TERM).expect("our own child");
 }
 
-#[track_caller]
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "never: {what}");
-        std::thread::yield_now();
-    }
-}
-
 /// Whether `onetimed` itself has ended, which it must do by strace's hand alone.
 #[derive(Debug, PartialEq, Eq)]
 enum Ended {
@@ -124,18 +116,12 @@ fn ended(world: &World, daemon: &Daemon) -> Ended {
 }
 
 fn is_alive(daemon: &Daemon) -> bool {
-    status(daemon.id(), "State").is_some_and(|state| !state.starts_with('Z'))
+    status_of(daemon.id(), "State").is_some_and(|state| !state.starts_with('Z'))
 }
 
 /// Whether it has no process but the one that waits for the next login, as it does itself.
 pub(crate) fn is_idle(daemon: &Daemon) -> bool {
-    let sleeps = |id| status(id, "State").is_some_and(|state| state.starts_with('S'));
+    let sleeps = |id| status_of(id, "State").is_some_and(|state| state.starts_with('S'));
     let children: Vec<u32> = daemon.children().iter().filter_map(|id| id.parse().ok()).collect();
     matches!(children[..], [waiting] if sleeps(waiting)) && sleeps(daemon.id())
-}
-
-fn status(pid: u32, field: &str) -> Option<String> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-    Some(line.trim().to_owned())
 }

@@ -11,8 +11,8 @@ use pam_onetime::account::TokenId;
 
 use crate::by_onetimed::is_idle;
 use crate::common::{
-    ALICE_PASSWORD, AUTH_ERR, Daemon, Figures, Host, LOCKER, PATIENCE, SUCCESS, World, example,
-    extent, hotp_code, secret, with_locker,
+    ALICE_PASSWORD, AUTH_ERR, Daemon, Figures, Host, LOCKER, SUCCESS, World, example, extent,
+    hotp_code, secret, status_of, until, with_locker,
 };
 use crate::snapshot::Snapshot;
 
@@ -56,9 +56,8 @@ struct Footprint {
 impl Footprint {
     fn of(daemon: &Daemon) -> Self {
         let proc = format!("/proc/{}", daemon.id());
-        let status = std::fs::read_to_string(format!("{proc}/status")).expect("it lives");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|rest| rest.split_whitespace().next()).expect("VmRSS");
+        let resident = status_of(daemon.id(), "VmRSS").expect("it lives");
+        let number = resident.trim_end_matches(" kB");
         let descriptors = std::fs::read_dir(format!("{proc}/fd")).expect("it lives").count();
         Self { descriptors, resident: number.parse().expect("a number") }
     }
@@ -163,11 +162,7 @@ fn round(callers: &mut [Caller], secrets: &[String], counter: u64) -> Vec<i32> {
 /// Waits until no slot is taken any more, nor counts.
 #[track_caller]
 fn rest(daemon: &Daemon) {
-    let begin = Instant::now();
-    while !is_idle(daemon) {
-        assert!(begin.elapsed() < PATIENCE, "a login goes on without end");
-        thread::yield_now();
-    }
+    until("every login ends", || is_idle(daemon));
     thread::sleep(2 * COUNTS);
 }
 

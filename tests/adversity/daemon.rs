@@ -5,15 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use crate::booted::Booted;
-use crate::common::{ALICE_PASSWORD, BOB_PASSWORD, Pty, current_code};
+use crate::common::{ALICE_PASSWORD, LOCKER, current_code, secret_in};
 use crate::debian::Debian;
 
 /// Where the package has them.
 const UNITS: &str = "/usr/lib/systemd/system";
 const INTERFACE: &str = "org.pam-onetime.Login1";
 const DESCRIPTION: &str = include_str!("../../src/relay/org.pam-onetime.Login1.varlink");
-const LOCKER: &str = "auth required pam_onetime.so\naccount required pam_onetime.so\n\
-                      account sufficient pam_permit.so\n";
 /// What cannot be written to from within. /dev and what is private is not the machine's.
 const PROBE: &str = r#"
 for mount in $(cut -d ' ' -f 5 /proc/self/mountinfo | sort -u); do
@@ -41,35 +39,9 @@ fn make() -> (Debian, String) {
     debian.run("systemctl", &["enable", "onetimed"]).ok();
     debian.write("/etc/pam.d/locker", LOCKER);
     debian.run("onetimectl", &["enable", "alice"]).ok();
-    let record = debian.read("/var/lib/onetime/users/alice.toml");
-    let secret = record.lines().find_map(|line| line.strip_prefix("secret = "));
-    let secret = secret.expect("the record has a secret").trim_matches('"').to_owned();
+    let secret = secret_in(&debian.read("/var/lib/onetime/users/alice.toml"));
     debian.run("onetimectl", &["verify", "alice", &current_code(&secret, -1)]).ok();
     (debian, secret)
-}
-
-/// A user's own program asks for that user.
-#[track_caller]
-fn unlock(booted: &Booted, user: &str) -> Pty {
-    let mut command = booted.command("setpriv");
-    command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--init-groups"]);
-    Pty::spawn(command.args(["pamtester", "locker", user, "authenticate"]))
-}
-
-/// Answers the prompts, and says whether that lets in.
-#[track_caller]
-fn lets_in(booted: &Booted, user: &str, answers: &[(&str, &str)]) -> bool {
-    let mut locker = unlock(booted, user);
-    for (prompt, answer) in answers {
-        locker.expect(*prompt);
-        locker.send_line(answer);
-    }
-    locker.wait().success()
-}
-
-#[track_caller]
-fn bob_gets_in(booted: &Booted) {
-    assert!(lets_in(booted, "bob", &[("Password:", BOB_PASSWORD)]));
 }
 
 fn state(booted: &Booted) -> String {
@@ -78,7 +50,7 @@ fn state(booted: &Booted) -> String {
 
 #[track_caller]
 fn show(booted: &Booted, property: &str) -> String {
-    booted.shell(&format!("systemctl show -P {property} onetimed.service")).trim().to_owned()
+    booted.property("onetimed.service", property)
 }
 
 #[test]
@@ -91,14 +63,14 @@ fn onetimed_is_started_by_its_socket_judges_within_its_sandbox_and_ends_when_nob
 
     let code = current_code(&secret, 0);
     let right = [("Password:", ALICE_PASSWORD), ("One-time code:", &*code)];
-    assert!(lets_in(&booted, "alice", &right));
+    assert!(booted.lets_in("alice", &right));
     assert_eq!(state(&booted), "active");
-    assert!(!lets_in(&booted, "alice", &right), "a code is used once");
-    bob_gets_in(&booted);
+    assert!(!booted.lets_in("alice", &right), "a code is used once");
+    booted.lets_bob_in();
     the_sandbox_is_in_force(&booted);
     // As Fedora has it.
     booted.shell("chmod 0 /etc/shadow");
-    bob_gets_in(&booted);
+    booted.lets_bob_in();
     booted.shell("chmod 640 /etc/shadow");
     varlinkctl_shows_the_interface_and_calls_it(&booted);
     started_anew_in_the_middle_of_a_login_it_refuses_that_one(&booted, &secret);
@@ -188,7 +160,7 @@ fn varlinkctl_shows_the_interface_and_calls_it(booted: &Booted) {
 #[track_caller]
 fn started_anew_in_the_middle_of_a_login_it_refuses_that_one(booted: &Booted, secret: &str) {
     let before = show(booted, "MainPID");
-    let mut locker = unlock(booted, "alice");
+    let mut locker = booted.unlock("alice");
     locker.expect("Password:");
     locker.send_line(ALICE_PASSWORD);
     locker.expect("One-time code:");
@@ -198,7 +170,7 @@ fn started_anew_in_the_middle_of_a_login_it_refuses_that_one(booted: &Booted, se
     locker.send_line(&code);
     assert!(!locker.wait().success());
     let right = [("Password:", ALICE_PASSWORD), ("One-time code:", &*code)];
-    assert!(lets_in(booted, "alice", &right));
+    assert!(booted.lets_in("alice", &right));
 }
 
 #[track_caller]
@@ -210,7 +182,7 @@ fn ends_when_nobody_asks(booted: &mut Booted) {
          systemctl daemon-reload; systemctl restart onetimed",
     );
     for _ in 0..2 {
-        bob_gets_in(booted);
+        booted.lets_bob_in();
         booted.until("it ends", |booted| state(booted) == "inactive");
         let ended = (show(booted, "Result"), show(booted, "NRestarts"));
         assert_eq!(ended, ("success".to_owned(), "0".to_owned()));
@@ -224,10 +196,10 @@ fn nobody_waits_where_it_cannot_start(booted: &Booted) {
         "sed -i 's/--idle=1/--no-such-option/' /run/systemd/system/onetimed.service.d/test.conf; \
          systemctl daemon-reload",
     );
-    assert!(!lets_in(booted, "bob", &[]));
+    assert!(!booted.lets_in("bob", &[]));
     assert_eq!(state(booted), "failed");
     let socket = booted.run("systemctl", &["is-active", "onetimed.socket"]).stdout;
     assert_eq!(socket.trim(), "failed");
     assert!(!booted.run("test", &["-e", "/run/onetime/socket"]).success());
-    assert!(!lets_in(booted, "bob", &[]), "and says so");
+    assert!(!booted.lets_in("bob", &[]), "and says so");
 }

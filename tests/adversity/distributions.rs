@@ -7,7 +7,9 @@ use std::net::TcpListener;
 
 use regex::Regex;
 
-use crate::common::{ALICE_PASSWORD, BOB_PASSWORD, Figures, Pty, code, current_code, preflight};
+use crate::common::{
+    ALICE_PASSWORD, BOB_PASSWORD, Figures, Pty, code, current_code, preflight, secret_in,
+};
 use crate::debian::Debian;
 use crate::units;
 
@@ -195,9 +197,7 @@ fn as_shipped(debian: &Debian, suite: &Suite) -> usize {
 /// alice's secret; the codes of this step and the next are there to be used.
 fn activate(debian: &Debian) -> String {
     debian.run("onetimectl", &["enable", "alice"]).ok();
-    let record = debian.read("/var/lib/onetime/users/alice.toml");
-    let line = record.lines().find_map(|line| line.strip_prefix("secret = "));
-    let secret = line.expect("the record has a secret").trim_matches('"').to_owned();
+    let secret = secret_in(&debian.read("/var/lib/onetime/users/alice.toml"));
     let before = current_code(&secret, -1);
     debian.run("onetimectl", &["verify", "alice", &before]).ok();
     secret

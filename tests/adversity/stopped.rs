@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::common::{
     ALICE_PASSWORD, AUTH_ERR, AUTHINFO_UNAVAIL, Answers, BOB_PASSWORD, Client, Daemon, Figures,
     Finished, Pty, SUCCESS, World, extent, finish, finish_within, hasty, hotp_code, need, secret,
-    with_locker,
+    status_of, with_locker,
 };
 
 /// What anybody waits for at most (2 s), and what a busy machine takes besides.
@@ -116,10 +116,9 @@ fn lock_of(world: &World, user: &str) -> Option<u32> {
     })
 }
 
+#[track_caller]
 fn status(pid: u32, field: &str) -> String {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
-    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.expect("the field").trim().to_owned()
+    status_of(pid, field).expect("its status")
 }
 
 #[test]

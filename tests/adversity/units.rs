@@ -8,6 +8,7 @@ use std::process::Command;
 use crate::booted::Booted;
 use crate::common::{
     ALICE_PASSWORD, AUTHINFO_UNAVAIL, BOB_PASSWORD, SUCCESS, current_code, example_path, finish,
+    secret_in,
 };
 use crate::debian::Debian;
 
@@ -95,9 +96,7 @@ pub(crate) fn try_in_systemd(debian: &Debian) {
     debian.write("/etc/pam.d/asks", "auth required pam_onetime.so\n");
     debian.write("/etc/pam.d/plain", "auth required pam_unix.so\n");
     debian.run("onetimectl", &["enable", "alice", "--new-secret"]).ok();
-    let record = debian.read("/var/lib/onetime/users/alice.toml");
-    let secret = record.lines().find_map(|line| line.strip_prefix("secret = "));
-    let secret = secret.expect("the record has a secret").trim_matches('"').to_owned();
+    let secret = secret_in(&debian.read("/var/lib/onetime/users/alice.toml"));
     debian.run("onetimectl", &["verify", "alice", &current_code(&secret, -1)]).ok();
 
     let booted = Booted::boot(debian);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use crate::common::{Heard, Pty, hotp_code};
+use crate::common::{Heard, Pty, hotp_code, secret_in};
 use crate::stage::{PATIENCE, SHELL, Stage};
 
 /// Of everybody, root too.
@@ -86,8 +86,7 @@ impl People {
         let enable = |name: &str| {
             stage.shell(&format!("onetimectl enable --kind hotp {name} </dev/null >/dev/null"));
             let record = stage.read(&format!("/var/lib/onetime/users/{name}.toml"));
-            let line = record.lines().find_map(|line| line.strip_prefix("secret = "));
-            line.expect("a secret").trim_matches('"').to_owned()
+            secret_in(&record)
         };
         let pending = enable("pia");
         let active = Person::new("ada", Intent::Give, Some(enable("ada")));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::process::{PATIENCE, finish, finish_within, wait_within};
+use super::process::{PATIENCE, finish, finish_within, until, wait_within};
 use super::world::{World, modules_directory};
 
 /// Where a world has the packages.
@@ -97,16 +97,6 @@ impl Drop for Daemon {
         if asked.is_err() || wait_within(&mut self.0, Duration::from_secs(5)).is_none() {
             drop(self.0.kill().and_then(|()| self.0.wait()));
         }
-    }
-}
-
-/// Tries again until it succeeds, for as long as a program may take.
-#[track_caller]
-fn until(what: &str, mut succeeds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !succeeds() {
-        assert!(Instant::now() < end, "{what}: not after {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

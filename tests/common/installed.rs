@@ -85,8 +85,14 @@ pub fn enable(world: &World, user: &str) -> String {
 #[track_caller]
 pub fn secret(world: &World, user: &str) -> String {
     let record = world.read_text(&format!("/var/lib/onetime/users/{user}.toml"));
+    secret_in(&record)
+}
+
+/// The secret of the first token in this record.
+#[track_caller]
+pub fn secret_in(record: &str) -> String {
     let line = record.lines().find_map(|line| line.strip_prefix("secret = "));
-    line.unwrap_or_else(|| panic!("no secret in {user}'s record")).trim_matches('"').to_owned()
+    line.unwrap_or_else(|| panic!("no secret in a record")).trim_matches('"').to_owned()
 }
 
 /// Enables and activates a user with the code of the step before this one; returns

@@ -38,12 +38,14 @@ pub use foreign::{Kdc, Sssd, fetch_packages, foreign_root, python_programs, with
 pub use host::Host;
 pub use installed::{
     activate, conf, configuration, current_code, enable, hasty, install, installed, sealed, secret,
-    shown_at_login, state_file, with_services_of_tests,
+    secret_in, shown_at_login, state_file, with_services_of_tests,
 };
 pub use oath::{Algorithm, Phone, TotpOptions, code, code_at, hotp_code, since_epoch};
 pub use pamtester::{Pamtester, PamtesterRun};
 pub use picture::{rasterise, scan};
-pub use process::{Finished, PATIENCE, assert_ends, finish, finish_within, wait_within};
+pub use process::{
+    Finished, PATIENCE, assert_ends, finish, finish_within, status_of, until, wait_within,
+};
 pub use pty::{Heard, Pattern, Pty};
 pub use screen::{Screen, Theme, decode_qr};
 pub use small_debian::{copy_of_small_debian, kept};

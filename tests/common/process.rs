@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -12,6 +12,23 @@ use serde::de::DeserializeOwned;
 
 /// How long anything here waits for a program before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until it is so, for as long as a program may take.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}: not after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// What /proc/PID/status says in this field; `None`: the process is gone, or has none.
+pub fn status_of(process: u32, field: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(line.trim().to_owned())
+}
 
 /// A program that has ended, and what it said (invalid UTF-8 replaced).
 #[derive(Debug)]

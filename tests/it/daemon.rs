@@ -1,12 +1,10 @@
 //! Programs that are not root's: their logins, which `onetimed` judges.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 
 use crate::common::{
     ALICE_PASSWORD, BOB_PASSWORD, Daemon, LOCKER, PATIENCE, Pamtester, PamtesterRun, World,
-    activate, current_code, enable, with_locker,
+    activate, current_code, enable, until, with_locker,
 };
 
 /// alice's own program asks for alice.
@@ -110,23 +108,16 @@ fn a_process_that_is_killed_while_it_waits_for_a_connection_is_followed_by_anoth
     let world = with_locker();
     let daemon = Daemon::start(&world);
     for _ in 0..3 {
-        let begin = Instant::now();
-        let waiting = loop {
-            if let [waiting] = &*daemon.children() {
-                break waiting.clone();
-            }
-            assert!(begin.elapsed() < PATIENCE, "{:?}", daemon.children());
-        };
-        world.run("kill", &["-KILL", &waiting]).ok();
+        until("one process waits", || daemon.children().len() == 1);
+        let [waiting] = &daemon.children()[..] else { panic!("{:?}", daemon.children()) };
+        world.run("kill", &["-KILL", waiting]).ok();
         assert!(unlock(&world, &[("Password:", ALICE_PASSWORD)]).success);
-        assert!(!daemon.children().contains(&waiting));
+        assert!(!daemon.children().contains(waiting));
     }
     let waiting = daemon.children();
     drop(daemon);
-    let begin = Instant::now();
-    while waiting.iter().any(|id| std::fs::exists(format!("/proc/{id}")).expect("/proc")) {
-        assert!(begin.elapsed() < PATIENCE, "none is left when onetimed has ended");
-    }
+    let is_left = |id: &String| std::fs::exists(format!("/proc/{id}")).expect("/proc");
+    until("none is left when onetimed has ended", || !waiting.iter().any(is_left));
 }
 
 #[test]
@@ -185,9 +176,7 @@ fn wrong_codes_through_a_service_lock_the_user_there_and_nowhere_else() {
 }
 
 fn status(world: &World) -> Value {
-    let said = world.onetimectl(&["--json", "status", "alice"]).ok();
-    let rows: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
-    rows[0].clone()
+    world.onetimectl(&["--json", "status", "alice"]).json::<Value>()[0].take()
 }
 
 #[track_caller]

@@ -3,11 +3,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
-use std::time::Instant;
 
 use crate::common::{
     ALICE_PASSWORD, BOB_PASSWORD, CAROL_PASSWORD, Daemon, PATIENCE, Pamtester, World, activate,
-    current_code, enable, finish, with_locker, with_services_of_tests,
+    current_code, enable, finish, status_of, until, with_locker, with_services_of_tests,
 };
 
 /// The beginning of every script.
@@ -507,18 +506,16 @@ fn a_users_process_sees_nothing_of_the_processes_of_onetimed() {
     locker.send_line(ALICE_PASSWORD);
     locker.expect("One-time code:");
     let is_locked = |id: &String| {
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
-        let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
-        locked.is_some_and(|size| size.trim() != "0 kB")
+        let locked = status_of(id.parse().expect("a number"), "VmLck");
+        locked.expect("its status") != "0 kB"
     };
     assert!(daemon.children().iter().all(is_locked), "the login's");
     // And soon the one that waits for the next.
-    let begin = Instant::now();
-    let mut processes = daemon.children();
-    while processes.len() != 2 || !processes.iter().all(is_locked) {
-        assert!(begin.elapsed() < PATIENCE, "{processes:?}");
+    let mut processes = Vec::new();
+    until("two processes are locked", || {
         processes = daemon.children();
-    }
+        processes.len() == 2 && processes.iter().all(is_locked)
+    });
     processes.push(daemon.id().to_string());
     let script = r#"
 PTRACE_ATTACH, PTRACE_SEIZE = 16, 0x4206

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use crate::booted::Booted;
 use crate::common::{
-    ALICE_PASSWORD, BOB_PASSWORD, Finished, Pty, current_code, finish_within, preflight,
+    ALICE_PASSWORD, BOB_PASSWORD, Finished, LOCKER, Pty, current_code, finish_within, preflight,
+    secret_in,
 };
 use crate::debian::Debian;
 use crate::doors;
 use crate::repacked::{Repacked, built, package};
 
-const LOCKER: &str = "auth required pam_onetime.so\naccount required pam_onetime.so\n\
-                      account sufficient pam_permit.so\n";
 const OLDER: &str = "0.0.1-1";
 
 /// What is in the package, beside what debhelper puts into each.
@@ -109,47 +108,17 @@ fn install(booted: &Booted) {
     assert!(run.success(), "{}", run.text());
 }
 
-/// A property of a unit.
-#[track_caller]
-fn show(booted: &Booted, unit: &str, property: &str) -> String {
-    booted.shell(&format!("systemctl show -P {property} {unit}")).trim().to_owned()
-}
-
 #[track_caller]
 fn assert_listens(booted: &Booted) {
-    let state = ["UnitFileState", "ActiveState"].map(|it| show(booted, "onetimed.socket", it));
+    let state = ["UnitFileState", "ActiveState"].map(|it| booted.property("onetimed.socket", it));
     assert_eq!(state, ["enabled", "active"]);
     let socket = booted.shell("stat -c '%F %a' /run/onetime /run/onetime/socket");
     assert_eq!(socket, "directory 755\nsocket 666\n");
 }
 
-/// A user's own program, which asks for that user.
-#[track_caller]
-fn unlock(booted: &Booted, user: &str) -> Pty {
-    let mut command = booted.command("setpriv");
-    command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--init-groups"]);
-    Pty::spawn(command.args(["pamtester", "locker", user, "authenticate", "acct_mgmt"]))
-}
-
-/// Answers the prompts, and says whether that lets in.
-#[track_caller]
-fn lets_in(booted: &Booted, user: &str, answers: &[(&str, &str)]) -> bool {
-    let mut locker = unlock(booted, user);
-    for (prompt, answer) in answers {
-        locker.expect(*prompt);
-        locker.send_line(answer);
-    }
-    locker.wait().success()
-}
-
 #[track_caller]
 fn alice_gets_in(booted: &Booted, code: &str) -> bool {
-    lets_in(booted, "alice", &[("Password:", ALICE_PASSWORD), (doors::CODE_PROMPT, code)])
-}
-
-#[track_caller]
-fn bob_gets_in(booted: &Booted) {
-    assert!(lets_in(booted, "bob", &[("Password:", BOB_PASSWORD)]));
+    booted.lets_in("alice", &[("Password:", ALICE_PASSWORD), (doors::CODE_PROMPT, code)])
 }
 
 /// Everything that is named as ours, but for the store.
@@ -181,7 +150,7 @@ fn is_installed_and_listens(booted: &Booted) -> String {
     let run = apt(booted, "install /root/older-module.deb /root/older-daemon.deb");
     assert!(run.success(), "{}", run.text());
     assert_listens(booted);
-    let main = show(booted, "onetimed.service", "ActiveState");
+    let main = booted.property("onetimed.service", "ActiveState");
     assert_eq!(main, "inactive", "nobody has asked yet");
     for file in FILES {
         booted.run("test", &["-s", file]).ok();
@@ -191,12 +160,10 @@ fn is_installed_and_listens(booted: &Booted) -> String {
 
     booted.write("/etc/pam.d/locker", LOCKER);
     booted.shell("onetimectl enable alice");
-    let record = booted.shell("cat /var/lib/onetime/users/alice.toml");
-    let secret = record.lines().find_map(|line| line.strip_prefix("secret = "));
-    let secret = secret.expect("the record has a secret").trim_matches('"').to_owned();
+    let secret = secret_in(&booted.shell("cat /var/lib/onetime/users/alice.toml"));
     booted.shell(&format!("onetimectl verify alice {}", current_code(&secret, -1)));
-    bob_gets_in(booted);
-    let main = show(booted, "onetimed.service", "ActiveState");
+    booted.lets_bob_in();
+    let main = booted.property("onetimed.service", "ActiveState");
     assert_eq!(main, "active");
     let status = booted.run("setpriv", &["--reuid=alice", "--clear-groups", "onetime", "status"]);
     assert!(status.ok().starts_with("One-time codes: on"));
@@ -210,11 +177,11 @@ fn is_installed_and_listens(booted: &Booted) -> String {
 fn an_upgrade_starts_it_anew_and_loses_nothing(booted: &Booted, secret: &str) {
     let used = current_code(secret, 0);
     assert!(alice_gets_in(booted, &used));
-    let mut locker = unlock(booted, "alice");
+    let mut locker = booted.unlock("alice");
     locker.expect("Password:");
     locker.send_line(ALICE_PASSWORD);
     locker.expect(doors::CODE_PROMPT);
-    let before = show(booted, "onetimed.service", "MainPID");
+    let before = booted.property("onetimed.service", "MainPID");
     install(booted);
     assert_listens(booted);
     let code = current_code(secret, 1);
@@ -222,14 +189,14 @@ fn an_upgrade_starts_it_anew_and_loses_nothing(booted: &Booted, secret: &str) {
     assert!(!locker.wait().success(), "the older one has judged it");
     assert!(!alice_gets_in(booted, &used), "a code is used once");
     assert!(alice_gets_in(booted, &code));
-    let after = show(booted, "onetimed.service", "MainPID");
+    let after = booted.property("onetimed.service", "MainPID");
     assert_ne!(after, before);
     let program = booted.shell(&format!("readlink /proc/{after}/exe"));
     assert_eq!(program.trim(), "/usr/sbin/onetimed", "it is the new one");
     // And over itself.
     shell(booted, "dpkg --install /root/daemon.deb").ok();
     assert_listens(booted);
-    bob_gets_in(booted);
+    booted.lets_bob_in();
 }
 
 /// And what systemd has given up is started.
@@ -238,7 +205,7 @@ fn what_was_switched_off_stays_off(booted: &Booted) {
     booted.shell("systemctl disable --now onetimed.socket");
     install(booted);
     shell(booted, "dpkg --install /root/daemon.deb").ok();
-    let state = ["UnitFileState", "ActiveState"].map(|it| show(booted, "onetimed.socket", it));
+    let state = ["UnitFileState", "ActiveState"].map(|it| booted.property("onetimed.socket", it));
     assert_eq!(state, ["disabled", "inactive"]);
     booted.shell("systemctl enable --now onetimed.socket");
     assert_listens(booted);
@@ -257,20 +224,20 @@ fn stays_with_the_module_while_a_service_lists_it(booted: &Booted) {
         let query = "dpkg-query -W -f '${db:Status-Abbrev}' onetimed libpam-onetime";
         assert_eq!(booted.shell(query), "ii ii ");
         assert_listens(booted);
-        bob_gets_in(booted);
+        booted.lets_bob_in();
     }
 }
 
 /// By itself it may go: programs of root's do without it.
 #[track_caller]
 fn is_removed_and_comes_back(booted: &Booted) {
-    let main = show(booted, "onetimed.service", "MainPID");
+    let main = booted.property("onetimed.service", "MainPID");
     let run = apt(booted, "remove onetimed");
     assert!(run.success(), "{}", run.text());
     assert!(!booted.run("test", &["-e", &format!("/proc/{main}")]).success(), "it runs");
     assert!(!booted.run("test", &["-e", "/run/onetime"]).success(), "its socket is there");
-    assert_eq!(show(booted, "onetimed.socket", "ActiveState"), "inactive");
-    assert!(!lets_in(booted, "bob", &[]));
+    assert_eq!(booted.property("onetimed.socket", "ActiveState"), "inactive");
+    assert!(!booted.lets_in("bob", &[]));
     let log = booted.shell("journalctl --sync; journalctl -q --no-pager -o cat -t pam_onetime");
     assert!(log.contains("systemctl enable --now onetimed.socket"), "{log}");
     let mut root = booted.command("pamtester");
@@ -281,7 +248,7 @@ fn is_removed_and_comes_back(booted: &Booted) {
 
     install(booted);
     assert_listens(booted);
-    bob_gets_in(booted);
+    booted.lets_bob_in();
 }
 
 #[track_caller]

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use regex::Regex;
 
-use crate::common::{ALICE_PASSWORD, BOB_PASSWORD, Pty, current_code};
+use crate::common::{ALICE_PASSWORD, BOB_PASSWORD, Pty, current_code, secret_in};
 use crate::debian::Debian;
 
 pub(crate) const CODE_PROMPT: &str = "One-time code: ";
@@ -32,9 +32,7 @@ pub(crate) fn secret(debian: &Debian) -> String {
 
 #[track_caller]
 pub(crate) fn secret_of(debian: &Debian, user: &str) -> String {
-    let record = debian.read(&format!("/var/lib/onetime/users/{user}.toml"));
-    let line = record.lines().find_map(|line| line.strip_prefix("secret = "));
-    line.expect("the record has a secret").trim_matches('"').to_owned()
+    secret_in(&debian.read(&format!("/var/lib/onetime/users/{user}.toml")))
 }
 
 /// alice enrolls by ssh, and is asked for a code from then on, wherever she logs in.
