@@ -311,7 +311,10 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with line and key.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| explain(text, error))?;
+        let short = without_comments(text).and_then(|short| toml::from_str(&short).ok());
+        // Where it cannot be read, the whole text says why, and in which line.
+        let config: Self =
+            short.map_or_else(|| toml::from_str(text).map_err(|error| explain(text, error)), Ok)?;
         config.check()?;
         Ok(config)
     }
@@ -336,6 +339,41 @@ impl Config {
             Ok(())
         }
     }
+}
+
+/// The text without the lines that are comments: the file that is shipped is hardly anything
+/// else, and each login reads it. `None` where a line that begins as a comment need not be
+/// one, or is one that TOML does not permit.
+fn without_comments(text: &str) -> Option<String> {
+    if ["\"\"\"", "'''"].iter().any(|quotes| text.contains(quotes)) {
+        return None;
+    }
+    let mut short = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        if line.starts_with('#') {
+            if has_control(line.strip_suffix('\n').unwrap_or(line).as_bytes()) {
+                return None;
+            }
+        } else if line != "\n" {
+            short.push_str(line);
+        }
+    }
+    Some(short)
+}
+
+/// Whether one of ASCII's control characters is among the bytes: eight at a time, since
+/// nothing else is looked at of most lines.
+fn has_control(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHEST: u64 = ONES << 7;
+    /// Whether a byte is below `bound`, which is at most 128: it borrows its highest bit.
+    const fn has_below(word: u64, bound: u64) -> bool {
+        word.wrapping_sub(ONES.wrapping_mul(bound)) & !word & HIGHEST != 0
+    }
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut words = words.iter().map(|word| u64::from_ne_bytes(*word));
+    words.any(|word| has_below(word, 0x20) || has_below(word ^ (ONES * 0x7f), 1))
+        || rest.iter().any(u8::is_ascii_control)
 }
 
 /// Where and why, in one line. Without the text that it was made for, toml's error names

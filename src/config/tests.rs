@@ -44,6 +44,13 @@ fn comments_change_nothing_but_the_number_of_the_line() {
     assert_eq!(Config::parse(text).unwrap().login.prompt, "# Code: ");
     let text = "[login]\nrequire_groups = [ # \"a\",\n # \"b\",\n\t#]\n\"#c\"]\r\n# last\r\n";
     assert_eq!(Config::parse(text).unwrap().login.require_groups.0, ["#c"]);
+    // One that TOML does not permit is not left out.
+    for control in ["\u{0}", "\u{7}", "\r", "\u{1f}", "\u{7f}"] {
+        let text = format!("[login]\n# 12345678{control}9\necho = true\n");
+        let error = Config::parse(&text).unwrap_err().to_string();
+        assert!(error.starts_with("line 2: "), "{control:?}: {error}");
+    }
+    assert!(Config::parse("# tab\there, and \u{fc}\u{80}\u{2028}\n").is_ok());
     // What is no white space of TOML's does not make a comment of a line.
     assert!(Config::parse("\u{a0}# x\n").is_err());
 }
@@ -353,6 +360,62 @@ fn shown(config: &Config) -> toml::Table {
     put("self_service", "recovery", self_service.recovery.into());
     put("self_service", "renew", self_service.renew.into());
     table
+}
+
+/// Of which texts are made that mean the same with and without their comments.
+const PIECES: &[&str] = &[
+    "#",
+    "#",
+    " #",
+    "\t# x",
+    "# \u{fc}",
+    "#\u{1}",
+    "#12345678\u{7f}",
+    "# \"",
+    "# '''",
+    "\n",
+    "\n",
+    "\n",
+    "\n",
+    "\r\n",
+    "\r",
+    "[login]",
+    "echo = true",
+    "prompt = ",
+    "\"a\"",
+    "'#b'",
+    "\"\"\"",
+    "'''",
+    "\"",
+    "'",
+    "exempt_groups = [",
+    "require_groups = [",
+    "]",
+    ",",
+    "{",
+    "}",
+    "\\",
+    " ",
+    "login = ",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
+    #[test]
+    fn a_text_means_what_it_means_without_its_comments(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..14),
+    ) {
+        let text = pieces.concat();
+        if let Some(short) = without_comments(&text) {
+            let (short, whole) = (toml::from_str::<Config>(&short), toml::from_str(&text));
+            prop_assert_eq!(short.ok(), whole.ok(), "{:?}", text);
+        }
+    }
+
+    #[test]
+    fn a_control_character_is_found_wherever_it_is(bytes: Vec<u8>) {
+        prop_assert_eq!(has_control(&bytes), bytes.iter().any(u8::is_ascii_control));
+    }
 }
 
 proptest! {
