@@ -12,7 +12,8 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, sendto,
+    socket_with,
 };
 
 /// Where the local syslog daemon listens.
@@ -21,17 +22,10 @@ const SOCKET: &str = "/dev/log";
 /// How long a line may wait for a daemon whose queue is full.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-/// What kind of socket the daemon has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Datagram,
-    Stream,
-}
-
 /// Sends a line.
 ///
 /// # Errors
-/// Those of socket(2), connect(2) and send(2): it did not arrive.
+/// Those of socket(2), connect(2), sendto(2) and send(2): it did not arrive.
 pub(super) fn deliver(line: &[u8]) -> Result<(), Errno> {
     deliver_to(SOCKET.as_ref(), line)
 }
@@ -42,26 +36,47 @@ pub(super) fn deliver(line: &[u8]) -> Result<(), Errno> {
 /// Those of socket(2) and connect(2).
 #[cfg(feature = "tool")]
 pub(super) fn probe() -> Result<(), Errno> {
-    open(SOCKET.as_ref(), &Patience(Instant::now())).map(drop)
+    let (address, patience) = (SocketAddrUnix::new(SOCKET)?, Patience::from_now());
+    match connected(SocketType::DGRAM, &address, &patience) {
+        Err(Errno::PROTOTYPE) => connected(SocketType::STREAM, &address, &patience).map(drop),
+        probed => probed.map(drop),
+    }
 }
 
 fn deliver_to(path: &Path, line: &[u8]) -> Result<(), Errno> {
-    let patience = Patience(Instant::now());
-    let (socket, kind) = open(path, &patience)?;
-    match kind {
-        // Whole or not at all.
-        Kind::Datagram => patience.retry(|| send(&socket, line, SendFlags::NOSIGNAL)).map(drop),
-        Kind::Stream => {
+    let address = SocketAddrUnix::new(path)?;
+    match send_datagram(&address, line) {
+        Err(Errno::PROTOTYPE) => {
+            let patience = Patience::from_now();
+            let socket = connected(SocketType::STREAM, &address, &patience)?;
             send_all(&socket, line, &patience)?;
             send_all(&socket, &[0], &patience)
         }
+        sent => sent,
     }
+}
+
+/// Sends a line to a socket of datagrams, whole or not at all. Mostly there is room for it:
+/// only where there is none, a wait and its bound are set up.
+fn send_datagram(address: &SocketAddrUnix, line: &[u8]) -> Result<(), Errno> {
+    let socket = socket(SocketType::DGRAM)?;
+    match sendto(&socket, line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT, address) {
+        Err(Errno::AGAIN) => {}
+        sent => return sent.map(drop),
+    }
+    set_socket_timeout(&socket, Timeout::Send, Some(LONGEST_WAIT))?;
+    let patience = Patience::from_now();
+    patience.retry(|| sendto(&socket, line, SendFlags::NOSIGNAL, address)).map(drop)
 }
 
 /// Since when a line has been on its way. Signals of the host do not prolong it.
 struct Patience(Instant);
 
 impl Patience {
+    fn from_now() -> Self {
+        Self(Instant::now())
+    }
+
     fn retry<T>(&self, mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
         loop {
             match call() {
@@ -76,20 +91,20 @@ impl Patience {
     }
 }
 
-fn open(path: &Path, patience: &Patience) -> Result<(OwnedFd, Kind), Errno> {
-    let address = SocketAddrUnix::new(path)?;
-    let connected = |kind| {
-        let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-        // Before connect(2), which waits where too many lines wait for a stream's daemon.
-        set_socket_timeout(&socket, Timeout::Send, Some(LONGEST_WAIT))?;
-        patience.retry(|| connect(&socket, &address))?;
-        Ok(socket)
-    };
-    match connected(SocketType::DGRAM) {
-        Ok(socket) => Ok((socket, Kind::Datagram)),
-        Err(Errno::PROTOTYPE) => Ok((connected(SocketType::STREAM)?, Kind::Stream)),
-        Err(error) => Err(error),
-    }
+fn socket(kind: SocketType) -> Result<OwnedFd, Errno> {
+    socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+}
+
+fn connected(
+    kind: SocketType,
+    address: &SocketAddrUnix,
+    patience: &Patience,
+) -> Result<OwnedFd, Errno> {
+    let socket = socket(kind)?;
+    // Before connect(2), which waits where too many lines wait for a stream's daemon.
+    set_socket_timeout(&socket, Timeout::Send, Some(LONGEST_WAIT))?;
+    patience.retry(|| connect(&socket, address))?;
+    Ok(socket)
 }
 
 /// Sends what a stream takes piece by piece. A daemon that takes it too slowly gets a
@@ -165,6 +180,17 @@ mod tests {
         assert_eq!(deliver_to(&path, b"x"), Err(Errno::AGAIN));
         assert!(begun.elapsed() < LONGEST, "{:?}", begun.elapsed());
 
+        // One of datagrams whose queue is full.
+        let (_above, path) = place();
+        let _daemon = UnixDatagram::bind(&path).unwrap();
+        let full = UnixDatagram::unbound().unwrap();
+        full.set_nonblocking(true).unwrap();
+        while full.send_to(b"x", &path).is_ok() {}
+        let begun = Instant::now();
+        assert_eq!(deliver_to(&path, b"x"), Err(Errno::AGAIN));
+        assert!(begun.elapsed() >= LONGEST_WAIT, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < LONGEST, "{:?}", begun.elapsed());
+
         // One that accepts, and does not read.
         let (_above, path) = place();
         let _daemon = UnixListener::bind(&path).unwrap();
@@ -172,6 +198,27 @@ mod tests {
         let begun = Instant::now();
         assert!(deliver_to(&path, &huge).is_err());
         assert!(begun.elapsed() < LONGEST, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_datagram_waits_for_a_daemon_that_is_behind() {
+        let (_above, path) = place();
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        let full = UnixDatagram::unbound().unwrap();
+        full.set_nonblocking(true).unwrap();
+        let mut waiting = 0_u32;
+        while full.send_to(b"x", &path).is_ok() {
+            waiting += 1;
+        }
+        let sender = std::thread::spawn(move || deliver_to(&path, b"<85>last"));
+        std::thread::sleep(Duration::from_millis(50));
+        let mut line = [0; 16];
+        for _ in 0..waiting {
+            assert_eq!(daemon.recv(&mut line).unwrap(), 1);
+        }
+        let length = daemon.recv(&mut line).unwrap();
+        assert_eq!(&line[..length], b"<85>last");
+        sender.join().unwrap().unwrap();
     }
 
     #[test]
