@@ -341,39 +341,49 @@ impl Config {
     }
 }
 
+/// What is set in most files is not longer.
+const ROOM: usize = 512;
+
 /// The text without the lines that are comments: the file that is shipped is hardly anything
 /// else, and each login reads it. `None` where a line that begins as a comment need not be
 /// one, or is one that TOML does not permit.
 fn without_comments(text: &str) -> Option<String> {
-    if ["\"\"\"", "'''"].iter().any(|quotes| text.contains(quotes)) {
-        return None;
-    }
-    let mut short = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        if line.starts_with('#') {
-            if has_control(line.strip_suffix('\n').unwrap_or(line).as_bytes()) {
-                return None;
+    let mut short = String::with_capacity(ROOM);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (line, next) = if rest.starts_with('#') {
+            match first_control(rest.as_bytes()) {
+                None => break,
+                Some(end) => ("", rest.get(end..)?.strip_prefix('\n')?),
             }
-        } else if line != "\n" {
-            short.push_str(line);
+        } else {
+            rest.split_at(rest.find('\n').map_or(rest.len(), |end| end.saturating_add(1)))
+        };
+        // From here on a line may begin within a string.
+        if line.contains("\"\"\"") || line.contains("'''") {
+            return None;
         }
+        short.push_str(line);
+        rest = next;
     }
     Some(short)
 }
 
-/// Whether one of ASCII's control characters is among the bytes: eight at a time, since
-/// nothing else is looked at of most lines.
-fn has_control(bytes: &[u8]) -> bool {
+/// Where the first of ASCII's control characters is: eight bytes at a time, since nothing
+/// else is looked at of most lines.
+fn first_control(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const HIGHEST: u64 = ONES << 7;
     /// Whether a byte is below `bound`, which is at most 128: it borrows its highest bit.
     const fn has_below(word: u64, bound: u64) -> bool {
         word.wrapping_sub(ONES.wrapping_mul(bound)) & !word & HIGHEST != 0
     }
-    let (words, rest) = bytes.as_chunks::<8>();
+    let (words, _) = bytes.as_chunks::<8>();
     let mut words = words.iter().map(|word| u64::from_ne_bytes(*word));
-    words.any(|word| has_below(word, 0x20) || has_below(word ^ (ONES * 0x7f), 1))
-        || rest.iter().any(u8::is_ascii_control)
+    let free = words.position(|word| has_below(word, 0x20) || has_below(word ^ (ONES * 0x7f), 1));
+    let begin = free.unwrap_or(bytes.len() / 8).saturating_mul(8);
+    let found = bytes.get(begin..)?.iter().position(u8::is_ascii_control)?;
+    begin.checked_add(found)
 }
 
 /// Where and why, in one line. Without the text that it was made for, toml's error names

@@ -413,8 +413,8 @@ proptest! {
     }
 
     #[test]
-    fn a_control_character_is_found_wherever_it_is(bytes: Vec<u8>) {
-        prop_assert_eq!(has_control(&bytes), bytes.iter().any(u8::is_ascii_control));
+    fn the_first_control_character_is_found_wherever_it_is(bytes: Vec<u8>) {
+        prop_assert_eq!(first_control(&bytes), bytes.iter().position(u8::is_ascii_control));
     }
 }
 

@@ -65,7 +65,7 @@ fn log_in(
     let arguments = Arguments::parse(line)?;
     let config = conclusion::apply(&arguments, conclusion::read_config(&arguments.config)?)?;
     let settings = LoginSettings { config: &config, arguments: &arguments };
-    let open = || Ok(store::open(&config.store)?);
+    let open = || Ok(store::open(&config.store)?.for_a_login());
     Ok(authenticate::authenticate(door, &Machine, settings, open, subject)?)
 }
 

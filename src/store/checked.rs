@@ -101,11 +101,20 @@ impl Dir {
         name: &str,
         owner: u32,
     ) -> Result<Option<Zeroizing<String>>, StoreError> {
+        Ok(self.text_and_stat(name, owner)?.map(|(text, _)| text))
+    }
+
+    /// As [`Dir::text`], with what identifies the file.
+    pub(super) fn text_and_stat(
+        &self,
+        name: &str,
+        owner: u32,
+    ) -> Result<Option<(Zeroizing<String>, Stat)>, StoreError> {
         let Some((file, stat)) = self.file(name, OFlags::RDONLY, owner)? else {
             return Ok(None);
         };
-        read_text(file, &stat, &|| self.path.join(name), Purpose::PrivateFile)
-            .map(|text| Some(Zeroizing::new(text)))
+        let text = read_text(file, &stat, &|| self.path.join(name), Purpose::PrivateFile)?;
+        Ok(Some((Zeroizing::new(text), stat)))
     }
 
     /// Makes what was created, renamed or removed in it durable.
@@ -227,6 +236,16 @@ pub(super) fn problems(
 
 fn first_problem(stat: &Stat, purpose: Purpose, owner: u32) -> Result<(), FileFault> {
     problems(stat, purpose, owner).next().map_or(Ok(()), Err)
+}
+
+/// That a private file, which was opened before, is still as it was judged then.
+pub(super) fn judge_file(
+    stat: &Stat,
+    path: impl FnOnce() -> PathBuf,
+    owner: u32,
+) -> Result<(), StoreError> {
+    let purpose = Purpose::PrivateFile;
+    first_problem(stat, purpose, owner).map_err(|what| unsafe_path(&path(), what, purpose))
 }
 
 fn read_text(

@@ -4,13 +4,14 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Stat, fdatasync, ftruncate, renameat};
-use rustix::io::retry_on_intr;
+use rustix::io::{pread, retry_on_intr};
 use zeroize::Zeroizing;
 
 use super::backend::{
@@ -22,6 +23,7 @@ use super::durable::{
     Durability, TEMPORARY, is_at, make_dir, replace, set_nocow, temporary, unlink, within_limit,
 };
 use super::lock::{Access, LockedFile, PATIENCE, StateFile, lock_dir};
+use super::seen::Seen;
 use super::slots::{self, BOTH_BYTES, Beginning, FILE_BYTES, Slot};
 use super::succession::{displaced_of, same_twice};
 use super::uids::{Indexing, UIDS};
@@ -50,6 +52,8 @@ pub struct Files {
     pub(super) patience: Duration,
     /// Locks that were taken over, which somebody is to be told of.
     take_overs: TakeOvers,
+    /// What a login has seen of its account.
+    pub(super) seen: Seen,
 }
 
 /// A locked state file. The lock ends when it is dropped.
@@ -90,8 +94,10 @@ impl Store<Files> {
         let state = top.dir(STATE, owner)?;
         let indexing = Indexing::of_marker(&marker);
         let take_overs = TakeOvers::default();
-        let patience = PATIENCE;
-        Ok(Self { backend: Files { top, users, state, indexing, owner, patience, take_overs } })
+        let (patience, seen) = (PATIENCE, Seen::default());
+        Ok(Self {
+            backend: Files { top, users, state, indexing, owner, patience, take_overs, seen },
+        })
     }
 
     /// Makes a store in `dir`, and the directories above it. Harmless to
@@ -142,6 +148,14 @@ impl Store<Files> {
         self.backend.take_overs.clone()
     }
 
+    /// The same for a login: what its first look at the account has opened and read serves
+    /// the change too, where it is still what is there.
+    #[must_use]
+    pub fn for_a_login(mut self) -> Self {
+        self.backend.seen = Seen::of_a_login();
+        self
+    }
+
     /// The directory of the store, as it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -153,10 +167,10 @@ impl Backend for Files {
     type Claim = Lock;
 
     fn peek(&self, user: &UserName) -> Result<Option<StoredAccount>, StoreError> {
-        match self.open_state(user, Access::Shared)? {
-            Some(file) => self.kept(user, &file),
-            None => Ok(None),
-        }
+        let Some(file) = self.open_to_look(user)? else { return Ok(None) };
+        let kept = self.kept(user, &file)?;
+        self.keep_state(user, file);
+        Ok(kept)
     }
 
     fn read(&self, user: &UserName) -> Result<Option<StoredAccount>, StoreError> {
@@ -178,12 +192,17 @@ impl Backend for Files {
     }
 
     fn record(&self, user: &UserName) -> Result<Option<Zeroizing<String>>, StoreError> {
-        match self.users.text(&self.record_name(user)?, self.owner) {
+        match self.users.text_and_stat(&self.record_name(user)?, self.owner) {
             Err(error) if is_not_text(&error) => {
                 let path = self.location(user, Half::Record);
                 Err(StoreError::Record { path, what: "it is not text" })
             }
-            text => text,
+            Err(error) => Err(error),
+            Ok(None) => Ok(None),
+            Ok(Some((text, stat))) => {
+                self.seen.keep_record(user, stat, &text);
+                Ok(Some(text))
+            }
         }
     }
 
@@ -417,9 +436,14 @@ impl Files {
         if u64::try_from(stat.st_size) != Ok(FILE_BYTES as u64) {
             return Err(self.state_error(user, "the state does not have 8192 bytes"));
         }
-        let mut bytes = [0; BOTH_BYTES];
-        file.read_exact_at(&mut bytes, 0).map_err(io_error(&self.state.path, "read a state in"))?;
-        Ok(slots::beginning(&bytes))
+        let mut bytes = [const { MaybeUninit::uninit() }; BOTH_BYTES];
+        if let Ok((read, _)) = pread(file, &mut bytes, 0)
+            && let Ok(whole) = (&*read).try_into()
+        {
+            return Ok(slots::beginning(whole));
+        }
+        // In pieces, or why not.
+        read_beginning(file).map_err(io_error(&self.state.path, "read a state in"))
     }
 
     /// What can be read of a state that is about to be removed.
@@ -517,6 +541,14 @@ impl Files {
     pub(super) fn state_path(&self, user: &UserName) -> PathBuf {
         self.location(user, Half::State)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn read_beginning(file: &File) -> io::Result<Beginning> {
+    let mut bytes = [0; BOTH_BYTES];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(slots::beginning(&bytes))
 }
 
 pub(super) fn is_not_text(error: &StoreError) -> bool {

@@ -10,7 +10,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::thread::{NanosleepRelativeResult, Timespec, nanosleep};
 
 use super::backend::{Backend, StoredAccount};
-use super::checked::{Dir, io_error};
+use super::checked::{Dir, io_error, judge_file};
 use super::durable::create;
 use super::files::{Files, LOCK_TRIES};
 use super::holder::Holder;
@@ -177,7 +177,7 @@ impl Files {
                 }
                 continue;
             };
-            let Some(record) = self.record(user)? else { return Ok(None) };
+            let Some(record) = self.record_again(user)? else { return Ok(None) };
             let snapshots = match access {
                 Access::Shared => self.follow(user, file.state())?,
                 Access::Exclusive => self.settled(user, &file)?,
@@ -197,7 +197,7 @@ impl Files {
         for _ in 0..LOCK_TRIES {
             // Before there is a lock to hold.
             let shield = Shield::raise();
-            let Some(file) = self.open_state(user, access)? else { return Ok(None) };
+            let Some(file) = self.open_again(user, access)? else { return Ok(None) };
             match self.lock(user, file, access, &mut wait)? {
                 Waited::Locked(file) => return Ok(Some(LockedFile::new(file, shield))),
                 Waited::Moved => {}
@@ -237,7 +237,10 @@ impl Files {
                 Err(error) => return Err(io_error(&self.state.path, "examine a state in")(error)),
             };
             match attempt {
-                Attempt::Locked => return Ok(Waited::Locked(StateFile { file, stat: in_place })),
+                Attempt::Locked => {
+                    judge_file(&in_place, || self.state_path(user), self.owner)?;
+                    return Ok(Waited::Locked(StateFile { file, stat: in_place }));
+                }
                 Attempt::Held if wait.pause() => {}
                 Attempt::Held => return Ok(Waited::Held(StateFile { file, stat })),
             }

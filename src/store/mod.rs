@@ -23,6 +23,7 @@ mod names;
 mod persons;
 mod record;
 mod retired;
+mod seen;
 mod services;
 mod shield;
 mod slots;

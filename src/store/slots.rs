@@ -193,7 +193,7 @@ pub(super) fn stand_in(link: Link) -> Vec<u8> {
 
 /// What is in the beginning of a file.
 pub(super) fn beginning(bytes: &[u8; BOTH_BYTES]) -> Beginning {
-    #[derive(FromBytes, Immutable)]
+    #[derive(FromBytes, Immutable, KnownLayout)]
     #[repr(C)]
     struct Parts {
         first: [u8; SLOT_BYTES],
@@ -202,9 +202,9 @@ pub(super) fn beginning(bytes: &[u8; BOTH_BYTES]) -> Beginning {
         between: [u8; SECOND_AT - SLOT_BYTES - LINK_BYTES],
         second: [u8; SLOT_BYTES],
     }
-    let Parts { first, link_magic, link, second, .. } = zerocopy::transmute!(*bytes);
-    let link = (link_magic == LINK_MAGIC).then_some(Link(link));
-    Beginning { slots: [first, second], link }
+    let Parts { first, link_magic, link, second, .. }: &Parts = zerocopy::transmute_ref!(bytes);
+    let link = (*link_magic == LINK_MAGIC).then_some(Link(*link));
+    Beginning { slots: [*first, *second], link }
 }
 
 /// The bytes of a slot.
