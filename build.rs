@@ -23,6 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     has_its_flags(&out)?;
     fs::write(out.join("libgcc_s.so"), "INPUT(-lgcc_eh -lgcc)\n")?;
     println!("cargo:rustc-cdylib-link-arg=-L{}", out.display());
+    if has_bfd() {
+        println!("cargo:rustc-cdylib-link-arg=-fuse-ld=bfd");
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-z,noseparate-code");
+    }
     if libc_knows_relr() {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,pack-relative-relocs");
     }
@@ -56,6 +60,16 @@ fn has_its_flags(out: &Path) -> Result<(), Box<dyn Error>> {
         );
     }
     Ok(())
+}
+
+/// Whether there is the linker that can make two segments of a module: what is read or run,
+/// and what is written. The loader maps, splits and unmaps each at each login, and each takes
+/// a part of all pages that are faulted in: together they take a fifteenth of a login. What
+/// is written is not run, as before, and what the loader has filled in is read-only.
+fn has_bfd() -> bool {
+    let native = env::var_os("HOST") == env::var_os("TARGET");
+    let told = Command::new("ld.bfd").arg("--version").output();
+    native && told.is_ok_and(|told| told.status.success())
 }
 
 /// Whether the C library here can do a module's relative relocations from a bitmap: glibc

@@ -65,7 +65,7 @@ fn log_in(
     let arguments = Arguments::parse(line)?;
     let config = conclusion::apply(&arguments, conclusion::read_config(&arguments.config)?)?;
     let settings = LoginSettings { config: &config, arguments: &arguments };
-    let open = || Ok(store::open(&config.store)?.for_a_login());
+    let open = || Ok(store::open_for_a_login(&config.store)?);
     Ok(authenticate::authenticate(door, &Machine, settings, open, subject)?)
 }
 

@@ -5,12 +5,14 @@
 //! What is wrong with something is decided by [`problems`] alone. A login stops
 //! at the first problem, `super::examine` reports them all.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -18,6 +20,10 @@ use super::{FileFault, Purpose, StoreError};
 
 /// No record or configuration is nearly as large.
 const MAX_TEXT_BYTES: u64 = 64 * 1024;
+
+/// How a directory is opened.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Permission bits of group and others.
 const GROUP_OTHER: u32 = 0o077;
@@ -28,7 +34,9 @@ const STICKY: u32 = 0o1000;
 /// messages.
 #[derive(Debug)]
 pub(super) struct Dir {
-    pub(super) fd: OwnedFd,
+    at: Arc<OwnedFd>,
+    /// Its name in `at`, if that is the directory above it.
+    below: Option<&'static str>,
     pub(super) path: PathBuf,
 }
 
@@ -51,9 +59,55 @@ fn judge_ancestors(path: &Path, owner: u32) -> Result<(), StoreError> {
 }
 
 impl Dir {
+    fn new(fd: OwnedFd, path: PathBuf) -> Self {
+        Self { at: Arc::new(fd), below: None, path }
+    }
+
+    /// What names in it are relative to, together with [`Dir::name`].
+    pub(super) fn at(&self) -> BorrowedFd<'_> {
+        self.at.as_fd()
+    }
+
+    /// What a file in it is called, seen from [`Dir::at`].
+    pub(super) fn name<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        match self.below {
+            None => Cow::Borrowed(name),
+            Some(below) => Cow::Owned([below, "/", name].concat()),
+        }
+    }
+
+    /// The descriptor that it has of its own as long as it is in use: what is locked by it
+    /// stays locked.
+    ///
+    /// # Errors
+    /// It has none.
+    pub(super) fn own(&self) -> Result<&OwnedFd, Errno> {
+        self.below.map_or(Ok(&self.at), |_| Err(Errno::BADF))
+    }
+
+    /// The directory's own descriptor, opened now if need be.
+    ///
+    /// # Errors
+    /// Those of opening it, where it is not open.
+    pub(super) fn itself(&self) -> Result<Arc<OwnedFd>, Errno> {
+        let Some(below) = self.below else { return Ok(Arc::clone(&self.at)) };
+        openat(self.at(), below, DIRECTORY, Mode::empty()).and_then(beyond_stdio).map(Arc::new)
+    }
+
+    /// A private directory in this one, checked and not opened: what is in it is reached
+    /// through this one, in which nobody but the owner can put another in its place.
+    pub(super) fn below(&self, name: &'static str, owner: u32) -> Result<Self, StoreError> {
+        let path = self.path.join(name);
+        let stat = statat(self.at(), name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(io_error(&path, "examine"))?;
+        let purpose = Purpose::PrivateDir;
+        first_problem(&stat, purpose, owner).map_err(|what| unsafe_path(&path, what, purpose))?;
+        Ok(Self { at: Arc::clone(&self.at), below: Some(name), path })
+    }
+
     /// Opens a private directory in this one.
     pub(super) fn dir(&self, name: &str, owner: u32) -> Result<Self, StoreError> {
-        open_dir(&self.fd, Path::new(name), self.path.join(name), owner)
+        open_dir(self.at(), Path::new(&*self.name(name)), self.path.join(name), owner)
     }
 
     /// As [`Dir::dir`]; `None` if there is none.
@@ -72,7 +126,7 @@ impl Dir {
         &self,
         of: impl Fn(&str) -> Option<T>,
     ) -> Result<Vec<(String, T)>, StoreError> {
-        let entries = rustix::fs::Dir::read_from(&self.fd).map_err(io_error(&self.path, "list"))?;
+        let entries = self.entries()?;
         let mut found = Vec::new();
         for entry in entries {
             let entry = entry.map_err(io_error(&self.path, "list"))?;
@@ -84,6 +138,16 @@ impl Dir {
         Ok(found)
     }
 
+    /// What is in it.
+    pub(super) fn entries(&self) -> Result<rustix::fs::Dir, StoreError> {
+        self.itself().and_then(rustix::fs::Dir::read_from).map_err(io_error(&self.path, "list"))
+    }
+
+    /// What the name of a file in it leads to now.
+    pub(super) fn stat(&self, name: &str) -> Result<Stat, Errno> {
+        statat(self.at(), &*self.name(name), AtFlags::SYMLINK_NOFOLLOW)
+    }
+
     /// Opens the private regular file `name`; `None` if there is none.
     pub(super) fn file(
         &self,
@@ -92,7 +156,8 @@ impl Dir {
         owner: u32,
     ) -> Result<Option<(File, Stat)>, StoreError> {
         let path = || self.path.join(name);
-        open_file(&self.fd, Path::new(name), &path, access, owner, Purpose::PrivateFile)
+        let place = self.name(name);
+        open_file(self.at(), Path::new(&*place), &path, access, owner, Purpose::PrivateFile)
     }
 
     /// The text of the private file `name`; `None` if there is none.
@@ -119,7 +184,7 @@ impl Dir {
 
     /// Makes what was created, renamed or removed in it durable.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        rustix::fs::fsync(&self.fd).map_err(io_error(&self.path, "sync"))
+        self.itself().and_then(rustix::fs::fsync).map_err(io_error(&self.path, "sync"))
     }
 }
 
@@ -143,9 +208,8 @@ pub fn read_config(path: &Path) -> Result<String, StoreError> {
 }
 
 fn open_dir(at: impl AsFd, name: &Path, path: PathBuf, owner: u32) -> Result<Dir, StoreError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let purpose = Purpose::PrivateDir;
-    let fd = match openat(at, name, flags, Mode::empty()) {
+    let fd = match openat(at, name, DIRECTORY, Mode::empty()) {
         Ok(fd) => fd,
         // Which of the two it is, only for the message.
         Err(Errno::NOTDIR | Errno::LOOP) => {
@@ -158,7 +222,7 @@ fn open_dir(at: impl AsFd, name: &Path, path: PathBuf, owner: u32) -> Result<Dir
     let fd = beyond_stdio(fd).map_err(io_error(&path, "open"))?;
     let stat = fstat(&fd).map_err(io_error(&path, "examine"))?;
     first_problem(&stat, purpose, owner).map_err(|what| unsafe_path(&path, what, purpose))?;
-    Ok(Dir { fd, path })
+    Ok(Dir::new(fd, path))
 }
 
 /// `path` is for messages: mostly there are none.
@@ -397,7 +461,7 @@ mod tests {
         assert_eq!(wrong(read("dir", me())), Some(FileFault::Type));
         // Nobody holds its other end: to open it must not wait for that.
         let mode = Mode::RUSR | Mode::WUSR;
-        rustix::fs::mkfifoat(&dir.fd, "fifo", mode).unwrap();
+        rustix::fs::mkfifoat(dir.at(), "fifo", mode).unwrap();
         assert_eq!(wrong(read("fifo", me())), Some(FileFault::Type));
         // Nor is its other end waited for where a directory should be.
         assert_eq!(wrong(dir.dir("fifo", me())), Some(FileFault::Type));

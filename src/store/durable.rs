@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{
     AtFlags, IFlags, Mode, OFlags, Stat, chmodat, fchmod, fstat, fsync, mkdirat, openat, renameat,
-    statat, unlinkat,
+    unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
@@ -35,14 +35,15 @@ pub(super) fn make_dir(
 /// On btrfs, writing in place allocates unless the directory says otherwise;
 /// elsewhere there is no such attribute and nothing to do.
 pub(super) fn set_nocow(dir: &Dir) {
-    if let Ok(flags) = rustix::fs::ioctl_getflags(&dir.fd) {
+    let Ok(fd) = dir.itself() else { return };
+    if let Ok(flags) = rustix::fs::ioctl_getflags(&fd) {
         // Not supported here: nothing to set, and `doctor` reports it on btrfs.
-        let _unsupported = rustix::fs::ioctl_setflags(&dir.fd, flags | IFlags::NOCOW).is_err();
+        let _unsupported = rustix::fs::ioctl_setflags(&fd, flags | IFlags::NOCOW).is_err();
     }
 }
 
 pub(super) fn unlink(dir: &Dir, name: &str) -> Result<RemoveOutcome, StoreError> {
-    match unlinkat(&dir.fd, name, AtFlags::empty()) {
+    match unlinkat(dir.at(), &*dir.name(name), AtFlags::empty()) {
         Ok(()) => Ok(RemoveOutcome::Record),
         Err(Errno::NOENT) => Ok(RemoveOutcome::Nothing),
         Err(error) => Err(io_error(&dir.path.join(name), "remove")(error)),
@@ -130,7 +131,7 @@ fn rename(
     still: impl Fn() -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let path = || dir.path.join(name);
-    let renamed = renameat(&dir.fd, temporary, &dir.fd, name);
+    let renamed = renameat(dir.at(), &*dir.name(temporary), dir.at(), &*dir.name(name));
     let error = match renamed.and_then(|()| is(dir, name, file)) {
         Ok(true) => return Ok(()),
         // Whoever took over had put their own there.
@@ -151,7 +152,7 @@ fn is(dir: &Dir, name: &str, file: &File) -> Result<bool, Errno> {
 /// # Errors
 /// The kernel's.
 pub(super) fn is_at(dir: &Dir, name: &str, file: &Stat) -> Result<bool, Errno> {
-    match statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+    match dir.stat(name) {
         Ok(found) => Ok((found.st_dev, found.st_ino) == (file.st_dev, file.st_ino)),
         Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error),
@@ -162,7 +163,7 @@ pub(super) fn is_at(dir: &Dir, name: &str, file: &Stat) -> Result<bool, Errno> {
 pub(super) fn create(dir: &Dir, name: &str) -> Result<File, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
-    let file = beyond_stdio(openat(&dir.fd, name, flags, mode)?)?;
+    let file = beyond_stdio(openat(dir.at(), &*dir.name(name), flags, mode)?)?;
     // Whatever the umask, which is the host process's.
     fchmod(&file, mode)?;
     Ok(File::from(file))

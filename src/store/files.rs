@@ -76,6 +76,24 @@ impl Store<Files> {
     /// [`StoreError`], also when there is no store: a login cannot distinguish
     /// "nobody is enrolled" from "not mounted" otherwise.
     pub fn open(dir: &Path, owner: u32) -> Result<Self, StoreError> {
+        Self::open_by(dir, owner, Dir::dir, Seen::default())
+    }
+
+    /// The same for one login: what its first look at the account has opened and read
+    /// serves the change too, where it is still what is there.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_for_a_login(dir: &Path, owner: u32) -> Result<Self, StoreError> {
+        Self::open_by(dir, owner, Dir::below, Seen::of_a_login())
+    }
+
+    fn open_by(
+        dir: &Path,
+        owner: u32,
+        half: impl Fn(&Dir, &'static str, u32) -> Result<Dir, StoreError>,
+        seen: Seen,
+    ) -> Result<Self, StoreError> {
         let no_store = || StoreError::NoStore(dir.to_owned());
         let top = match open_top(dir, owner) {
             Err(StoreError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {
@@ -90,11 +108,10 @@ impl Store<Files> {
         if !marker.lines().any(|line| line == "format = 1") {
             return Err(StoreError::Format(dir.join(MARKER)));
         }
-        let users = top.dir(USERS, owner)?;
-        let state = top.dir(STATE, owner)?;
+        let [users, state] = [half(&top, USERS, owner)?, half(&top, STATE, owner)?];
         let indexing = Indexing::of_marker(&marker);
         let take_overs = TakeOvers::default();
-        let (patience, seen) = (PATIENCE, Seen::default());
+        let patience = PATIENCE;
         Ok(Self {
             backend: Files { top, users, state, indexing, owner, patience, take_overs, seen },
         })
@@ -120,7 +137,7 @@ impl Store<Files> {
             locked => locked?,
         }
         for name in [USERS, STATE, UIDS] {
-            make_dir(&top.fd, Path::new(name), &dir.join(name))?;
+            make_dir(top.at(), Path::new(name), &dir.join(name))?;
         }
         set_nocow(&top.dir(STATE, owner)?);
         if top.text(MARKER, owner)?.is_none() {
@@ -146,14 +163,6 @@ impl Store<Files> {
     #[must_use]
     pub fn take_overs(&self) -> TakeOvers {
         self.backend.take_overs.clone()
-    }
-
-    /// The same for a login: what its first look at the account has opened and read serves
-    /// the change too, where it is still what is there.
-    #[must_use]
-    pub fn for_a_login(mut self) -> Self {
-        self.backend.seen = Seen::of_a_login();
-        self
     }
 
     /// The directory of the store, as it was opened.
@@ -322,7 +331,8 @@ impl Backend for Files {
         self.must_be_in_place(old, locked.file.state())?;
         // From here on the new name has the account: the old one has no state.
         let (from, to) = (self.file_name(old)?, self.file_name(new)?);
-        renameat(&self.state.fd, &*from, &self.state.fd, &*to)
+        let dir = &self.state;
+        renameat(dir.at(), &*dir.name(&from), dir.at(), &*dir.name(&to))
             .map_err(io_error(&self.state.path.join(&*to), "replace"))?;
         self.state.sync()?;
         // That of whoever took over meanwhile is as good. But then the old name may have
@@ -361,8 +371,7 @@ impl Backend for Files {
     }
 
     fn users(&self) -> Result<impl Iterator<Item = Result<UserName, StoreError>>, StoreError> {
-        let entries = rustix::fs::Dir::read_from(&self.users.fd)
-            .map_err(io_error(&self.users.path, "list"))?;
+        let entries = self.users.entries()?;
         let path = self.users.path.clone();
         Ok(entries.filter_map(move |entry| match entry {
             Ok(entry) => {

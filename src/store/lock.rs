@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FlockOperation, OFlags, Stat, flock, fstat, statat};
+use rustix::fs::{FlockOperation, OFlags, Stat, flock, fstat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::thread::{NanosleepRelativeResult, Timespec, nanosleep};
 
@@ -230,7 +230,7 @@ impl Files {
             let attempt =
                 try_lock(&file, access).map_err(io_error(&self.state.path, "lock a state in"))?;
             let name = self.file_name(user)?;
-            let in_place = match statat(&self.state.fd, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+            let in_place = match self.state.stat(&name) {
                 Ok(found) if (found.st_dev, found.st_ino) == (stat.st_dev, stat.st_ino) => found,
                 // It ends with the descriptor.
                 Ok(_) | Err(Errno::NOENT) => return Ok(Waited::Moved),
@@ -287,13 +287,14 @@ pub(super) enum Waited {
 /// [`StoreError::Io`] where directories cannot be locked; [`StoreError::Held`].
 pub(super) fn lock_dir(dir: &Dir) -> Result<(), StoreError> {
     let mut wait = Wait::lasting(PATIENCE);
+    let fd = dir.own().map_err(io_error(&dir.path, "lock"))?;
     loop {
-        match try_lock(&dir.fd, Access::Exclusive) {
+        match try_lock(fd, Access::Exclusive) {
             Ok(Attempt::Locked) => return Ok(()),
             Err(error) => return Err(io_error(&dir.path, "lock")(error)),
             Ok(Attempt::Held) if wait.pause() => {}
             Ok(Attempt::Held) => {
-                let holder = fstat(&dir.fd).map(|stat| Holder::find(&stat, None));
+                let holder = fstat(fd).map(|stat| Holder::find(&stat, None));
                 let holder = Box::new(holder.unwrap_or(Holder::Unknown));
                 return Err(StoreError::Held { path: dir.path.clone(), holder, obstacle: None });
             }

@@ -48,7 +48,7 @@ pub(super) fn write(
     let dir = match top.dir_if_there(RETIRED, owner)? {
         Some(dir) => dir,
         None => {
-            make_dir(&top.fd, Path::new(RETIRED), &top.path.join(RETIRED))?;
+            make_dir(top.at(), Path::new(RETIRED), &top.path.join(RETIRED))?;
             top.sync()?;
             top.dir(RETIRED, owner)?
         }

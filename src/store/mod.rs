@@ -93,6 +93,16 @@ pub fn open(config: &config::StoreConfig) -> Result<Store, StoreError> {
     }
 }
 
+/// The same, for one login.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn open_for_a_login(config: &config::StoreConfig) -> Result<Store, StoreError> {
+    match config.backend {
+        StoreBackend::Files => Store::open_for_a_login(Path::new(&config.dir), Store::ROOT),
+    }
+}
+
 /// Detects damage in record and state: CRC-32 as in zip and PNG.
 fn checksum(bytes: &[u8]) -> u32 {
     const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);

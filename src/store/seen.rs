@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{AtFlags, Stat, statat};
+use rustix::fs::Stat;
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -115,7 +115,7 @@ impl Files {
     ) -> Result<Option<Zeroizing<String>>, StoreError> {
         if self.seen.0.is_some() {
             let name = self.record_name(user)?;
-            match statat(&self.users.fd, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+            match self.users.stat(&name) {
                 Ok(now) => {
                     if let Some(text) = self.seen.record(user, &now) {
                         return Ok(Some(text));

@@ -191,7 +191,7 @@ pub(super) fn write(
     let dir = match top.dir_if_there(SERVICES, owner)? {
         Some(dir) => dir,
         None => {
-            make_dir(&top.fd, std::path::Path::new(SERVICES), &top.path.join(SERVICES))?;
+            make_dir(top.at(), std::path::Path::new(SERVICES), &top.path.join(SERVICES))?;
             top.sync()?;
             top.dir(SERVICES, owner)?
         }
@@ -223,7 +223,7 @@ pub(super) fn remove(top: &Dir, owner: u32, name: &str) -> Result<(), StoreError
 /// Gives what is counted another name, if there is something.
 pub(super) fn rename(top: &Dir, owner: u32, old: &str, new: &str) -> Result<(), StoreError> {
     let Some(dir) = top.dir_if_there(SERVICES, owner)? else { return Ok(()) };
-    match renameat(&dir.fd, old, &dir.fd, new) {
+    match renameat(dir.at(), &*dir.name(old), dir.at(), &*dir.name(new)) {
         Ok(()) => dir.sync(),
         Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(io_error(&dir.path.join(new), "replace")(error)),

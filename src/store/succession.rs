@@ -106,7 +106,9 @@ impl Files {
 
     fn exchange(&self, user: &UserName, name: &str) -> Result<(), StoreError> {
         let place = self.file_name(user)?;
-        renameat_with(&self.state.fd, name, &self.state.fd, &*place, RenameFlags::EXCHANGE)
+        let dir = &self.state;
+        let (ours, theirs) = (dir.name(name), dir.name(&place));
+        renameat_with(dir.at(), &*ours, dir.at(), &*theirs, RenameFlags::EXCHANGE)
             .map_err(io_error(&self.state_path(user), "exchange (renameat2)"))
     }
 

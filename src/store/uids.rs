@@ -126,7 +126,9 @@ impl Files {
     /// Makes entries that were put without it durable.
     pub(super) fn sync_index(&self) -> Result<(), StoreError> {
         match self.uids()? {
-            Some(dir) => rustix::fs::syncfs(&dir.fd).map_err(io_error(&dir.path, "sync")),
+            Some(dir) => {
+                dir.itself().and_then(rustix::fs::syncfs).map_err(io_error(&dir.path, "sync"))
+            }
             None => Ok(()),
         }
     }

@@ -191,9 +191,8 @@ fn log_in(
         ..subject
     };
     let settings = LoginSettings { config: &config, arguments: &arguments };
-    let open = || {
-        Ok(AccountsOf { store: store::open(&config.store)?.for_a_login(), asker, name: open_as })
-    };
+    let open =
+        || Ok(AccountsOf { store: store::open_for_a_login(&config.store)?, asker, name: open_as });
     let ended =
         authenticate(&mut door, &Machine, settings, open, &mut subject).map_err(Trouble::from);
     let conclusion = conclusion::conclude(ended, &subject);
