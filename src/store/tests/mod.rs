@@ -1,6 +1,7 @@
 //! The store as a whole: rules of accounts over real files.
 
 mod keys;
+mod one_login;
 mod persons;
 mod services;
 mod swaps;
