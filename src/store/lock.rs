@@ -21,9 +21,19 @@ use crate::account::UserName;
 /// How long anybody waits for a lock, in all.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The longest pause between two attempts. Nobody queues here: a lock that many take in
-/// turn is met free only by who tries often.
-const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+/// How long the pause before the next attempt is, for whoever has waited so long already.
+/// Nobody queues here: a lock that many take in turn is met free by who tries often. So
+/// whoever has waited longer tries more often than who has just come, and nobody starves.
+const fn pause_after(waited: Duration) -> Duration {
+    Duration::from_micros(match waited.as_millis() {
+        // Mostly there is one login before this one.
+        0 => 1_000,
+        1..16 => 4_000,
+        16..50 => 2_000,
+        50..100 => 1_000,
+        _ => 500,
+    })
+}
 
 /// How long whoever came into a lock meanwhile is waited for, once our patience has ended:
 /// most need much less; and how often.
@@ -63,31 +73,31 @@ pub(super) struct StateFile {
 /// does not give up on others after one attempt.
 pub(super) struct Wait {
     left: Duration,
-    pause: Duration,
+    waited: Duration,
     graces: u32,
 }
 
 impl Wait {
     /// A wait that lasts `patience` in all, and a grace each for whoever comes meanwhile.
     pub(super) const fn lasting(patience: Duration) -> Self {
-        Self { left: patience, pause: Duration::from_millis(1), graces: GRACES }
+        Self { left: patience, waited: Duration::ZERO, graces: GRACES }
     }
 
     /// Waits a little; `false` if there was enough of it.
     pub(super) fn pause(&mut self) -> bool {
-        let pause = self.pause.min(self.left);
+        let pause = pause_after(self.waited).min(self.left);
         if pause.is_zero() {
             return false;
         }
         sleep(pause);
         self.left = self.left.saturating_sub(pause);
-        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        self.waited = self.waited.saturating_add(pause);
         true
     }
 
     /// Another file is waited for from now on. `false` if that was so too often.
     pub(super) const fn begin_again(&mut self) -> bool {
-        self.pause = Duration::from_millis(1);
+        self.waited = Duration::ZERO;
         if self.left.is_zero() {
             let Some(left) = self.graces.checked_sub(1) else { return false };
             (self.graces, self.left) = (left, GRACE);
@@ -314,6 +324,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whoever_has_waited_longer_tries_more_often_than_who_has_just_come() {
+        let pauses: Vec<Duration> =
+            (1..2_000).map(|waited| pause_after(Duration::from_millis(waited))).collect();
+        assert!(pauses.is_sorted_by(|longer, shorter| longer >= shorter));
+        assert_eq!(pauses.first().unwrap().as_millis(), 4);
+        assert_eq!(pauses.last().unwrap().as_micros(), 500);
+        // Who comes when one login is under way is quick all the same.
+        assert_eq!(pause_after(Duration::ZERO).as_millis(), 1);
+    }
+
+    #[test]
     fn a_wait_has_many_attempts_and_ends_after_two_seconds_and_then_a_grace_each() {
         let mut wait = Wait::lasting(PATIENCE);
         let mut pauses = 0;
@@ -322,7 +343,7 @@ mod tests {
             pauses += 1;
         }
         assert!(began.elapsed() >= PATIENCE);
-        assert!((390..420).contains(&pauses), "{pauses}");
+        assert!((3_600..4_000).contains(&pauses), "{pauses}");
         for _ in 0..GRACES {
             assert!(wait.begin_again());
             assert!(wait.pause());
