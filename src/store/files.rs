@@ -176,10 +176,7 @@ impl Backend for Files {
     type Claim = Lock;
 
     fn peek(&self, user: &UserName) -> Result<Option<StoredAccount>, StoreError> {
-        let Some(file) = self.open_to_look(user)? else { return Ok(None) };
-        let kept = self.kept(user, &file)?;
-        self.keep_state(user, file);
-        Ok(kept)
+        Ok(self.look_at_state(user, |file| self.kept(user, file))?.flatten())
     }
 
     fn read(&self, user: &UserName) -> Result<Option<StoredAccount>, StoreError> {

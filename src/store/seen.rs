@@ -77,22 +77,23 @@ fn is_same(seen: &Stat, now: &Stat) -> bool {
 }
 
 impl Files {
-    /// Opens a state for the first look at it, mostly so that it can be changed later.
-    pub(super) fn open_to_look(&self, user: &UserName) -> Result<Option<StateFile>, StoreError> {
+    /// Looks at a state for the first time, in a login by a descriptor that can change it
+    /// later. Where it cannot be written, it is looked at all the same, and not kept.
+    pub(super) fn look_at_state<T>(
+        &self,
+        user: &UserName,
+        look: impl Fn(&StateFile) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
         if self.seen.0.is_some()
-            // Where it cannot be written, it can be looked at all the same.
-            && let Ok(opened) = self.open_state(user, Access::Exclusive)
+            && let Ok(Some(state)) = self.open_state(user, Access::Exclusive)
         {
-            return Ok(opened);
+            let seen = look(&state)?;
+            if let Some(mut kept) = self.seen.kept() {
+                kept.state = Some((user.clone(), state));
+            }
+            return Ok(Some(seen));
         }
-        self.open_state(user, Access::Shared)
-    }
-
-    /// Keeps a state that was looked at.
-    pub(super) fn keep_state(&self, user: &UserName, state: StateFile) {
-        if let Some(mut kept) = self.seen.kept() {
-            kept.state = Some((user.clone(), state));
-        }
+        self.open_state(user, Access::Shared)?.map(|state| look(&state)).transpose()
     }
 
     /// The state that was looked at, to be locked, or else the one in place.
