@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+/// In which order the functions of the module are linked.
+const ORDER: &str = "packaging/login-order.ld";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=po");
@@ -26,6 +29,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if has_bfd() {
         println!("cargo:rustc-cdylib-link-arg=-fuse-ld=bfd");
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,noseparate-code");
+        // What a login runs lies together (packaging/order-login).
+        println!("cargo:rerun-if-changed={ORDER}");
+        let order = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join(ORDER);
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-T,{}", order.display());
     }
     if libc_knows_relr() {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,pack-relative-relocs");

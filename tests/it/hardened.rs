@@ -65,6 +65,23 @@ fn the_module_is_read_only_once_it_is_loaded_has_no_way_of_its_own_to_libraries_
 }
 
 #[test]
+fn what_a_login_runs_lies_together_in_the_module() {
+    let module = module_path();
+    let sections = readelf("-S", module);
+    let size = |name: &str| {
+        let line = sections.iter().find(|line| line.contains(&format!(" {name} ")));
+        let line = line.unwrap_or_else(|| panic!("no {name}: {sections:?}"));
+        let after = line.split_once(" PROGBITS ").map(|(_, rest)| rest);
+        let size = after.and_then(|rest| rest.split_whitespace().nth(2));
+        u64::from_str_radix(size.expect("a size"), 16).expect("a number")
+    };
+    let (login, rest) = (size(".text.login"), size(".text"));
+    // Names that are no longer those of a function do nothing (packaging/order-login).
+    assert!(login > 300_000, "{login} of {}: run packaging/order-login", login + rest);
+    assert!(login < rest, "{login} of {}", login + rest);
+}
+
+#[test]
 fn the_tool_is_hardened_as_the_module_is_and_is_loaded_at_any_address() {
     assert_hardened(tool_path());
     let header = readelf("-h", tool_path());
