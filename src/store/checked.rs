@@ -98,8 +98,8 @@ impl Dir {
     /// through this one, in which nobody but the owner can put another in its place.
     pub(super) fn below(&self, name: &'static str, owner: u32) -> Result<Self, StoreError> {
         let path = self.path.join(name);
-        let stat = statat(self.at(), name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(io_error(&path, "examine"))?;
+        let stat =
+            statat(self.at(), name, AtFlags::SYMLINK_NOFOLLOW).map_err(io_error(&path, "open"))?;
         let purpose = Purpose::PrivateDir;
         first_problem(&stat, purpose, owner).map_err(|what| unsafe_path(&path, what, purpose))?;
         Ok(Self { at: Arc::clone(&self.at), below: Some(name), path })
