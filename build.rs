@@ -10,7 +10,6 @@
 //! are compiled in; translators work on ordinary PO files.
 
 use std::error::Error;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -92,9 +91,11 @@ fn libc_knows_relr() -> bool {
     native && version >= Some((2, 36))
 }
 
-/// A slice of (language, English text, translation).
+/// One text of all translations: language, English text and translation, each ended by the
+/// character that ends a unit (US, 31). A slice of them would be a page of addresses that the
+/// loader has to fill in at each login.
 fn translations(dir: &Path) -> Result<String, Box<dyn Error>> {
-    let mut table = String::from("&[\n");
+    let mut table = String::new();
     let mut files = fs::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
     files.sort_by_key(fs::DirEntry::path);
     for file in files {
@@ -102,9 +103,12 @@ fn translations(dir: &Path) -> Result<String, Box<dyn Error>> {
         let Some(language) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
         let catalogue = polib::po_file::parse(&path)?;
         for message in catalogue.messages().filter(|message| message.is_translated()) {
-            writeln!(table, "({language:?}, {:?}, {:?}),", message.msgid(), message.msgstr()?)?;
+            let parts = [language, message.msgid(), message.msgstr()?];
+            if parts.iter().any(|part| part.contains('\u{1f}')) {
+                return Err(format!("{}: a text has a US in it", path.display()).into());
+            }
+            parts.iter().for_each(|part| table.extend([part, "\u{1f}"]));
         }
     }
-    table.push(']');
-    Ok(table)
+    Ok(format!("{table:?}"))
 }

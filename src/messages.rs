@@ -85,16 +85,23 @@ const ALL: [&str; 26] = [
     FROM_THEN_ON,
 ];
 
-/// (language, English text, translation), from the PO files.
-const TRANSLATIONS: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/translations.rs"));
+/// Language, English text and translation, from the PO files, each with a US (31) at its end.
+const TRANSLATIONS: &str = include!(concat!(env!("OUT_DIR"), "/translations.rs"));
+
+/// The entries of that.
+fn translations() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let mut parts = TRANSLATIONS.split_terminator('\u{1f}');
+    std::iter::from_fn(move || Some((parts.next()?, parts.next()?, parts.next()?)))
+}
 
 fn say(language: Language, english: &'static str) -> &'static str {
     let code = language.word();
-    let translated = TRANSLATIONS
-        .iter()
-        .find(|(language, key, _)| *language == code && *key == english)
-        .map(|(_, _, translation)| *translation);
-    translated.unwrap_or(english)
+    if language == Language::En {
+        return english;
+    }
+    let mut entries = translations();
+    let entry = entries.find(|(language, key, _)| *language == code && *key == english);
+    entry.map_or(english, |(_, _, translation)| translation)
 }
 
 /// The prompt for a code.
@@ -331,10 +338,9 @@ mod tests {
             }
             assert_eq!(say(Language::En, CODE), CODE);
         }
-        for (code, english, _) in TRANSLATIONS.iter().filter(|(_, english, _)| !english.is_empty())
-        {
-            assert!(languages.iter().any(|language| language.word() == *code), "{code} is new");
-            assert!(ALL.contains(english), "translated, but never said: {english}");
+        for (code, english, _) in translations().filter(|(_, english, _)| !english.is_empty()) {
+            assert!(languages.iter().any(|language| language.word() == code), "{code} is new");
+            assert!(ALL.contains(&english), "translated, but never said: {english}");
         }
     }
 
