@@ -351,22 +351,19 @@ fn without_comments(text: &str) -> Option<String> {
     let mut short = String::with_capacity(ROOM);
     let mut rest = text;
     while !rest.is_empty() {
-        let (line, next) = if rest.starts_with('#') {
-            match first_control(rest.as_bytes()) {
-                None => break,
-                Some(end) => ("", rest.get(end..)?.strip_prefix('\n')?),
-            }
+        if rest.starts_with('#') {
+            let Some(end) = first_control(rest.as_bytes()) else { break };
+            rest = rest.get(end..)?.strip_prefix('\n')?;
         } else {
-            rest.split_at(rest.find('\n').map_or(rest.len(), |end| end.saturating_add(1)))
-        };
-        // From here on a line may begin within a string.
-        if line.contains("\"\"\"") || line.contains("'''") {
-            return None;
+            let end = rest.find('\n').map_or(rest.len(), |end| end.saturating_add(1));
+            let (line, next) = rest.split_at(end);
+            short.push_str(line);
+            rest = next;
         }
-        short.push_str(line);
-        rest = next;
     }
-    Some(short)
+    // What such quotes begin may have a line in it that begins as a comment.
+    let may_be_text = ["\"\"\"", "'''"].iter().any(|quotes| short.contains(quotes));
+    (!may_be_text).then_some(short)
 }
 
 /// Where the first of ASCII's control characters is: eight bytes at a time, since nothing
