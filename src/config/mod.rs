@@ -357,13 +357,41 @@ fn without_comments(text: &str) -> Option<String> {
         } else {
             let end = rest.find('\n').map_or(rest.len(), |end| end.saturating_add(1));
             let (line, next) = rest.split_at(end);
-            short.push_str(line);
+            short.push_str(if line == "\n" { "" } else { line });
             rest = next;
         }
     }
     // What such quotes begin may have a line in it that begins as a comment.
     let may_be_text = ["\"\"\"", "'''"].iter().any(|quotes| short.contains(quotes));
-    (!may_be_text).then_some(short)
+    (!may_be_text).then(|| without_empty_tables(&short).unwrap_or(short))
+}
+
+/// The tables of the file.
+const TABLES: [&str; 8] =
+    ["store", "password", "code", "enrollment", "login", "limits", "daemon", "self_service"];
+
+/// The text without the headers below which nothing is: most tables of most files. `None`
+/// where such a table may be set in another place, too, which TOML does not permit.
+fn without_empty_tables(text: &str) -> Option<String> {
+    let mut empty = [false; TABLES.len()];
+    let mut kept = String::with_capacity(text.len());
+    let mut lines = text.split_inclusive('\n').peekable();
+    while let Some(line) = lines.next() {
+        let name =
+            line.trim_end_matches('\n').strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        let is_last = lines.peek().is_none_or(|next| next.starts_with('['));
+        let table = TABLES.iter().zip(&mut empty).find(|(table, _)| name == Some(**table));
+        match table {
+            Some((_, true)) => return None,
+            Some((_, empty)) if is_last => *empty = true,
+            Some(_) | None => kept.push_str(line),
+        }
+    }
+    // A key is at the beginning of a line, but for signs; one with a backslash is any.
+    let keys = kept.lines().map(|line| line.trim_start_matches(|c: char| !c.is_alphanumeric()));
+    let begins_with = |table: &str| keys.clone().any(|key| key.starts_with(table));
+    let elsewhere = TABLES.iter().zip(empty).any(|(table, empty)| empty && begins_with(table));
+    (!elsewhere && !kept.contains('\\')).then_some(kept)
 }
 
 /// Where the first of ASCII's control characters is: eight bytes at a time, since nothing
