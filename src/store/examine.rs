@@ -4,7 +4,12 @@
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, statat};
+use rustix::io::Errno;
 
 use super::checked::{io_error, open_top, problems};
 use super::durable::TEMPORARY;
@@ -60,13 +65,13 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
         (examiner.report)(Problem::Refused(error));
     }
     let store = Store::open(dir, owner).ok();
-    examiner.list(&uids, |examiner, path, name| {
+    examiner.list(&uids, |examiner, at, name| {
         if is_temporary(name) {
-            return (examiner.report)(Problem::Leftover(path));
+            return (examiner.report)(Problem::Leftover(uids.join(name)));
         }
-        examiner.look(&path, Purpose::PrivateFile);
+        examiner.look_at(at, &uids, name);
         match name.to_str().and_then(uid_of) {
-            None => (examiner.report)(Problem::ForeignName(path)),
+            None => (examiner.report)(Problem::ForeignName(uids.join(name))),
             // Also of a uid that has no record: who has it is refused.
             Some(uid) => {
                 let read = store.as_ref().map(|store| store.indexed(uid));
@@ -76,39 +81,39 @@ pub fn examine(dir: &Path, owner: u32, report: &mut dyn FnMut(Problem)) {
             }
         }
     });
-    examiner.list(dir, |examiner, path, name| {
+    examiner.list(dir, |examiner, _, name| {
         if is_temporary(name) {
-            (examiner.report)(Problem::Leftover(path));
+            (examiner.report)(Problem::Leftover(dir.join(name)));
         }
     });
     // The latter are there once there is something to remember or to count.
     for dir in [&users, &retired, &services] {
-        examiner.list(dir, |examiner, path, name| {
+        examiner.list(dir, |examiner, at, name| {
             if is_temporary(name) {
-                return (examiner.report)(Problem::Leftover(path));
+                return (examiner.report)(Problem::Leftover(dir.join(name)));
             }
-            examiner.look(&path, Purpose::PrivateFile);
+            examiner.look_at(at, dir, name);
             if !name.as_encoded_bytes().ends_with(RECORD_ENDING.as_bytes()) {
-                (examiner.report)(Problem::ForeignName(path));
+                (examiner.report)(Problem::ForeignName(dir.join(name)));
             } else if *dir == services && is_missing(&users.join(name)) {
-                (examiner.report)(Problem::Leftover(path));
+                (examiner.report)(Problem::Leftover(dir.join(name)));
             }
         });
     }
-    examiner.list(&state, |examiner, path, name| {
-        examiner.look(&path, Purpose::PrivateFile);
+    examiner.list(&state, |examiner, at, name| {
+        examiner.look_at(at, &state, name);
         // Of a lock that is being taken over, or is with the next login; else left behind.
         if let Some(user) = name.to_str().and_then(displaced_of) {
             let in_place = names::encode(&user).map(|name| state.join(&*name));
             if in_place.is_none_or(|path| rustix::fs::lstat(path).is_err()) {
-                (examiner.report)(Problem::Leftover(path));
+                (examiner.report)(Problem::Leftover(state.join(name)));
             }
             return;
         }
         let mut record = name.to_owned();
         record.push(RECORD_ENDING);
         if is_missing(&users.join(record)) {
-            (examiner.report)(Problem::OrphanedState(path));
+            (examiner.report)(Problem::OrphanedState(state.join(name)));
         }
     });
 }
@@ -127,33 +132,52 @@ struct Examiner<'r> {
 impl Examiner<'_> {
     /// Reports what is wrong with one path.
     fn look(&mut self, path: &Path, purpose: Purpose) -> Presence {
-        match rustix::fs::lstat(path) {
+        self.judge(rustix::fs::lstat(path), || path.to_owned(), purpose)
+    }
+
+    /// The same of a private file in `dir`, which is open.
+    fn look_at(&mut self, at: BorrowedFd<'_>, dir: &Path, name: &OsStr) {
+        let stat = statat(at, name, AtFlags::SYMLINK_NOFOLLOW);
+        self.judge(stat, || dir.join(name), Purpose::PrivateFile);
+    }
+
+    fn judge(
+        &mut self,
+        stat: Result<Stat, Errno>,
+        path: impl Fn() -> PathBuf,
+        purpose: Purpose,
+    ) -> Presence {
+        match stat {
             Ok(stat) => {
                 for what in problems(&stat, purpose, self.owner) {
-                    let path = path.to_owned();
+                    let path = path();
                     (self.report)(Problem::Refused(StoreError::Unsafe { path, what, purpose }));
                 }
                 Presence::Present
             }
-            Err(rustix::io::Errno::NOENT) => Presence::Missing,
+            Err(Errno::NOENT) => Presence::Missing,
             Err(error) => {
-                (self.report)(Problem::Refused(io_error(path, "examine")(error)));
+                (self.report)(Problem::Refused(io_error(&path(), "examine")(error)));
                 Presence::Present
             }
         }
     }
 
-    /// Does `each` with the path and the name of everything in `dir`, if it is there.
-    fn list(&mut self, dir: &Path, mut each: impl FnMut(&mut Self, PathBuf, &OsStr)) {
-        let listed = std::fs::read_dir(dir).and_then(|entries| {
-            for entry in entries {
+    /// Does `each` with the name of everything in `dir`, which is open, if it is there.
+    fn list(&mut self, dir: &Path, mut each: impl FnMut(&mut Self, BorrowedFd<'_>, &OsStr)) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let listed = rustix::fs::open(dir, flags, Mode::empty()).and_then(|opened| {
+            for entry in rustix::fs::Dir::read_from(&opened)? {
                 let entry = entry?;
-                each(self, entry.path(), &entry.file_name());
+                let name = OsStr::from_bytes(entry.file_name().to_bytes());
+                if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                    each(self, opened.as_fd(), name);
+                }
             }
             Ok(())
         });
         if let Err(error) = listed
-            && error.kind() != ErrorKind::NotFound
+            && error != Errno::NOENT
         {
             (self.report)(Problem::Refused(io_error(dir, "read")(error)));
         }

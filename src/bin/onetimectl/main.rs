@@ -43,6 +43,7 @@ mod moving;
 mod paper;
 mod people;
 mod say;
+mod side_by_side;
 
 use std::process::ExitCode;
 

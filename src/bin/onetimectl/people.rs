@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use pam_onetime::account::UserName;
 use pam_onetime::bytes_as_text::Readable;
 use pam_onetime::store::Store;
-use pam_onetime::system::{Passwd, PasswdLine, Person, members, ordinary_uids};
+use pam_onetime::system::{Passwd, PasswdLine, Person, SystemError, members, ordinary_uids};
 
 use crate::cli::{SelectionOptions, given};
 use crate::error::ToolError;
@@ -156,6 +156,12 @@ impl People {
         Ok(Self { names, origin: Origin::Elsewhere, typed, local })
     }
 
+    /// Nobody who can be found quickly.
+    pub(crate) fn unknown() -> Self {
+        let (names, typed, local) = (Vec::new(), HashSet::new(), Vec::new());
+        Self { names, origin: Origin::Elsewhere, typed, local }
+    }
+
     /// All who have a record, sorted; perhaps nobody.
     ///
     /// # Errors
@@ -201,11 +207,26 @@ impl People {
     /// # Errors
     /// As there.
     pub(crate) fn find(&self, given: &str) -> anyhow::Result<User> {
-        let place = self.local.binary_search_by(|person| person.name.as_str().cmp(given));
-        match place.ok().and_then(|place| self.local.get(place)) {
+        match self.local(given) {
             Some(person) => Ok(User { name: person.name.clone(), person: Some(person.clone()) }),
             None => User::find(given),
         }
+    }
+
+    /// [`Person::find`], for one of these.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn person(&self, given: &str) -> Result<Option<Person>, SystemError> {
+        match self.local(given) {
+            Some(person) => Ok(Some(person.clone())),
+            None => Person::find(given),
+        }
+    }
+
+    fn local(&self, given: &str) -> Option<&Person> {
+        let place = self.local.binary_search_by(|person| person.name.as_str().cmp(given));
+        self.local.get(place.ok()?)
     }
 }
 

@@ -4,10 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{BufWriter, IsTerminal};
-use std::num::NonZero;
 use std::process::ExitCode;
-use std::sync::mpsc::sync_channel;
-use std::thread::{self, available_parallelism};
 
 use clap::error::ErrorKind;
 use pam_onetime::account::{Account, Failures, Phase, Timestamp};
@@ -25,6 +22,7 @@ use crate::people::{Everybody, Origin, People, User, select};
 use crate::say::progress::{Progress, ProgressOutput};
 use crate::say::report::{self, Row};
 use crate::say::{self, Form};
+use crate::side_by_side::side_by_side;
 
 #[derive(Serialize)]
 pub(crate) struct StatusRow {
@@ -282,39 +280,6 @@ pub(crate) fn each_account<A>(
 ) -> A {
     let row = |name: &String| Row::of(people, name, |user| look(context, store, user, now));
     side_by_side(people.names(), row, take)
-}
-
-/// How many accounts are read before their rows are printed.
-const BATCH: usize = 512;
-
-/// More threads would wait for the kernel rather than work.
-const MAX_THREADS: usize = 8;
-
-/// Does `work` for each, on all processors, while `print` takes the results: in
-/// order, and never far ahead.
-fn side_by_side<T: Sync, R: Send, A>(
-    items: &[T],
-    work: impl Fn(&T) -> R + Sync,
-    print: impl FnOnce(&mut dyn Iterator<Item = R>) -> A,
-) -> A {
-    let threads = available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
-    let work = &work;
-    // A thread that panics ends its channel, and at the end of the scope the program.
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|nth| {
-                let (done, results) = sync_channel(1);
-                scope.spawn(move || {
-                    let mine = items.chunks(BATCH).skip(nth).step_by(threads);
-                    let mut batches = mine.map(|batch| batch.iter().map(work).collect::<Vec<_>>());
-                    // Until nobody wants to know any more.
-                    batches.all(|batch| done.send(batch).is_ok())
-                });
-                results
-            })
-            .collect();
-        print(&mut workers.iter().cycle().map_while(|worker| worker.recv().ok()).flatten())
-    })
 }
 
 /// A user whom the system does not know can have a record all the same.

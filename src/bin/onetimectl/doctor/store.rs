@@ -1,12 +1,12 @@
 //! Judges the store and each account in it. What is wrong with a file is what the
 //! store itself says ([`examine`]); here it becomes findings, ten names each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use pam_onetime::account::{Phase, Timestamp, UserName};
+use pam_onetime::account::{Phase, Timestamp, Uid, UserName};
 use pam_onetime::config::Config;
 use pam_onetime::store::{FileFault, Problem, Purpose, Store, StoreError, examine};
 use pam_onetime::system::{Passwd, Person, SystemError, name_of};
@@ -15,6 +15,8 @@ use rustix::fs::IFlags;
 use super::ahead;
 use super::finding::{Check, Finding, FindingId, Level, NameList};
 use super::persons::{ALIAS, NOT_LOOKED_UP, Uids, judge_indexing, judge_unknown};
+use crate::people::People;
+use crate::side_by_side::side_by_side;
 
 /// BTRFS_SUPER_MAGIC
 const BTRFS: u64 = 0x9123_683e;
@@ -34,21 +36,21 @@ pub(crate) fn judge(dir: &Path, now: Option<Timestamp>, config: &Config) -> Vec<
     };
     judge_indexing(&store, &mut faults);
     let (mut sound, mut uids) = (0_usize, Uids::default());
-    match store.users() {
-        Ok(users) => {
-            for user in users {
-                match user {
-                    Ok(user) => {
-                        let person = Person::find(user.as_str());
-                        match judge_account(&store, &user, person, now, config, &mut uids) {
-                            None => sound = sound.saturating_add(1),
-                            Some((fault, who)) => faults.add(fault, who),
-                        }
-                    }
-                    Err(error) => faults.add(Fault::of_store(&error), error.to_string()),
-                }
-            }
+    let mut add = |judged: Judged| {
+        if let Some(recorded) = judged.recorded {
+            uids.note(&judged.user, recorded);
         }
+        match judged.fault {
+            None => sound = sound.saturating_add(1),
+            Some((fault, who)) => faults.add(fault, who),
+        }
+    };
+    match users(&store) {
+        Ok((users, people)) => side_by_side(
+            &users,
+            |user| judge_account(&store, user, people.person(user.as_str()), now, config),
+            |judged| judged.for_each(&mut add),
+        ),
         Err(error) => faults.add(Fault::of_store(&error), error.to_string()),
     }
     uids.judge(&store, Passwd::read().ok().as_ref(), &mut faults);
@@ -60,6 +62,16 @@ pub(crate) fn judge(dir: &Path, now: Option<Timestamp>, config: &Config) -> Vec<
     found.extend(faults);
     found.push(Finding::sound(FindingId::AccountsSound, format!("{sound} without fault")));
     found
+}
+
+/// Who has a record, and what the user database says of them.
+fn users(store: &Store) -> Result<(Vec<UserName>, People), StoreError> {
+    let users = store.users()?.collect::<Result<Vec<_>, _>>()?;
+    let wanted: HashSet<&str> = users.iter().map(UserName::as_str).collect();
+    let people = People::known(users.len(), |name| wanted.contains(name));
+    // Then each is looked up alone, and it is said of each what is wrong.
+    let people = people.unwrap_or_else(|_| People::unknown());
+    Ok((users, people))
 }
 
 /// What is wrong with several files or accounts alike.
@@ -194,49 +206,50 @@ fn remedy_of(error: &StoreError) -> &'static str {
     error.remedy().unwrap_or("look at the disk (dmesg); restore it from a backup")
 }
 
-/// What is wrong with an account, and what is said with its name; `person` is what the
-/// user database says. Whose record it is goes into `uids`.
+/// What was found out of one account.
+struct Judged {
+    user: UserName,
+    /// Whose record it is, if that can be read.
+    recorded: Option<Uid>,
+    /// What is wrong with it, and what is said with its name.
+    fault: Option<(Fault, String)>,
+}
+
+/// Judges one account; `person` is what the user database says.
 fn judge_account(
     store: &Store,
     user: &UserName,
     person: Result<Option<Person>, SystemError>,
     now: Option<Timestamp>,
     config: &Config,
-    uids: &mut Uids,
-) -> Option<(Fault, String)> {
+) -> Judged {
     let with_name = |fault| (fault, user.as_str().to_owned());
-    let mut note_record = || {
-        // What cannot be read is said otherwise.
-        if let Ok(recorded) = store.recorded_uid(user) {
-            uids.note(user, recorded);
-        }
+    // Of what cannot be read, that is said otherwise.
+    let unread = |fault| Judged {
+        user: user.clone(),
+        recorded: store.recorded_uid(user).ok(),
+        fault: Some(with_name(fault)),
     };
-    let Ok(person) = person else {
-        note_record();
-        return Some(with_name(NOT_LOOKED_UP));
-    };
-    match store.inspect_as(user, person.as_ref().map(|person| person.uid)) {
-        Ok(Some(account)) => {
-            uids.note(user, account.record.uid);
-            match person.map(|person| person.name) {
-                None => Some(judge_unknown(user, account.record.uid, name_of)),
-                Some(known) if known != *user => Some((ALIAS, format!("{user} is {known}"))),
-                Some(_) => judge_deadline(account.record.deadline, account.phase(), now)
-                    .map(with_name)
-                    .or_else(|| ahead::judge(&account, now?, config))
-                    .or_else(|| {
-                        let error = store.service_failures(&account).err()?;
-                        Some(with_name(Fault::of_account(&error)))
-                    }),
-            }
-        }
+    let Ok(person) = person else { return unread(NOT_LOOKED_UP) };
+    let account = match store.inspect_as(user, person.as_ref().map(|person| person.uid)) {
+        Ok(Some(account)) => account,
         // Disabled since it was listed.
-        Ok(None) => None,
-        Err(error) => {
-            note_record();
-            Some(with_name(Fault::of_account(&error)))
-        }
-    }
+        Ok(None) => return Judged { user: user.clone(), recorded: None, fault: None },
+        Err(error) => return unread(Fault::of_account(&error)),
+    };
+    let recorded = account.record.uid;
+    let fault = match person.map(|person| person.name) {
+        None => Some(judge_unknown(user, recorded, name_of)),
+        Some(known) if known != *user => Some((ALIAS, format!("{user} is {known}"))),
+        Some(_) => judge_deadline(account.record.deadline, account.phase(), now)
+            .map(with_name)
+            .or_else(|| ahead::judge(&account, now?, config))
+            .or_else(|| {
+                let error = store.service_failures(&account).err()?;
+                Some(with_name(Fault::of_account(&error)))
+            }),
+    };
+    Judged { user: user.clone(), recorded: Some(recorded), fault }
 }
 
 fn judge_deadline(
@@ -421,9 +434,8 @@ mod tests {
             );
             store.issue(&Account::fresh(record.unwrap()), Replace::Yes).unwrap();
             let person = Ok(Some(Person::new(name(known), 7, 7)));
-            let uids = &mut Uids::default();
-            let found = judge_account(&store, &name("alice"), person, None, &config, uids);
-            assert_eq!(found.map(|(fault, _)| fault.id), expected);
+            let found = judge_account(&store, &name("alice"), person, None, &config);
+            assert_eq!(found.fault.map(|(fault, _)| fault.id), expected);
         }
     }
 
@@ -438,8 +450,8 @@ mod tests {
             Err(SystemError::Clock),
             None,
             &Config::default(),
-            &mut Uids::default(),
         );
-        assert_eq!(fault.map(|(fault, _)| fault.id), Some(FindingId::AccountUserNotLookedUp));
+        let fault = fault.fault.map(|(fault, _)| fault.id);
+        assert_eq!(fault, Some(FindingId::AccountUserNotLookedUp));
     }
 }
