@@ -394,7 +394,8 @@ impl Accounts for Store<Files> {
     }
 
     fn enroll(&self, account: &Account) -> Result<(), LogError> {
-        let (IssueOutcome::New | IssueOutcome::AlreadyThere) = self.issue(account, Replace::No)?;
+        let (IssueOutcome::New | IssueOutcome::NewMovedOn | IssueOutcome::AlreadyThere) =
+            self.issue(account, Replace::No)?;
         Ok(())
     }
 

@@ -32,7 +32,7 @@ const STICKY: u32 = 0o1000;
 
 /// A directory whose owner and mode have been checked, with its path for
 /// messages.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Dir {
     at: Arc<OwnedFd>,
     /// Its name in `at`, if that is the directory above it.

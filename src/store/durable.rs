@@ -97,29 +97,64 @@ pub(super) fn replace_by(
     durability: Durability,
     still: impl Fn() -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let path = dir.path.join(name);
+    let file = write_new(dir, temporary, name, text, durability, &still)?;
+    put_in_force(dir, temporary, name, &file, still)?;
+    match durability {
+        Durability::Now => dir.sync(),
+        Durability::Later => Ok(()),
+    }
+}
+
+/// The first half of [`replace_by`]: the text is there, by the name of the temporary file.
+pub(super) fn write_new(
+    dir: &Dir,
+    temporary: &str,
+    name: &str,
+    text: &str,
+    durability: Durability,
+    still: impl Fn() -> Result<(), StoreError>,
+) -> Result<File, StoreError> {
+    let path = || dir.path.join(name);
     still()?;
     unlink(dir, temporary)?;
-    within_limit(0, text.len()).map_err(io_error(&path, "write"))?;
-    let mut file = create(dir, temporary).map_err(io_error(&path, "write"))?;
+    within_limit(0, text.len()).map_err(|error| io_error(&path(), "write")(error))?;
+    let mut file = create(dir, temporary).map_err(|error| io_error(&path(), "write")(error))?;
     let synced = |file: &File| match durability {
-        Durability::Now => retry_on_intr(|| fsync(file)).map_err(io_error(&path, "sync")),
+        Durability::Now => {
+            retry_on_intr(|| fsync(file)).map_err(|error| io_error(&path(), "sync")(error))
+        }
         Durability::Later => Ok(()),
     };
     let written = file
         .write_all(text.as_bytes())
-        .map_err(io_error(&path, "write"))
-        .and_then(|()| synced(&file))
-        .and_then(|()| still())
-        .and_then(|()| rename(dir, temporary, name, &file, &still));
-    if written.is_err() && is(dir, temporary, &file) == Ok(true) {
+        .map_err(|error| io_error(&path(), "write")(error))
+        .and_then(|()| synced(&file));
+    if written.is_err() {
+        withdraw(dir, temporary, &file);
+    }
+    written.map(|()| file)
+}
+
+/// The second half: `file`, which was written here, gets its name.
+pub(super) fn put_in_force(
+    dir: &Dir,
+    temporary: &str,
+    name: &str,
+    file: &File,
+    still: impl Fn() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let put = still().and_then(|()| rename(dir, temporary, name, file, &still));
+    if put.is_err() {
+        withdraw(dir, temporary, file);
+    }
+    put
+}
+
+/// Removes a temporary file, if it is ours.
+pub(super) fn withdraw(dir: &Dir, temporary: &str, file: &File) {
+    if is(dir, temporary, file) == Ok(true) {
         // The caller gets the first error.
         let _left = unlink(dir, temporary).is_err();
-    }
-    written?;
-    match durability {
-        Durability::Now => dir.sync(),
-        Durability::Later => Ok(()),
     }
 }
 

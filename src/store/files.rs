@@ -10,21 +10,22 @@ use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Stat, fdatasync, ftruncate, renameat};
-use rustix::io::{pread, retry_on_intr};
+use rustix::fs::{Stat, renameat};
+use rustix::io::pread;
 use zeroize::Zeroizing;
 
 use super::backend::{
     Backend, Change, CommitError, Fingerprint, Half, Remains, RemoveOutcome, SlotBytes,
-    StoredAccount, Successor, Target,
+    StoredAccount, Successor,
 };
 use super::checked::{Dir, io_error, open_top};
+use super::deferral::Deferral;
 use super::durable::{
-    Durability, TEMPORARY, is_at, make_dir, replace, set_nocow, temporary, unlink, within_limit,
+    Durability, TEMPORARY, is_at, make_dir, replace, set_nocow, temporary, unlink,
 };
 use super::lock::{Access, LockedFile, PATIENCE, StateFile, lock_dir};
 use super::seen::Seen;
-use super::slots::{self, BOTH_BYTES, Beginning, FILE_BYTES, Slot};
+use super::slots::{self, BOTH_BYTES, Beginning, FILE_BYTES};
 use super::succession::{displaced_of, same_twice};
 use super::uids::{Indexing, UIDS};
 use super::{Store, StoreError, TakeOver, TakeOvers, memory, names, services};
@@ -50,8 +51,10 @@ pub struct Files {
     pub(super) owner: u32,
     /// How long the lock of an account is waited for, in all.
     pub(super) patience: Duration,
+    /// Of many accounts at once (`super::batch`), by whom no lock is waited for.
+    pub(super) deferral: Option<Deferral>,
     /// Locks that were taken over, which somebody is to be told of.
-    take_overs: TakeOvers,
+    pub(super) take_overs: TakeOvers,
     /// What a login has seen of its account.
     pub(super) seen: Seen,
 }
@@ -60,7 +63,7 @@ pub struct Files {
 pub struct Lock {
     pub(super) file: LockedFile,
     /// Whether the file's name may be new, and is to be made durable too.
-    made: bool,
+    pub(super) made: bool,
 }
 
 /// How often an account that is being issued or removed meanwhile is tried.
@@ -111,10 +114,10 @@ impl Store<Files> {
         let [users, state] = [half(&top, USERS, owner)?, half(&top, STATE, owner)?];
         let indexing = Indexing::of_marker(&marker);
         let take_overs = TakeOvers::default();
-        let patience = PATIENCE;
-        Ok(Self {
-            backend: Files { top, users, state, indexing, owner, patience, take_overs, seen },
-        })
+        let (patience, deferral) = (PATIENCE, None);
+        let backend =
+            Files { top, users, state, indexing, owner, patience, deferral, take_overs, seen };
+        Ok(Self { backend })
     }
 
     /// Makes a store in `dir`, and the directories above it. Harmless to
@@ -226,25 +229,13 @@ impl Backend for Files {
     }
 
     fn commit(&self, user: &UserName, lock: &Lock, change: Change<'_>) -> Result<(), CommitError> {
-        let state = lock.file.state();
-        // The module has none to write, and is to be small.
-        #[cfg(any(test, feature = "daemon", feature = "tool"))]
-        if let Some(text) = change.services {
-            let still = || self.must_be_in_place(user, state);
-            services::write(&self.top, self.owner, &self.record_name(user)?, text, still)?;
-        }
-        if let Some((snapshot, target)) = change.state {
-            self.write_snapshot(user, state, snapshot, target)?;
-            if lock.made {
-                self.state.sync()?;
-            }
-        }
-        if let Some(text) = change.record {
-            let still = || self.must_be_in_place(user, state);
-            replace(&self.users, &self.record_name(user)?, text, still)?;
+        let staged = self.stage(user, lock, change)?;
+        self.put_in_force(user, lock, &staged)?;
+        if staged.has_record() {
+            self.users.sync()?;
         }
         // Written or not: whoever took over may not have seen it.
-        Ok(self.must_be_in_place(user, state)?)
+        Ok(self.must_be_in_place(user, lock.file.state())?)
     }
 
     fn release(&self, lock: Lock) -> Result<(), StoreError> {
@@ -263,54 +254,16 @@ impl Backend for Files {
         user: &UserName,
         before: &mut dyn FnMut(Remains) -> Option<u32>,
     ) -> Result<RemoveOutcome, StoreError> {
-        let mut outcome = RemoveOutcome::Nothing;
         for _ in 0..LOCK_TRIES {
-            // Held until the end, and made for it if there is no state: somebody
-            // may be about to issue one. What keeps it from being made, opened or
-            // taken over (a full disk, a link) does not keep a record alive.
-            let lock = match self.create_state(user) {
-                Err(
-                    StoreError::Unsafe { .. } | StoreError::Io { .. } | StoreError::Held { .. },
-                ) => None,
-                lock => Some(lock?),
-            };
-            let name = self.record_name(user)?;
-            // What cannot be read leaves its name in the index, where it harms nobody.
-            let record = self.record(user);
-            let uid = before(Remains { record, snapshots: self.remaining_snapshots(user) });
-            let mine = || match &lock {
-                Some(lock) => self.is_in_place(user, &lock.state().stat),
-                None => Ok(true),
-            };
-            if !mine()? {
+            let mut removal = self.begin_removal(user, before)?;
+            if !removal.is_mine(self, user)? {
                 continue;
             }
-            if let RemoveOutcome::Record = unlink(&self.users, &name)? {
-                outcome = RemoveOutcome::Record;
-            }
-            unlink(&self.users, &temporary(&name))?;
+            self.remove_record(&mut removal)?;
             self.users.sync()?;
-            // What keeps the index from being changed does not keep a state.
-            let indexed = self.take_out(user, uid);
-            // The state is that of whoever took over meanwhile, and may have issued it again.
-            if !mine()? {
-                return Ok(outcome);
-            }
-            let link = self.link_in_place(user);
-            unlink(&self.state, &self.file_name(user)?)?;
-            if let Some(link) = link {
-                self.drop_displaced(user, link)?;
-            }
+            self.remove_rest(user, &mut removal)?;
             self.state.sync()?;
-            // Of another generation it counts nothing.
-            services::remove(&self.top, self.owner, &name)?;
-            lock.map_or(Ok(()), LockedFile::release)?;
-            return match (outcome, indexed) {
-                (RemoveOutcome::Record, Err(error)) => {
-                    Err(StoreError::StillIndexed(Box::new(error)))
-                }
-                (RemoveOutcome::Record | RemoveOutcome::Nothing, _) => Ok(outcome),
-            };
+            return self.end_removal(removal);
         }
         Err(StoreError::Busy(user.clone()))
     }
@@ -348,15 +301,18 @@ impl Backend for Files {
     }
 
     fn index(&self, uid: u32, names: &[UserName], user: &UserName) -> Result<(), StoreError> {
-        self.put_entry(uid, names, user, Durability::Now)
+        match &self.deferral {
+            None => self.put_entry(uid, names, user, Durability::Now),
+            Some(deferral) => self.defer_entry(uid, names, user, deferral),
+        }
     }
 
     fn remembered(&self, key: &Fingerprint) -> Result<Option<Zeroizing<String>>, StoreError> {
-        memory::read(&self.top, self.owner, key)
+        memory::read(&self.top, self.owner, key, self.deferral.as_ref())
     }
 
     fn remember(&self, key: &Fingerprint, text: &mut Successor<'_>) -> Result<(), StoreError> {
-        memory::write(&self.top, self.owner, key, text)
+        memory::write(&self.top, self.owner, key, text, self.deferral.as_ref())
     }
 
     fn forget(&self, over: &mut dyn FnMut(&str) -> bool) -> Result<usize, StoreError> {
@@ -388,6 +344,14 @@ impl Backend for Files {
 }
 
 impl Files {
+    /// When what is written has to last.
+    pub(super) const fn durability(&self) -> Durability {
+        match self.deferral {
+            None => Durability::Now,
+            Some(_) => Durability::Later,
+        }
+    }
+
     /// Whether the state in place is this file.
     pub(super) fn is_in_place(&self, user: &UserName, file: &Stat) -> Result<bool, StoreError> {
         is_at(&self.state, &self.file_name(user)?, file)
@@ -395,7 +359,11 @@ impl Files {
     }
 
     /// Nobody may be told of a success that whoever took over has not seen.
-    fn must_be_in_place(&self, user: &UserName, file: &StateFile) -> Result<(), StoreError> {
+    pub(super) fn must_be_in_place(
+        &self,
+        user: &UserName,
+        file: &StateFile,
+    ) -> Result<(), StoreError> {
         if self.is_in_place(user, &file.stat)? {
             Ok(())
         } else {
@@ -450,52 +418,6 @@ impl Files {
         }
         // In pieces, or why not.
         read_beginning(file).map_err(io_error(&self.state.path, "read a state in"))
-    }
-
-    /// What can be read of a state that is about to be removed.
-    fn remaining_snapshots(&self, user: &UserName) -> Option<[SlotBytes; 2]> {
-        let file = self.open_state(user, Access::Shared).ok()??;
-        self.follow(user, &file).ok()
-    }
-
-    /// What the file in place stands in for, if it can be found out.
-    fn link_in_place(&self, user: &UserName) -> Option<slots::Link> {
-        let file = self.open_state(user, Access::Shared).ok()??;
-        self.beginning(user, &file).ok()?.link
-    }
-
-    fn write_snapshot(
-        &self,
-        user: &UserName,
-        file: &StateFile,
-        snapshot: &SlotBytes,
-        target: Target,
-    ) -> Result<(), StoreError> {
-        let write = |slot: Slot| self.write_state(user, file, slot.offset(), snapshot);
-        match target {
-            Target::Over(slot) => write(slot),
-            Target::OverBoth(slot) => write(slot).and_then(|()| write(slot.other())),
-            Target::Anew => {
-                within_limit(0, FILE_BYTES)
-                    .and_then(|()| Ok(ftruncate(&file.file, FILE_BYTES as u64)?))
-                    .map_err(io_error(&self.location(user, Half::State), "resize"))?;
-                self.write_state(user, file, 0, &slots::new_file(snapshot))
-            }
-        }
-    }
-
-    /// Writes in place, and returns once it is durable.
-    fn write_state(
-        &self,
-        user: &UserName,
-        StateFile { file, .. }: &StateFile,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), StoreError> {
-        within_limit(offset, bytes.len())
-            .and_then(|()| file.write_all_at(bytes, offset))
-            .and_then(|()| Ok(retry_on_intr(|| fdatasync(file))?))
-            .map_err(|error| io_error(&self.location(user, Half::State), "write")(error))
     }
 
     /// Removes files that are not in force of who was killed: they may hold secrets.

@@ -11,7 +11,7 @@ use rustix::thread::{NanosleepRelativeResult, Timespec, nanosleep};
 
 use super::backend::{Backend, StoredAccount};
 use super::checked::{Dir, io_error, judge_file};
-use super::durable::create;
+use super::durable::{Durability, create};
 use super::files::{Files, LOCK_TRIES};
 use super::holder::Holder;
 use super::shield::Shield;
@@ -213,6 +213,8 @@ impl Files {
                 Waited::Moved => {}
                 Waited::Held(file) => match access {
                     Access::Shared => return Err(self.held(user, &file)),
+                    // Others wait for the locks that are held already.
+                    Access::Exclusive if self.durability() == Durability::Later => break,
                     Access::Exclusive => {
                         if let Some(new) = self.take_over(user, &file)? {
                             return Ok(Some(LockedFile::new(new, shield)));

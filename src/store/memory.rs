@@ -3,12 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::backend::{RemoveOutcome, Successor};
-use super::checked::Dir;
-use super::durable::{TEMPORARY, make_dir, replace, unlink};
+use super::checked::{Dir, io_error};
+use super::deferral::Deferral;
+use super::durable::{TEMPORARY, make_dir, replace, temporary, unlink};
 use super::files::RECORD_ENDING;
 use super::lock::lock_dir;
 use super::retired::Fingerprint;
@@ -30,21 +32,54 @@ pub(super) fn read(
     top: &Dir,
     owner: u32,
     key: &Fingerprint,
+    deferral: Option<&Deferral>,
 ) -> Result<Option<Zeroizing<String>>, StoreError> {
+    let name = file_name(key);
+    // What another account of the batch has left of this key is not to be read yet.
+    if deferral.is_some_and(|it| it.is_taken(RETIRED, &name)) {
+        return Err(busy(top, &name));
+    }
     // Else nothing was ever remembered.
     match top.dir_if_there(RETIRED, owner)? {
-        Some(dir) => dir.text(&file_name(key), owner),
+        Some(dir) => dir.text(&name, owner),
         None => Ok(None),
     }
 }
 
-/// Puts what `text` makes of what is remembered in its place, durably.
+/// Puts what `text` makes of what is remembered in its place, durably unless that is left for
+/// later.
 pub(super) fn write(
     top: &Dir,
     owner: u32,
     key: &Fingerprint,
     text: &mut Successor<'_>,
+    deferral: Option<&Deferral>,
 ) -> Result<(), StoreError> {
+    let name = file_name(key);
+    let Some(deferral) = deferral else {
+        let dir = open_locked(top, owner)?;
+        let before = dir.text(&name, owner)?;
+        return match text(before.as_ref().map(|text| text.as_str()))? {
+            Some(text) => replace(&dir, &name, &text, || Ok(())),
+            None => Ok(()),
+        };
+    };
+    let dir = deferral.dir(RETIRED, || open_locked(top, owner).map(Some))?;
+    let (Some(dir), false) = (dir, deferral.is_taken(RETIRED, &name)) else {
+        return Err(busy(top, &name));
+    };
+    let before = dir.text(&name, owner)?;
+    match text(before.as_ref().map(|text| text.as_str()))? {
+        Some(text) => deferral.write(RETIRED, dir, temporary(&name), &name, &text),
+        None => Ok(()),
+    }
+}
+
+fn busy(top: &Dir, name: &str) -> StoreError {
+    io_error(&top.path.join(RETIRED).join(name), "use twice at once")(Errno::BUSY)
+}
+
+fn open_locked(top: &Dir, owner: u32) -> Result<Dir, StoreError> {
     let dir = match top.dir_if_there(RETIRED, owner)? {
         Some(dir) => dir,
         None => {
@@ -54,12 +89,7 @@ pub(super) fn write(
         }
     };
     lock_dir(&dir)?;
-    let name = file_name(key);
-    let before = dir.text(&name, owner)?;
-    match text(before.as_ref().map(|text| text.as_str()))? {
-        Some(text) => replace(&dir, &name, &text, || Ok(())),
-        None => Ok(()),
-    }
+    Ok(dir)
 }
 
 /// Removes what is `over`, and what a killed order has left. Returns how many.

@@ -8,7 +8,10 @@
 
 mod accounts;
 pub mod backend;
+#[cfg(any(test, feature = "tool"))]
+mod batch;
 mod checked;
+mod deferral;
 mod durable;
 mod error;
 mod examine;
@@ -22,11 +25,13 @@ mod memory;
 mod names;
 mod persons;
 mod record;
+mod removal;
 mod retired;
 mod seen;
 mod services;
 mod shield;
 mod slots;
+mod stage;
 mod succession;
 #[cfg(test)]
 mod tests;
@@ -34,6 +39,8 @@ mod uids;
 
 pub use accounts::{AccountSnapshot, Store};
 pub use backend::RemoveOutcome;
+#[cfg(any(test, feature = "tool"))]
+pub use batch::Batch;
 pub use checked::read_config;
 pub use error::{FileFault, LogError, Purpose, Removal, StoreError};
 pub use examine::{Problem, examine};

@@ -16,7 +16,7 @@ use super::StoreError;
 use super::accounts::Store;
 use super::backend::{Backend, Change, CommitError};
 use super::checked::{Dir, io_error};
-use super::durable::{temporary, unlink};
+use super::durable::{Durability, temporary, unlink};
 use super::record::{body_of, line, with_checksum};
 use crate::account::{Account, Failures, Generation, Timestamp, UserName};
 use crate::fields::Word;
@@ -213,11 +213,19 @@ pub(super) fn withdraw(top: &Dir, owner: u32, name: &str) -> Result<(), StoreErr
 }
 
 /// Removes what is counted.
-pub(super) fn remove(top: &Dir, owner: u32, name: &str) -> Result<(), StoreError> {
+pub(super) fn remove(
+    top: &Dir,
+    owner: u32,
+    name: &str,
+    durability: Durability,
+) -> Result<(), StoreError> {
     let Some(dir) = top.dir_if_there(SERVICES, owner)? else { return Ok(()) };
     unlink(&dir, name)?;
     unlink(&dir, &temporary(name))?;
-    dir.sync()
+    match durability {
+        Durability::Now => dir.sync(),
+        Durability::Later => Ok(()),
+    }
 }
 
 /// Gives what is counted another name, if there is something.

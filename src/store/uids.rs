@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::checked::{Dir, io_error};
+use super::deferral::Deferral;
 use super::durable::{Durability, TEMPORARY, replace_by, temporary, unlink};
 use super::files::{Files, is_not_text};
 use super::record::{body_of, with_checksum};
@@ -73,13 +74,24 @@ impl Files {
         if names.is_empty() {
             return self.remove_entry(uid);
         }
-        let mut body = String::new();
-        for name in names {
-            body.push_str(&encoded(name)?);
-            body.push('\n');
+        let (temporary, text) = (temporary(&encoded(user)?), text_of(names)?);
+        replace_by(&dir, &temporary, &uid.to_string(), &text, durability, || Ok(()))
+    }
+
+    /// As [`Files::put_entry`], but it gets its name later.
+    pub(super) fn defer_entry(
+        &self,
+        uid: u32,
+        names: &[UserName],
+        user: &UserName,
+        deferral: &Deferral,
+    ) -> Result<(), StoreError> {
+        let Some(dir) = deferral.dir(UIDS, || self.uids())? else { return Ok(()) };
+        let (temporary, name) = (temporary(&encoded(user)?), uid.to_string());
+        if names.is_empty() || deferral.is_taken(UIDS, &name) {
+            return Err(StoreError::Busy(user.clone()));
         }
-        let temporary = temporary(&encoded(user)?);
-        replace_by(&dir, &temporary, &uid.to_string(), &with_checksum(&body), durability, || Ok(()))
+        deferral.write(UIDS, dir, temporary, &name, &text_of(names)?)
     }
 
     /// Removes an entry. That need not be durable: it names no record that there is.
@@ -141,6 +153,16 @@ pub(super) fn uid_of(name: &str) -> Option<u32> {
 
 fn encoded(user: &UserName) -> Result<Cow<'_, str>, StoreError> {
     names::encode(user).ok_or_else(|| StoreError::Name(user.clone()))
+}
+
+/// The text of an entry.
+fn text_of(names: &[UserName]) -> Result<String, StoreError> {
+    let mut body = String::new();
+    for name in names {
+        body.push_str(&encoded(name)?);
+        body.push('\n');
+    }
+    Ok(with_checksum(&body))
 }
 
 /// The names in the text of an entry: one a line, at least one.

@@ -75,7 +75,7 @@ fn attached(
     caller.args(&operation.program[1..]);
     let run = finish_within(&mut caller, operation.input.as_bytes(), SOON);
     let is_refused = run.stdout.contains("result authenticate ") && !run.stdout.contains(ADMITTED);
-    assert!(is_refused || run.stdout.contains(operation.told), "{}", run.text());
+    assert!(is_refused || operation.is_told(&run.stdout), "{}", run.text());
     until("the slot is free", || !is_alive(daemon) || is_idle(daemon));
     if is_alive(daemon) {
         end(&strace);

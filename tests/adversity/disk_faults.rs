@@ -44,8 +44,10 @@ impl Tally {
     /// true, and what was not done was not reported.
     fn judge(&mut self, world: &World, operation: &Operation, run: &Finished, at: &str) {
         self.faults += 1;
-        let told = run.stdout.contains(operation.told);
-        match operation.outcome(&Snapshot::of(world), told) {
+        let told = operation.is_told(&run.stdout);
+        let found = Snapshot::of(world);
+        let kept = operation.keeps_what_it_said(&found, &run.stdout);
+        match operation.outcome(&found, told).and_then(|outcome| kept.map(|()| outcome)) {
             Ok(Outcome::Old) => self.old += 1,
             Ok(Outcome::New) => self.new += 1,
             // A secret goes also where nothing can be noted of it: then that is said.
@@ -78,7 +80,7 @@ impl Tally {
         words: &[&str],
         at: &str,
     ) {
-        if run.stdout.contains(operation.told) || was_ended(run) {
+        if operation.is_told(&run.stdout) || was_ended(run) {
             return;
         }
         let said = if operation.is_login() {

@@ -9,7 +9,7 @@ use crate::operations::{self, Operation, Outcome, Victim};
 use crate::snapshot::{Snapshot, USERS};
 
 /// Calls on the store that change it or make it durable.
-const CHANGING: [&str; 13] = [
+const CHANGING: [&str; 14] = [
     "openat",
     "mkdir",
     "mkdirat",
@@ -18,6 +18,7 @@ const CHANGING: [&str; 13] = [
     "ftruncate",
     "fsync",
     "fdatasync",
+    "syncfs",
     "rename",
     "renameat",
     "renameat2",
@@ -90,7 +91,9 @@ fn kill(operation: &Operation) -> Tally {
         };
         tally.kills += 1;
         let found = Snapshot::of(&world);
-        match operation.outcome(&found, run.stdout.contains(operation.told)) {
+        let kept = operation.keeps_what_it_said(&found, &run.stdout);
+        let outcome = operation.outcome(&found, operation.is_told(&run.stdout));
+        match outcome.and_then(|outcome| kept.map(|()| outcome)) {
             Ok(Outcome::Old) => tally.old += 1,
             Ok(Outcome::New) => tally.new += 1,
             Err(fault) => tally.faults.push(format!("{at}: {fault}")),

@@ -28,8 +28,8 @@ pub(crate) struct Operation {
     pub(crate) before: Snapshot,
     pub(crate) program: Vec<String>,
     pub(crate) input: String,
-    /// What it says when it has been done.
-    pub(crate) told: &'static str,
+    /// What it says when it has been done; of each user, if `USER` is in it.
+    told: &'static str,
     /// Alice's, Bob's and Carol's accounts in it.
     was: [Option<Account>; 3],
     /// Whom it is about.
@@ -138,6 +138,11 @@ pub(crate) fn all() -> Vec<Operation> {
     world.onetimectl(&["token", "remove", "alice", "2"]).ok();
     let removed = Snapshot::of(&world);
 
+    nobody.put(&world);
+    world.onetimectl(&["import", "/root/users.oath"]).ok();
+    let three = Snapshot::of(&world);
+    active.put(&world);
+
     let unbound = unbound(&world, &nobody);
     let later_totp = secret(&world, "alice");
     let code_of_later = |time| code_at(&later_totp, TotpOptions::default(), time);
@@ -242,16 +247,41 @@ pub(crate) fn all() -> Vec<Operation> {
             "alice: the recovery codes above are valid now",
             has_recovery_codes,
         ),
-        Operation {
-            users: &USERS,
-            ..change(
-                "import of three users",
-                &nobody,
-                &["import", "/root/users.oath"],
-                "3 imported",
-                is_imported,
-            )
-        },
+        of_three(change(
+            "import of three users",
+            &nobody,
+            &["import", "/root/users.oath"],
+            "3 imported",
+            is_imported,
+        )),
+        of_three(change(
+            "import --replace of three users",
+            &three,
+            &["import", "--replace", "--yes", "/root/users.oath"],
+            "3 imported",
+            is_imported,
+        )),
+        of_three(change(
+            "enable of three users",
+            &nobody,
+            &["enable", "alice", "bob", "carol"],
+            "USER: enabled;",
+            is_pending,
+        )),
+        of_three(change(
+            "repair --restored of three users",
+            &three,
+            &["repair", "--restored", "alice", "bob", "carol"],
+            "USER: it is active;",
+            is_spent,
+        )),
+        of_three(change(
+            "disable of three users",
+            &three,
+            &["disable", "--yes", "alice", "bob", "carol"],
+            "USER: disabled;",
+            is_gone,
+        )),
         login("login that activates", &pending, code(NOW), code(LATER), admitted, is_activated),
         Operation {
             kind: Kind::Binds,
@@ -282,6 +312,11 @@ pub(crate) fn all() -> Vec<Operation> {
             has_counted,
         ),
     ]
+}
+
+/// Of three accounts at once.
+fn of_three(change: Operation) -> Operation {
+    Operation { users: &USERS, ..change }
 }
 
 /// Those that are logins, by a program of alice's own, which `onetimed` judges; in the short
@@ -325,6 +360,37 @@ impl Operation {
     /// Whether it is about a login.
     pub(crate) fn is_login(&self) -> bool {
         self.program.first().is_some_and(|program| program == "pam_client")
+    }
+
+    /// Whether it has said that it has been done.
+    pub(crate) fn is_told(&self, said: &str) -> bool {
+        self.users.iter().all(|user| self.is_told_of(user, said)) && said.contains(self.last_told())
+    }
+
+    fn is_told_of(&self, user: &str, said: &str) -> bool {
+        said.contains(&self.told.replace("USER", user))
+    }
+
+    /// What it says at the end, whoever it is about.
+    fn last_told(&self) -> &'static str {
+        self.told.strip_prefix("USER").unwrap_or(self.told)
+    }
+
+    /// That of several users each of whom it has said so has become another.
+    pub(crate) fn keeps_what_it_said(&self, found: &Snapshot, said: &str) -> Result<(), String> {
+        if self.users.len() < 2 {
+            return Ok(());
+        }
+        let found = found.opened();
+        for (user, was) in USERS.into_iter().zip(&self.was) {
+            if self.told.starts_with("USER")
+                && self.is_told_of(user, said)
+                && *was == found.account(user)?
+            {
+                return Err(format!("what was told of {user} alone is lost"));
+            }
+        }
+        Ok(())
     }
 
     /// What has become of the accounts; an error if it is anything but what was
@@ -616,7 +682,14 @@ fn has_recovery_codes(was: Option<&Account>, is: Option<&Account>) -> bool {
 }
 
 fn is_imported(was: Option<&Account>, is: Option<&Account>) -> bool {
-    was.is_none() && is.is_some_and(|is| matches!(is.phase(), Phase::Active { .. }))
+    let generation = |account: &Account| account.record.generation;
+    let is_new = was.map(generation) != is.map(generation);
+    is_new && is.is_some_and(|is| matches!(is.phase(), Phase::Active { .. }))
+}
+
+/// The same account, none of whose codes up to now are good any more.
+fn is_spent(was: Option<&Account>, is: Option<&Account>) -> bool {
+    was.zip(is).is_some_and(|(was, is)| is.record == was.record && next(is) > next(was))
 }
 
 fn is_activated(was: Option<&Account>, is: Option<&Account>) -> bool {

@@ -381,6 +381,76 @@ fn a_run_over_thousands_shows_on_a_terminal_how_far_it_has_come_and_to_a_pipe_no
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
+/// How often a run of the tool waits for the disk; what it said is checked.
+fn waits(world: &World, arguments: &[&str], told: &str, users: usize) -> usize {
+    let mut strace = world.command("strace");
+    strace.args(["-f", "-o", "/run/waits", "-e", "trace=fsync,fdatasync,syncfs", "onetimectl"]);
+    let run = finish(strace.args(arguments), b"");
+    let rows: Vec<_> = run.stdout.lines().filter(|line| line.contains(told)).collect();
+    assert_eq!(rows.len(), users, "{}", run.text());
+    assert!(run.success() && rows.is_sorted(), "{}", run.text());
+    world.read_text("/run/waits").lines().filter(|line| line.contains("sync")).count()
+}
+
+#[test]
+fn hundreds_are_enabled_repaired_and_disabled_in_a_few_waits_for_the_disk_and_told_in_order() {
+    let world = installed();
+    let mut passwd = world.read_text("/etc/passwd");
+    let mut oath = String::new();
+    for number in 0..600 {
+        let user = format!("user{number:04}");
+        writeln!(passwd, "{user}:x:{}:7000::/:/bin/sh", 10_000 + number).expect("a string");
+        writeln!(oath, "HOTP/T30\t{user}\t-\t{number:040x}").expect("a string");
+    }
+    world.write("/etc/passwd", passwd.as_bytes(), 0o644);
+    let group = world.read_text("/etc/group") + "many:x:7000:\n";
+    world.write("/etc/group", group.as_bytes(), 0o644);
+    world.write("/root/users.oath", oath.as_bytes(), 0o600);
+    world.onetimectl(&["init"]).ok();
+    for (arguments, told) in [
+        (&["enable", "--group", "many"][..], "enabled"),
+        (&["enable", "--group", "many", "--new-secret", "--yes"], "enabled"),
+        (&["repair", "--group", "many", "--restored"], "it is active"),
+        (&["import", "/root/users.oath", "--replace", "--yes"], "user0"),
+        (&["disable", "--all", "--yes"], "disabled"),
+        (&["import", "/root/users.oath"], "user0"),
+    ] {
+        // One by one it would be over a thousand times.
+        let waits = waits(&world, arguments, told, 600);
+        assert!(waits < 20, "{arguments:?}: {waits}");
+    }
+    assert_eq!(world.list("/var/lib/onetime/state").len(), 600);
+    let store: String = ["users", "state", "uids", "retired"]
+        .map(|dir| world.list(&format!("/var/lib/onetime/{dir}")).join("\n"))
+        .join("\n");
+    assert!(!store.contains(".new-"), "{store}");
+}
+
+#[test]
+fn what_is_shown_once_is_shown_before_the_next_is_issued() {
+    let world = with_staff();
+    let shown = ["enable", "--group", "staff", "--recovery"];
+    let mut strace = world.command("strace");
+    strace.args(["-f", "-s", "20", "-o", "/run/calls", "-e", "trace=write,renameat", "onetimectl"]);
+    finish(strace.args(shown), b"").ok();
+    let calls = world.read_text("/run/calls");
+    let events: Vec<_> = calls
+        .lines()
+        .filter_map(|line| {
+            let name =
+                ["alice", "bob", "carol", "robot"].into_iter().find(|it| line.contains(it))?;
+            let told = line.contains("write(1,");
+            let issued = line.contains(&format!("\"{name}.toml\""));
+            (told || issued).then(|| format!("{name} {}", if told { "told" } else { "issued" }))
+        })
+        .collect();
+    let expected: Vec<_> = ["alice", "bob", "carol", "robot"]
+        .iter()
+        .flat_map(|name| [format!("{name} issued"), format!("{name} told")])
+        .collect();
+    assert_eq!(events, expected, "{calls}");
+}
+
 // --- handout ---
 
 const HOSTILE: &str = r#"<script>alert("A&B")</script>'"#;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use pam_onetime::store::{Removal, RemoveOutcome, Store, StoreError};
-use pam_onetime::system::now;
+use pam_onetime::account::UserName;
+use pam_onetime::store::{Batch, Removal, RemoveOutcome, Store, StoreError};
 use serde::Serialize;
 
 use crate::cli::SelectionOptions;
@@ -44,32 +44,44 @@ pub(crate) fn run(
     if !yes && run == Run::Real && say::confirm(&question, input)? == Answer::No {
         return Answer::nothing_changed();
     }
-    report::each(
+    // Also for a user whom the system no longer knows.
+    let row = |user: &User, outcome: DisableRow| match outcome {
+        DisableRow::NotEnabled => people.without_record(user, outcome),
+        DisableRow::Disabled | DisableRow::WouldBeDisabled => Ok(outcome),
+    };
+    if run == Run::Dry {
+        let foresee = |user: &User| row(user, foresee(&store, user)?);
+        return report::each(context.form, &people, foresee, |row| row.text().to_owned());
+    }
+    let batch = store.into_batch()?;
+    report::each_together(
         context.form,
         &people,
-        // Also for a user whom the system no longer knows.
-        |user| {
-            let outcome = match run {
-                Run::Real => disable(&store, user),
-                Run::Dry => foresee(&store, user),
-            }?;
-            match outcome {
-                DisableRow::NotEnabled => people.without_record(user, outcome),
-                DisableRow::Disabled | DisableRow::WouldBeDisabled => Ok(outcome),
-            }
+        batch.size(),
+        |users| {
+            let disabled = disable(&batch, users).into_iter().zip(users);
+            disabled.map(|(outcome, user)| row(user, outcome?)).collect()
         },
         |row| row.text().to_owned(),
     )
 }
 
-fn disable(store: &Store, user: &User) -> anyhow::Result<DisableRow> {
-    let removed = store.remove(&user.name, now()?);
+fn disable(batch: &Batch, users: &[User]) -> Vec<anyhow::Result<DisableRow>> {
+    let names: Vec<_> = users.iter().map(|user| user.name.clone()).collect();
+    report::at_present(users, |now| {
+        let removed = batch.remove(&names, now);
+        removed.into_iter().zip(&names).map(|(removed, name)| told(removed, name)).collect()
+    })
+}
+
+/// What is logged and told of a removal.
+fn told(removed: Result<RemoveOutcome, StoreError>, user: &UserName) -> anyhow::Result<DisableRow> {
     if let Ok(RemoveOutcome::Record)
     | Err(
         StoreError::StillIndexed(_) | StoreError::NotRemembered { removal: Removal::Complete, .. },
     ) = removed
     {
-        report::log(&user.name, "disabled: the secret was destroyed");
+        report::log(user, "disabled: the secret was destroyed");
     }
     match removed? {
         RemoveOutcome::Record => Ok(DisableRow::Disabled),

@@ -10,7 +10,7 @@ use pam_onetime::config::Config;
 use pam_onetime::enrollment::new_record;
 use pam_onetime::login::{Invitation, PasswordProof};
 use pam_onetime::messages;
-use pam_onetime::store::{IssueOutcome, Replace, Store};
+use pam_onetime::store::{Batch, IssueOutcome, Replace, Store};
 use pam_onetime::system::{host_name, now};
 use rand::rngs::SysRng;
 use serde::Serialize;
@@ -107,8 +107,13 @@ pub(crate) fn run(context: &Context, options: &EnableOptions) -> anyhow::Result<
             return Answer::nothing_changed();
         }
     }
-    let job = Job { form: context.form, options, config, issuer, store, on_screen };
-    report::each(context.form, &people, |user| job.enable(user), EnableRow::text)
+    let batch = store.into_batch()?;
+    // What is shown once is shown before the next is issued: no secret is lost by a pipe that
+    // ends.
+    let is_shown = on_screen || options.recovery || options.qr.is_some();
+    let size = if is_shown { 1 } else { batch.size() };
+    let job = Job { form: context.form, options, config, issuer, batch, on_screen };
+    report::each_together(context.form, &people, size, |users| job.enable(users), EnableRow::text)
 }
 
 /// Whose record an account would be.
@@ -143,6 +148,12 @@ fn foresee(
     })
 }
 
+/// What is shown of an account when it is issued, and never again.
+struct Showing {
+    codes: Vec<RecoveryCode>,
+    file: Option<NewFile>,
+}
+
 /// What is the same for all users of a run.
 struct Job<'a> {
     form: Form,
@@ -150,27 +161,48 @@ struct Job<'a> {
     /// With the options of the command line in it.
     config: Config,
     issuer: String,
-    store: Store,
+    batch: Batch,
     /// Whether the secret is shown as text or JSON.
     on_screen: bool,
 }
 
 impl Job<'_> {
-    fn enable(&self, user: &User) -> anyhow::Result<EnableRow> {
+    fn enable(&self, users: &[User]) -> Vec<anyhow::Result<EnableRow>> {
+        let replace = if self.options.new_secret { Replace::Yes } else { Replace::No };
+        let prepared = users.iter().map(|user| self.prepare(user)).collect();
+        report::of_those(prepared, |prepared| {
+            let (accounts, rest): (Vec<Account>, Vec<_>) = prepared.into_iter().unzip();
+            let issued = self.batch.issue(&accounts, replace);
+            let issued = accounts.iter().zip(rest).zip(issued);
+            issued.map(|((account, rest), issued)| self.row(account, rest, issued?)).collect()
+        })
+    }
+
+    /// What is to be issued to a user, and what is told of it.
+    fn prepare(&self, user: &User) -> anyhow::Result<(Account, Showing)> {
         let (account, codes) = self.account(user)?;
         let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
         // Written first: where it cannot be, no secret is issued that nobody has seen.
         let file = self.options.qr.as_deref();
         let file = file.map(|path| qr::write(&invitation, None, path)).transpose()?;
-        let replace = if self.options.new_secret { Replace::Yes } else { Replace::No };
+        Ok((account, Showing { codes, file }))
+    }
+
+    fn row(
+        &self,
+        account: &Account,
+        Showing { codes, file }: Showing,
+        issued: IssueOutcome,
+    ) -> anyhow::Result<EnableRow> {
         // Without the secret the file goes.
-        match self.store.issue(&account, replace)? {
-            IssueOutcome::New => {
+        match issued {
+            IssueOutcome::New | IssueOutcome::NewMovedOn => {
                 let _path = file.map(NewFile::keep);
             }
             IssueOutcome::AlreadyThere => return Ok(EnableRow::AlreadyEnabled),
         }
         report::log(&account.record.user, "enabled: a new secret was issued");
+        let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
         Ok(EnableRow::Enabled {
             shown: self.on_screen.then(|| AppKey::of(&invitation)),
             recovery_codes: recovery::plain(&codes),

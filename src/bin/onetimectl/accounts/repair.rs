@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
+use pam_onetime::account::Timestamp;
 use pam_onetime::login::{TimeAhead, time_ahead};
-use pam_onetime::store::{RepairOutcome, Scope};
-use pam_onetime::system::now;
+use pam_onetime::store::{Batch, RepairOutcome, Scope, StoreError};
 use serde::Serialize;
 
 use crate::cli::SelectionOptions;
 use crate::context::{Context, Run};
-use crate::people::{Everybody, select};
+use crate::people::{Everybody, User, select};
 use crate::say::report;
 
 #[derive(Clone, Copy, Serialize)]
@@ -91,53 +91,91 @@ pub(crate) fn run(
     let code = &context.config.code;
     let ahead = code.window.get().saturating_add(code.max_drift.get());
     let people = select(whom, Everybody::Enabled(&store))?;
-    report::each(
-        context.form,
-        &people,
-        |user| {
-            let now = now()?;
-            let outcome = match run {
-                Run::Real => store.repair(&user.name, now, ahead, scope),
-                Run::Dry => store.foresee_repair(&user.name, now, ahead, scope),
-            };
-            match outcome? {
-                RepairOutcome::Sound => {
-                    let account = store.inspect(&user.name)?;
-                    let ahead = account.and_then(|it| time_ahead(&it, now, &context.config));
-                    Ok(match ahead {
-                        Some(TimeAhead::Codes { .. }) => RepairRow::CodesAhead,
-                        Some(TimeAhead::Deadline | TimeAhead::Lock | TimeAhead::Other) | None => {
-                            RepairRow::Sound
-                        }
-                    })
+    let batch = store.into_batch()?;
+    let size = if run == Run::Dry { 1 } else { batch.size() };
+    let job = Job { context, batch, scope, ahead, run };
+    let repair = |users: &[User]| {
+        report::at_present(users, |now| {
+            let rows = users.iter().zip(job.outcomes(users, now));
+            rows.map(|(user, outcome)| {
+                let outcome = outcome?;
+                if outcome == RepairOutcome::NoRecord {
+                    return people.without_record(user, RepairRow::NotEnabled);
                 }
-                RepairOutcome::NoRecord => people.without_record(user, RepairRow::NotEnabled),
-                RepairOutcome::StateRebuilt { until } if run == Run::Dry => {
-                    Ok(RepairRow::WouldBeRebuilt { wait: until.since(now) })
-                }
-                RepairOutcome::Spent { until } | RepairOutcome::SpentButCounters { until }
-                    if run == Run::Dry =>
-                {
-                    Ok(RepairRow::WouldBeSpent { wait: until.since(now) })
-                }
-                RepairOutcome::StateRebuilt { until } => {
-                    report::log(&user.name, "repaired: a lost state was rebuilt as active");
-                    Ok(RepairRow::Rebuilt { wait: until.since(now) })
-                }
-                RepairOutcome::Spent { until } => {
-                    report::log(&user.name, RESTORED);
-                    Ok(RepairRow::Spent { wait: until.since(now) })
-                }
-                RepairOutcome::SpentButCounters { until } => {
-                    report::log(&user.name, RESTORED);
-                    Ok(RepairRow::SpentButCounters { wait: until.since(now) })
-                }
-            }
-        },
-        |row| row.text(),
-    )
+                job.row(user, outcome, now)
+            })
+            .collect()
+        })
+    };
+    report::each_together(context.form, &people, size, repair, |row| row.text())
 }
 
+/// What is the same for all users of a run.
+struct Job<'a> {
+    context: &'a Context,
+    batch: Batch,
+    scope: Scope,
+    /// Steps that are spent after the present one.
+    ahead: u64,
+    run: Run,
+}
+
+impl Job<'_> {
+    fn outcomes(&self, users: &[User], now: Timestamp) -> Vec<Result<RepairOutcome, StoreError>> {
+        let Self { batch, scope, ahead, run, .. } = self;
+        let names = users.iter().map(|user| user.name.clone());
+        match run {
+            Run::Real => batch.repair(&names.collect::<Vec<_>>(), now, *ahead, *scope),
+            Run::Dry => {
+                names.map(|name| batch.store().foresee_repair(&name, now, *ahead, *scope)).collect()
+            }
+        }
+    }
+
+    /// What is told of who has a record, and logged if it was changed.
+    fn row(
+        &self,
+        user: &User,
+        outcome: RepairOutcome,
+        now: Timestamp,
+    ) -> anyhow::Result<RepairRow> {
+        let (logged, row, foreseen) = match outcome {
+            RepairOutcome::NoRecord => return Ok(RepairRow::NotEnabled),
+            RepairOutcome::Sound => return self.sound(user, now),
+            RepairOutcome::StateRebuilt { until } => {
+                let wait = until.since(now);
+                (REBUILT, RepairRow::Rebuilt { wait }, RepairRow::WouldBeRebuilt { wait })
+            }
+            RepairOutcome::Spent { until } => {
+                let wait = until.since(now);
+                (RESTORED, RepairRow::Spent { wait }, RepairRow::WouldBeSpent { wait })
+            }
+            RepairOutcome::SpentButCounters { until } => {
+                let wait = until.since(now);
+                (RESTORED, RepairRow::SpentButCounters { wait }, RepairRow::WouldBeSpent { wait })
+            }
+        };
+        if self.run == Run::Dry {
+            return Ok(foreseen);
+        }
+        report::log(&user.name, logged);
+        Ok(row)
+    }
+
+    fn sound(&self, user: &User, now: Timestamp) -> anyhow::Result<RepairRow> {
+        let account = self.batch.store().inspect(&user.name)?;
+        let ahead = account.and_then(|it| time_ahead(&it, now, &self.context.config));
+        Ok(match ahead {
+            Some(TimeAhead::Codes { .. }) => RepairRow::CodesAhead,
+            Some(TimeAhead::Deadline | TimeAhead::Lock | TimeAhead::Other) | None => {
+                RepairRow::Sound
+            }
+        })
+    }
+}
+
+/// What is logged of an account whose state was lost.
+const REBUILT: &str = "repaired: a lost state was rebuilt as active";
 /// What is logged of a sound account.
 const RESTORED: &str = "repaired: restored from a backup, all codes up to now are spent";
 

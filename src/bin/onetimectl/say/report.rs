@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use anyhow::Context as _;
-use pam_onetime::account::UserName;
+use pam_onetime::account::{Timestamp, UserName};
 use pam_onetime::audit::{self, Admin, Outcome, Subject};
 use pam_onetime::bytes_as_text::{Readable, to_text};
-use pam_onetime::system::name_of;
+use pam_onetime::system::{SystemError, name_of, now};
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer as _};
 use zeroize::Zeroizing;
@@ -180,16 +180,27 @@ pub(crate) fn each<T: Serialize>(
     work: impl Fn(&User) -> anyhow::Result<T>,
     text: impl Fn(&T) -> String,
 ) -> anyhow::Result<ExitCode> {
+    each_together(form, people, 1, |users| users.iter().map(&work).collect(), text)
+}
+
+/// [`each`], where `work` is done for so many users at once, and gives a result for each.
+pub(crate) fn each_together<T: Serialize>(
+    form: Form,
+    people: &People,
+    size: usize,
+    work: impl Fn(&[User]) -> Vec<anyhow::Result<T>>,
+    text: impl Fn(&T) -> String,
+) -> anyhow::Result<ExitCode> {
     let progress = Progress::of(people.names().len());
     let (mut unready, mut last) = (None, None);
     // Nothing is changed that could not be reported.
-    let rows = people.names().iter().map_while(|name| {
+    let rows = people.names().chunks(size.max(1)).map_while(|names| {
         unready = say::ready().err();
-        let row = unready.is_none().then(|| Row::of(people, name, &work));
-        last = if row.is_some() { Some(name) } else { last };
-        progress.step();
-        row
+        let rows = unready.is_none().then(|| rows_of(people, names, &work));
+        last = if rows.is_some() { names.last() } else { last };
+        rows
     });
+    let rows = rows.flatten().inspect(|_| progress.step());
     // A line at a time: what was done is reported when it is done.
     let out = ProgressOutput { progress: &progress, out: std::io::stdout().lock() };
     let ended = print(form, out, &progress, rows, |out, user, result| {
@@ -200,6 +211,60 @@ pub(crate) fn each<T: Serialize>(
         None => "nothing was done".to_owned(),
         Some(name) => format!("stopped after {}", Readable(name)),
     })
+}
+
+/// The rows of these, of whom those are worked on whom the system could be asked for.
+fn rows_of<T>(
+    people: &People,
+    names: &[String],
+    work: impl Fn(&[User]) -> Vec<anyhow::Result<T>>,
+) -> Vec<Row<T>> {
+    let found = names.iter().map(|name| people.find(name)).collect();
+    let with_user = |users: Vec<User>| {
+        let results = work(&users);
+        let of_user = |(result, user): (anyhow::Result<T>, User)| {
+            result.map_err(|error| error::of_user(error, &user.name, user.person.as_ref()))
+        };
+        results.into_iter().zip(users).map(of_user).collect()
+    };
+    let results = of_those(found, with_user);
+    names.iter().zip(results).map(|(name, result)| Row { user: name.clone(), result }).collect()
+}
+
+/// Does `work` for all who have come so far at once. Its results, and the errors of the
+/// others, are in the order in which they were.
+pub(crate) fn of_those<P, T>(
+    so_far: Vec<anyhow::Result<P>>,
+    work: impl FnOnce(Vec<P>) -> Vec<anyhow::Result<T>>,
+) -> Vec<anyhow::Result<T>> {
+    let (mut prepared, mut errors) = (Vec::new(), Vec::new());
+    for result in so_far {
+        match result {
+            Ok(it) => {
+                prepared.push(it);
+                errors.push(None);
+            }
+            Err(error) => errors.push(Some(error)),
+        }
+    }
+    let mut results = work(prepared).into_iter();
+    let missing = || Err(anyhow::anyhow!("nothing came of it"));
+    let result = |error: Option<anyhow::Error>| match error {
+        Some(error) => Err(error),
+        None => results.next().unwrap_or_else(missing),
+    };
+    errors.into_iter().map(result).collect()
+}
+
+/// Does `work` for these at the present time; where there is none, that is what came of each.
+pub(crate) fn at_present<T>(
+    users: &[User],
+    work: impl FnOnce(Timestamp) -> Vec<anyhow::Result<T>>,
+) -> Vec<anyhow::Result<T>> {
+    match now() {
+        Ok(now) => work(now),
+        Err(_) => users.iter().map(|_| Err(SystemError::Clock.into())).collect(),
+    }
 }
 
 /// Prints each row as it comes, with `text` or as an element of a JSON array,

@@ -8,7 +8,7 @@ use pam_onetime::account::{
 };
 use pam_onetime::code::{MovingFactor, Step, Token};
 use pam_onetime::config::{MaxDrift, is_issuer};
-use pam_onetime::store::{IssueOutcome, Replace, Store, StoreError};
+use pam_onetime::store::{Batch, IssueOutcome, Replace, Store, StoreError};
 use pam_onetime::system::{host_name, now};
 use rand::rngs::SysRng;
 
@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::error::ToolError;
 use crate::formats::ForeignToken;
 use crate::people::People;
-use crate::say;
+use crate::say::report;
 
 /// A name that was given, or that the file has.
 const NOBODY: ToolError =
@@ -40,13 +40,38 @@ const WEAK_BELOW_BITS: usize = 128;
 /// hour, which is less than time zones differ by.
 const AHEAD: u64 = 60;
 
+/// What is said of who has an account and keeps it.
+const ENABLED: &str = "is enabled already (--replace puts this in its place)";
+/// What is said of a key that came back.
+const MOVED_ON: &str = "its key was in use here before, and codes that were used stay spent";
+
+/// An account that is to be issued.
+struct Prepared<'u> {
+    /// What the files call the user.
+    given: &'u str,
+    account: Account,
+    report: ImportReport,
+}
+
+impl Prepared<'_> {
+    const fn user(&self) -> &UserName {
+        &self.account.record.user
+    }
+}
+
+/// Where accounts go.
+enum Goal {
+    /// Nowhere, since this is a dry run; `None`: nor does the store exist yet.
+    Foreseen(Option<Box<Store>>),
+    Issued(Box<Batch>),
+}
+
 /// Turns what the files say of a user into an account.
 pub(super) struct Importer<'a> {
     context: &'a Context,
     options: &'a ImportOptions,
     people: People,
-    /// `None`: the store does not exist yet, and this is a dry run.
-    store: Option<Store>,
+    goal: Goal,
     issuer: String,
     now: Timestamp,
 }
@@ -92,25 +117,52 @@ impl<'a> Importer<'a> {
         options: &'a ImportOptions,
         people: People,
     ) -> anyhow::Result<Self> {
-        let store = match options.dry_run && !context.dir_exists()? {
-            true => None,
-            false if options.dry_run => Some(context.store()?),
-            false => Some(context.open_or_make()?),
+        let goal = match options.dry_run {
+            true if context.dir_exists()? => Goal::Foreseen(Some(Box::new(context.store()?))),
+            true => Goal::Foreseen(None),
+            false => Goal::Issued(Box::new(context.open_or_make()?.into_batch()?)),
         };
         let issuer = context.config.issuer.clone().map_or_else(host_name, Ok)?;
-        Ok(Self { context, options, people, store, issuer, now: now()? })
+        Ok(Self { context, options, people, goal, issuer, now: now()? })
     }
 
-    /// Issues the account of one user. `issued` has those who were issued.
+    /// How many users are best imported at once.
+    pub(super) fn size(&self) -> usize {
+        match &self.goal {
+            Goal::Foreseen(_) => 1,
+            Goal::Issued(batch) => batch.size(),
+        }
+    }
+
+    /// Issues the accounts of these users. `issued` has those who were issued.
     ///
-    /// # Errors
-    /// Why nothing was issued for this user.
+    /// Of each, why nothing was issued or what is to be said of it.
     pub(super) fn import(
         &self,
-        user: &str,
-        candidate: Candidate,
+        users: &[&str],
         issued: &mut Issued<'_>,
-    ) -> anyhow::Result<ImportReport> {
+    ) -> Vec<anyhow::Result<ImportReport>> {
+        let mut results = Vec::new();
+        let mut waiting: Vec<anyhow::Result<Prepared<'_>>> = Vec::new();
+        for user in users {
+            let mut prepared = self.prepare(user, issued);
+            let is_of_two_names = prepared
+                .as_ref()
+                .is_ok_and(|it| waiting.iter().flatten().any(|other| other.user() == it.user()));
+            if is_of_two_names {
+                // It depends on what comes of the other.
+                results.extend(self.issue(std::mem::take(&mut waiting), issued));
+                prepared = self.prepare(user, issued);
+            }
+            waiting.push(prepared);
+        }
+        results.extend(self.issue(waiting, issued));
+        results
+    }
+
+    /// Makes the account of one user.
+    fn prepare<'u>(&self, user: &'u str, issued: &Issued<'_>) -> anyhow::Result<Prepared<'u>> {
+        let candidate = issued.findings.candidate(user);
         let Candidate { named_by, tokens, problem } = candidate;
         if let Some(problem) = problem {
             return Err(problem);
@@ -148,9 +200,7 @@ impl<'a> Importer<'a> {
             (Uid::Any, NameSource::Known) | (Uid::Is(_), _) => {}
         }
         let account = self.account(known.name, uid, tokens, &mut report)?;
-        self.issue(&account, &mut report.warnings)?;
-        issued.insert(user, account.record.user);
-        Ok(report)
+        Ok(Prepared { given: user, account, report })
     }
 
     fn account(
@@ -260,32 +310,46 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    fn issue(&self, account: &Account, warnings: &mut Vec<String>) -> anyhow::Result<()> {
-        const ENABLED: &str = "is enabled already (--replace puts this in its place)";
-        let Some(store) = &self.store else {
-            return Ok(());
-        };
-        let user = &account.record.user;
+    fn issue(
+        &self,
+        prepared: Vec<anyhow::Result<Prepared<'_>>>,
+        issued: &mut Issued<'_>,
+    ) -> Vec<anyhow::Result<ImportReport>> {
+        report::of_those(prepared, |prepared| {
+            let (accounts, rest): (Vec<Account>, Vec<_>) =
+                prepared.into_iter().map(|it| (it.account, (it.given, it.report))).unzip();
+            let outcomes = self.outcomes(&accounts);
+            let rows = accounts.into_iter().zip(rest).zip(outcomes);
+            rows.map(|((account, (given, mut report)), outcome)| {
+                match outcome? {
+                    IssueOutcome::New => {}
+                    IssueOutcome::NewMovedOn => report.warnings.push(MOVED_ON.to_owned()),
+                    IssueOutcome::AlreadyThere => bail!(ENABLED),
+                }
+                if !self.options.dry_run {
+                    let what = "imported: a secret from elsewhere was issued";
+                    report::log(&account.record.user, what);
+                }
+                issued.insert(given, account.record.user);
+                Ok(report)
+            })
+            .collect()
+        })
+    }
+
+    /// What came of each, or what would come of it.
+    fn outcomes(&self, accounts: &[Account]) -> Vec<anyhow::Result<IssueOutcome>> {
         let replace = if self.options.replace { Replace::Yes } else { Replace::No };
-        if self.options.dry_run {
-            let there = replace == Replace::No && store.inspect(user)?.is_some();
-            ensure!(!there, ENABLED);
-            return Ok(());
+        let foresee = |account: &Account, store: &Store| {
+            let there = replace == Replace::No && store.inspect(&account.record.user)?.is_some();
+            Ok(if there { IssueOutcome::AlreadyThere } else { IssueOutcome::New })
+        };
+        match &self.goal {
+            Goal::Issued(batch) => {
+                batch.issue(accounts, replace).into_iter().map(|outcome| Ok(outcome?)).collect()
+            }
+            Goal::Foreseen(Some(store)) => accounts.iter().map(|it| foresee(it, store)).collect(),
+            Goal::Foreseen(None) => accounts.iter().map(|_| Ok(IssueOutcome::New)).collect(),
         }
-        match store.issue(account, replace)? {
-            IssueOutcome::New => {}
-            IssueOutcome::AlreadyThere => bail!(ENABLED),
-        }
-        say::report::log(user, "imported: a secret from elsewhere was issued");
-        let issued = store.inspect(user)?;
-        let raised = issued.is_some_and(|issued| {
-            TokenId::all().any(|id| issued.state.token(id).next > account.state.token(id).next)
-        });
-        if raised {
-            warnings.push(
-                "its key was in use here before, and codes that were used stay spent".to_owned(),
-            );
-        }
-        Ok(())
     }
 }

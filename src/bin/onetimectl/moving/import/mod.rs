@@ -67,16 +67,20 @@ fn carry_out(
     let mut issued = Issued::none(findings);
     let (mut unready, last) = (None, Cell::new(None));
     // Nothing is changed that could not be reported.
-    let imported = findings.users().map_while(|user| {
+    let mut users = findings.users();
+    let imported = std::iter::from_fn(|| {
+        let some: Vec<&str> = users.by_ref().take(importer.size()).collect();
+        let final_user = *some.last()?;
         unready = say::ready().err();
         if unready.is_some() {
             return None;
         }
-        let result = importer.import(user, findings.candidate(user), &mut issued);
-        last.set(Some(user));
-        progress.step();
-        Some(Row { user: printable(user), result })
+        let results = importer.import(&some, &mut issued);
+        last.set(Some(final_user));
+        let row = |(user, result)| Row { user: printable(user), result };
+        Some(some.into_iter().zip(results).map(row).collect::<Vec<_>>())
     });
+    let imported = imported.flatten().inspect(|_| progress.step());
     let ownerless = findings.ownerless();
     let ownerless =
         ownerless.map(|(name, error)| Row { user: printable(name), result: Err(error) });
