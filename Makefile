@@ -160,8 +160,9 @@ promises: deps ## check the documentation, the oldest Rust, aarch64 and, by Miri
 reliability: campaign-deps cargo-tools fetch prebuild ## run the long campaigns, and write docs/RELIABILITY.md (CAMPAIGN=killed: one of them)
 	ONETIME_CAMPAIGN=long $(AS_ROOT) $(CARGO) test --locked --test adversity -- --test-threads=1 --nocapture $(CAMPAIGN)
 
-bench: campaign-deps ## measure beside pam_google_authenticator and pam_oath, and write BENCHMARKS.md (PART=login: a part; QUICK=1: a look; AGAINST=FILE.so: beside another build)
-	$(AS_ROOT) $(CARGO) bench --locked --bench side_by_side -- $(PART) $(if $(AGAINST),against=$(abspath $(AGAINST))) $(if $(QUICK),quick)
+# What was measured already is not measured again: FRESH=1 begins anew.
+bench: campaign-deps ## measure beside pam_google_authenticator, pam_oath and an older build, and write BENCHMARKS.md (PART="login tool": parts; QUICK=1: a look; BEFORE=COMMIT|FILE.so|none; LONG=1: a million accounts; FRESH=1)
+	$(AS_ROOT) $(CARGO) bench --locked --bench side_by_side -- $(PART) $(if $(BEFORE),before=$(BEFORE)) $(if $(QUICK),quick) $(if $(LONG),long) $(if $(FRESH),fresh)
 
 dist: ## write the source of a release, with its crates, to DIST (SIGN_KEY=KEY: sign it)
 	@CARGO=$(CARGO) sh packaging/dist $(DIST)

@@ -269,16 +269,17 @@ fn load(times: u32, module: &str) {
 // -- the rest --
 
 /// Runs a program: after its own output, a last line with wall time and processor time
-/// (nanoseconds) and its peak of resident memory (bytes).
+/// (nanoseconds) and its peak of resident memory (bytes). Ends as it has ended.
 fn child(program: &str, arguments: &[&str]) {
     let start = clock(libc::CLOCK_MONOTONIC);
     let status = Command::new(program).args(arguments).status().expect("it can be started");
     let wall = clock(libc::CLOCK_MONOTONIC) - start;
-    assert!(status.success(), "{program} {arguments:?}: {status}");
+    let code = status.code().unwrap_or_else(|| panic!("{program} {arguments:?}: {status}"));
     let usage = usage(libc::RUSAGE_CHILDREN);
     let time = |time: libc::timeval| time.tv_sec * 1_000_000_000 + time.tv_usec * 1000;
     let processor = time(usage.ru_utime) + time(usage.ru_stime);
     println!("{wall} {processor} {}", usage.ru_maxrss * 1024);
+    std::process::exit(code);
 }
 
 /// Reads what is logged, until whoever started it ends.

@@ -24,7 +24,7 @@ pub const FLOOR: &str = "floor";
 /// The same with a module of its own in pam_permit's place, which does nothing.
 pub const BARE: &str = "floor-module";
 pub const OURS: &str = "pam_onetime";
-/// Another build of it (`make bench AGAINST=...`).
+/// An older build of it (`make bench BEFORE=...`).
 pub const OURS_BEFORE: &str = "pam_onetime_before";
 pub const GOOGLE: &str = "pam_google_authenticator";
 pub const OATH: &str = "pam_oath";
@@ -182,21 +182,21 @@ impl Field {
 
     /// Writes pam_oath's file, as if nobody had logged in yet.
     pub fn populate_oath(&self, accounts: u32) {
-        let lines: String = (0..accounts)
-            .map(|number| oath_line(&user(number), &self.secret_in_hexadecimal))
-            .collect();
+        let lines: String = (0..accounts).map(|number| self.oath_line(&user(number))).collect();
         let file = format!("/var/lib/oath-{accounts}/users.oath");
         self.world.write(&file, lines.as_bytes(), 0o600);
+    }
+
+    /// A user's line in pam_oath's file, with the secret of all.
+    pub fn oath_line(&self, user: &str) -> String {
+        oath_line(user, &self.secret_in_hexadecimal)
     }
 
     /// Records and states as `onetimectl enable` and a first login leave them, each
     /// under its own name.
     fn populate_ours(&self, accounts: u32) {
         let place = format!("/var/lib/onetime-{accounts}");
-        let settings = conf("onetime.toml")
-            .replace("#dir = \"/var/lib/onetime\"", &format!("dir = \"{place}\""));
-        assert!(settings.contains(&place), "the shipped configuration names its store");
-        self.world.write(&format!("/etc/onetime/{accounts}.toml"), settings.as_bytes(), 0o644);
+        self.configure(&conf("onetime.toml"), &accounts.to_string());
         let store = self.directory(&place);
         let marker = self.world.read("/var/lib/onetime/store.toml");
         write_new(&store.join("store.toml"), &marker, 0o600);
@@ -213,6 +213,17 @@ impl Field {
         }
         crowd(&users, accounts, ".toml");
         crowd(&state, accounts, "");
+    }
+
+    /// A configuration, which is `shipped` with another store, `/var/lib/onetime-NAME`; where
+    /// it is.
+    pub fn configure(&self, shipped: &str, name: &str) -> String {
+        let store = format!("dir = \"/var/lib/onetime-{name}\"");
+        let settings = shipped.replace("#dir = \"/var/lib/onetime\"", &store);
+        assert!(settings.contains(&store), "the shipped configuration names its store");
+        let place = format!("/etc/onetime/{name}.toml");
+        self.world.write(&place, settings.as_bytes(), 0o644);
+        place
     }
 
     /// A new directory of root's alone, as the host sees it.
@@ -246,8 +257,13 @@ impl Field {
     /// So many logins by one process, the services (`SERVICE:FIRST:COUNT`) by turns;
     /// each must succeed.
     pub fn logins(&self, count: u64, block: usize, services: &[String]) -> Vec<Login> {
-        let block = format!("block={block}");
-        let mut arguments = vec!["logins", &self.secret, &block];
+        self.logins_with(count, &[&format!("block={block}")], services)
+    }
+
+    /// The same, with these options of the program's.
+    pub fn logins_with(&self, count: u64, options: &[&str], services: &[String]) -> Vec<Login> {
+        let mut arguments = vec!["logins", &self.secret];
+        arguments.extend(options);
         arguments.extend(services.iter().map(String::as_str));
         let told = finish_within(&mut self.host(&arguments), &self.steps(count), LIMIT).ok();
         let logins = read_logins(&told);

@@ -1,7 +1,7 @@
 //! Numbers, and how they are printed: quantiles, tables, the places of BENCHMARKS.md
 //! where they are.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 
 use crate::common::into_place;
 
@@ -14,13 +14,15 @@ pub enum Extent {
     /// A look: small numbers, printed and not written.
     Quick,
     Full,
+    /// And a million accounts for the tool.
+    Long,
 }
 
 impl Extent {
     pub fn of<T>(self, quick: T, full: T) -> T {
         match self {
             Self::Quick => quick,
-            Self::Full => full,
+            Self::Full | Self::Long => full,
         }
     }
 
@@ -32,17 +34,14 @@ impl Extent {
 
     /// In a full run, writes a text into its place on a page of the project.
     pub fn write(self, page: &str, place: &str, text: &str) {
-        if self == Self::Full {
+        if self != Self::Quick {
             into_place(page, place, |_| format!("{text}\n"));
         }
     }
 
     /// Tells whether a target was met.
-    pub fn target(self, name: &str, bound: &str, measured: &str, met: bool) {
-        self.publish_row(
-            "targets",
-            &[&name, &bound, &measured, &if met { "yes" } else { "**no**" }],
-        );
+    pub fn target(self, name: &str, bound: &str, measured: &str, verdict: Verdict) {
+        self.publish_row("targets", &[&name, &bound, &measured, &verdict]);
     }
 
     /// Tells a row, and in a full run writes it into its table, in the place of the row
@@ -50,7 +49,7 @@ impl Extent {
     pub fn publish_row(self, place: &str, cells: &[&dyn Display]) {
         let line = row(cells);
         println!("{line}");
-        if self == Self::Full {
+        if self != Self::Quick {
             into_place(PAGE, place, |table| {
                 let mut lines: Vec<&str> = table.lines().collect();
                 let begin = row(&cells[..1]);
@@ -61,6 +60,32 @@ impl Extent {
                 lines.iter().flat_map(|line| [line, "\n"]).collect()
             });
         }
+    }
+}
+
+/// Whether a target was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Met,
+    Missed,
+    /// The machine was too noisy to say (noise.rs).
+    Noisy,
+}
+
+impl From<bool> for Verdict {
+    /// Of what no noise changes: bytes, instructions, system calls.
+    fn from(met: bool) -> Self {
+        if met { Self::Met } else { Self::Missed }
+    }
+}
+
+impl Display for Verdict {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Met => "yes",
+            Self::Missed => "**no**",
+            Self::Noisy => "noisy",
+        })
     }
 }
 
@@ -98,6 +123,10 @@ impl Sample {
         assert!(!values.is_empty(), "nothing was measured");
         values.sort_by(f64::total_cmp);
         Self(values)
+    }
+
+    pub fn count(&self) -> f64 {
+        self.0.len() as f64
     }
 
     pub fn min(&self) -> f64 {

@@ -7,7 +7,8 @@ use std::process::Command;
 use crate::common::{finish, module_path, modules_directory};
 use crate::field::{Field, MODULES, OURS, PERMIT};
 use crate::figures::{Extent, Sample, Table, grouped};
-use crate::progress;
+use crate::noise::Spread;
+use crate::{Setting, progress};
 
 /// Largest `.so`, in bytes.
 const LARGEST: f64 = 1_150_000.0;
@@ -28,7 +29,8 @@ struct Row {
     left: BTreeSet<String>,
 }
 
-pub fn run(extent: Extent) {
+pub fn run(setting: &Setting) -> Option<Spread> {
+    let extent = setting.extent;
     let field = Field::new();
     field.populate(1);
     progress("loading, first logins of processes");
@@ -39,6 +41,7 @@ pub fn run(extent: Extent) {
         .map(|name| measure(&field, extent, name, &own))
         .collect();
     tell(extent, &rows);
+    None
 }
 
 fn measure(field: &Field, extent: Extent, name: &'static str, own: &[PathBuf]) -> Row {
@@ -109,7 +112,7 @@ fn tell(extent: Extent, rows: &[Row]) {
         .map(|name| rows.iter().find(|row| row.name == name).expect("each was measured"));
     let target = |name: &str, bound: f64, bytes: f64| {
         let told = [bound, bytes].map(|bytes| format!("{} kB", grouped(bytes / 1000.0)));
-        extent.target(name, &format!("< {}", told[0]), &told[1], bytes < bound);
+        extent.target(name, &format!("< {}", told[0]), &told[1], (bytes < bound).into());
     };
     target("size of the module", LARGEST, ours.size);
     target("peak memory added, beyond pam_permit", PEAK, ours.peak - permit.peak);

@@ -1,17 +1,21 @@
 //! Growth: the same login with 1 to 1,000,000 accounts in the store.
 
-use crate::field::{FLOOR, Field, GOOGLE, MODULES, OATH, OURS, USERS};
+use crate::field::{FLOOR, Field, GOOGLE, MODULES, OATH, OURS, PERMIT, USERS};
 use crate::figures::{Extent, Sample, Table, grouped, times};
+use crate::noise::{Noise, Spread};
 use crate::plot::{self, Chart, Line};
-use crate::progress;
+use crate::{Setting, progress};
 
 const SIZES: [u32; 5] = [1, 100, 10_000, 100_000, 1_000_000];
 /// Logins in a row before the turn of the next module or size.
 const BLOCK: usize = 8;
 /// From here on pam_oath, which rewrites the file of all, gets fewer logins.
 const MANY: u32 = 100_000;
+/// ... so many for one account, as many times fewer as there are accounts, and ten.
+const MANY_LOGINS: usize = 4_000_000;
 
-pub fn run(extent: Extent) {
+pub fn run(setting: &Setting) -> Option<Spread> {
+    let extent = setting.extent;
     let sizes = extent.of(&SIZES[..4], &SIZES[..]);
     let field = Field::new();
     for size in sizes {
@@ -20,18 +24,23 @@ pub fn run(extent: Extent) {
     }
     // What was written is not to be on its way to the disk while others are measured.
     rustix::fs::sync();
-    let each = extent.of(200, 4000);
+    let each = extent.of(200, 2000);
     progress(&format!("{each} logins at each size"));
-    let mut medians = measure(&field, &[FLOOR, OURS, GOOGLE], sizes, each);
+    let mut noise = Noise::default();
+    let mut measure = |modules: &[&'static str], sizes: &[u32], each| {
+        measure(&field, modules, sizes, each, &mut noise)
+    };
+    let mut medians = measure(&[PERMIT, FLOOR, OURS, GOOGLE], sizes, each);
     let (small, large) = sizes.split_at(sizes.partition_point(|size| *size < MANY));
-    medians.extend(measure(&field, &[OATH], small, each / 10));
+    medians.extend(measure(&[OATH], small, each / 10));
     for size in large {
         progress(&format!("pam_oath at {} accounts", grouped(f64::from(*size))));
-        medians.extend(measure(&field, &[OATH], &[*size], each * 10 / *size as usize + 10));
+        medians.extend(measure(&[OATH], &[*size], MANY_LOGINS / *size as usize + 10));
     }
     progress("removing the accounts");
     drop(field);
-    tell(extent, &medians);
+    tell(extent, &medians, noise.spread());
+    Some(noise.spread())
 }
 
 /// Microseconds, with a unit of their size.
@@ -50,13 +59,19 @@ struct Median {
 }
 
 /// Logs in by turns at all of the sizes, so that noise hits them alike.
-fn measure(field: &Field, modules: &[&'static str], sizes: &[u32], each: usize) -> Vec<Median> {
+fn measure(
+    field: &Field,
+    modules: &[&'static str],
+    sizes: &[u32],
+    each: usize,
+    noise: &mut Noise,
+) -> Vec<Median> {
     let kinds: Vec<(&str, u32)> =
         modules.iter().flat_map(|module| sizes.iter().map(|size| (*module, *size))).collect();
     let services: Vec<String> = kinds
         .iter()
         .map(|(module, size)| match *module {
-            FLOOR => format!("{FLOOR}:0:1"),
+            PERMIT | FLOOR => format!("{module}:0:1"),
             module => format!("{module}-{size}:0:{}", USERS.min(*size)),
         })
         .collect();
@@ -65,13 +80,16 @@ fn measure(field: &Field, modules: &[&'static str], sizes: &[u32], each: usize) 
     let logins = field.logins(((each + warm_up) * kinds.len()) as u64, BLOCK.min(each), &services);
     let median = |(index, (module, accounts)): (usize, &(&'static str, u32))| {
         let its = logins.iter().filter(|login| login.service == index).skip(warm_up);
+        if *module == PERMIT {
+            noise.add(its.clone());
+        }
         let micros = Sample::new(its.map(|login| login.wall as f64 / 1000.0)).median();
         Median { module, accounts: *accounts, micros }
     };
     kinds.iter().enumerate().map(median).collect()
 }
 
-fn tell(extent: Extent, medians: &[Median]) {
+fn tell(extent: Extent, medians: &[Median], spread: Spread) {
     let mut sizes: Vec<u32> = medians.iter().map(|median| median.accounts).collect();
     sizes.sort_unstable();
     sizes.dedup();
@@ -103,7 +121,7 @@ fn tell(extent: Extent, medians: &[Median]) {
         "flat: median with the most accounts, to that with one",
         "≤ 1.10 ×",
         &format!("{} at {}", times(ratio), grouped(f64::from(most))),
-        ratio <= 1.1,
+        spread.verdict(ratio <= 1.1),
     );
     let line = |module| {
         let points = sizes.iter().map(|size| (f64::from(*size), of(module, *size)));

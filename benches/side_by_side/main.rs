@@ -1,13 +1,18 @@
-//! `make bench`: pam_onetime beside pam_google_authenticator and pam_oath, and beside
-//! what no such module can do without, in one run on one machine. It writes
-//! BENCHMARKS.md, which says what is measured and how.
+//! `make bench`: pam_onetime beside pam_google_authenticator and pam_oath, beside an older
+//! build of its own, and beside what no such module can do without, in one run on one
+//! machine. It writes BENCHMARKS.md, which says what is measured and how.
 //!
 //! ```text
-//! make bench [PART="login growth ..."] [QUICK=1]
-//! make bench AGAINST=/path/to/another/pam_onetime.so [QUICK=1]
+//! make bench [PART="login growth ..."] [BEFORE=COMMIT|FILE.so|none] [QUICK=1] [LONG=1] [FRESH=1]
 //! ```
+//!
+//! A part that was measured on a quiet machine, with the same programs, is not measured again
+//! unless it is named, or all of it is to be FRESH. Exit codes: 0 measured, 3 measured, but the
+//! machine was too noisy for some verdicts.
 #![expect(unreachable_pub, reason = "no other crate uses a program for tests")]
 
+mod before;
+mod beside;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod count;
@@ -18,20 +23,35 @@ mod figures;
 mod footprint;
 mod growth;
 mod login;
+mod noise;
 mod plot;
+mod resume;
+mod ssh;
 mod tool;
-mod versions;
 
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use before::Before;
 use common::finish;
 use figures::Extent;
+use noise::Spread;
+use resume::Done;
 
-type Part = fn(Extent);
+/// What a part is measured with.
+pub struct Setting {
+    /// How much of it.
+    pub extent: Extent,
+    /// What is measured beside it, in the parts that are about time and have a target for it.
+    pub before: Option<Before>,
+}
 
-const PARTS: [(&str, Part); 6] = [
+/// Measures, and says how steady the machine was, where that matters.
+type Part = fn(&Setting) -> Option<Spread>;
+
+const PARTS: [(&str, Part); 7] = [
+    ("ssh", ssh::run),
     ("login", login::run),
     ("growth", growth::run),
     ("crowd", crowd::run),
@@ -39,28 +59,92 @@ const PARTS: [(&str, Part); 6] = [
     ("tool", tool::run),
     ("daemon", daemon::run),
 ];
+/// Those in which an older build is measured.
+const WITH_BEFORE: [&str; 2] = ["login", "tool"];
 
-fn main() {
-    // Cargo adds an option of its own.
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let (quick, named): (Vec<&String>, Vec<&String>) =
-        words.iter().partition(|word| *word == "quick");
-    let extent = if quick.is_empty() { Extent::Full } else { Extent::Quick };
-    if let Some(before) = named.iter().find_map(|name| name.strip_prefix("against=")) {
-        return versions::run(extent, std::path::Path::new(before));
+const NOISY: u8 = 3;
+
+/// What make has passed on.
+#[derive(Debug)]
+pub struct Options {
+    extent: Extent,
+    fresh: bool,
+    before: Option<String>,
+    parts: Vec<String>,
+}
+
+impl Options {
+    fn read(words: impl Iterator<Item = String>) -> Self {
+        let mut options =
+            Self { extent: Extent::Full, fresh: false, before: None, parts: Vec::new() };
+        for word in words {
+            match &*word {
+                // Cargo's own.
+                "--bench" => {}
+                "quick" => options.extent = Extent::Quick,
+                "long" => options.extent = Extent::Long,
+                "fresh" => options.fresh = true,
+                part if PARTS.iter().any(|(name, _)| *name == part) => options.parts.push(word),
+                other => match other.strip_prefix("before=") {
+                    Some(before) => options.before = Some(before.to_owned()),
+                    None => panic!("no part {other}"),
+                },
+            }
+        }
+        options
     }
-    for name in &named {
-        assert!(PARTS.iter().any(|(part, _)| part == name), "no part {name}");
+
+    /// The parts to measure. What was named is measured in any case.
+    fn wanted(&self, done: &Done) -> Vec<(&'static str, Part)> {
+        let again = self.fresh || self.extent == Extent::Quick;
+        let named = |name: &str| self.parts.iter().any(|part| part == name);
+        let wanted = |name: &str| match self.parts.is_empty() {
+            true => again || !done.has(name),
+            false => named(name),
+        };
+        PARTS.into_iter().filter(|(name, _)| wanted(name)).collect()
     }
-    for (name, part) in PARTS {
-        if named.is_empty() || named.iter().any(|wanted| *wanted == name) {
-            progress(name);
-            part(extent);
-            extent.publish_row("when", &[&name, &common::when_and_where()]);
+}
+
+fn main() -> ExitCode {
+    let options = Options::read(std::env::args().skip(1));
+    let extent = options.extent;
+    let done = Done::new(&options);
+    let parts = options.wanted(&done);
+    if parts.is_empty() {
+        println!(
+            "each part was measured with these programs on this machine: FRESH=1 measures again, PART=... a part"
+        );
+        return ExitCode::SUCCESS;
+    }
+    let with_before = parts.iter().any(|(name, _)| WITH_BEFORE.contains(name));
+    let before = if with_before { Before::find(options.before.as_deref()) } else { None };
+    let setting = Setting { extent, before };
+    let mut noisy = Vec::new();
+    for (name, part) in parts {
+        progress(name);
+        if extent != Extent::Quick {
+            done.remove(name);
+        }
+        let spread = part(&setting);
+        let told = spread.map_or_else(|| "–".to_owned(), |spread| spread.to_string());
+        extent.publish_row("when", &[&name, &common::when_and_where(), &told]);
+        if spread.is_some_and(Spread::is_noisy) {
+            noisy.push(name);
+        } else if extent != Extent::Quick {
+            done.add(name);
         }
     }
     conditions(extent);
     progress("done");
+    if noisy.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!(
+        "the machine was too noisy for a verdict in: {}. Once it is quiet, the next run measures what is left.",
+        noisy.join(", ")
+    );
+    ExitCode::from(NOISY)
 }
 
 /// On what, and with which lines in pam.d: as they were used.
