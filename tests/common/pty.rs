@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use regex::Regex;
@@ -280,8 +280,10 @@ fn has_ended(ended: &OwnedFd, within: Timespec) -> bool {
 }
 
 fn strip(bytes: &[u8]) -> String {
-    let escape =
-        r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]|\r";
-    let escape = Regex::new(escape).expect("a valid pattern");
-    escape.replace_all(&String::from_utf8_lossy(bytes), "").into_owned()
+    static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
+        let escape =
+            r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]|\r";
+        Regex::new(escape).expect("a valid pattern")
+    });
+    ESCAPE.replace_all(&String::from_utf8_lossy(bytes), "").into_owned()
 }
