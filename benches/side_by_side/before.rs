@@ -16,6 +16,8 @@ use crate::progress;
 /// What is measured beside ours where nothing else is named: the build that the targets of the
 /// page are about.
 pub const USUAL: &str = "5aeebf8";
+/// Where nothing is to be measured beside it.
+pub const NONE: &str = "none";
 
 /// How long it may be built.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -52,7 +54,7 @@ impl Before {
     /// is said.
     pub fn find(named: Option<&str>) -> Option<Self> {
         let found = match named {
-            Some("none") => return None,
+            Some(NONE) => return None,
             Some(file) if Path::new(file).is_file() => Ok(Self::file(file)),
             Some(commit) => Ok(Self::commit(commit)
                 .unwrap_or_else(|why| panic!("BEFORE={commit} cannot be measured: {why}"))),
@@ -70,7 +72,6 @@ impl Before {
     /// Builds a commit, if that was not done before.
     fn commit(name: &str) -> Result<Self, String> {
         let mut resolve = git(&["rev-parse", "--verify", "--quiet"]);
-        progress(&format!("the build of {name}"));
         let resolved = resolve.arg(format!("{name}^{{commit}}")).output();
         progress(&format!("the build of {name}"));
         let resolved = resolved.map_err(|e| format!("git cannot be run: {e}"))?;

@@ -154,13 +154,17 @@ impl Field {
             self.world
                 .pam_service(&format!("{module}-{accounts}"), &stack(&auth_line(module, accounts)));
         }
-        self.populate_ours(accounts);
+        let [users, state] = self.populate_ours(accounts);
         let google = self.directory(&format!("/var/lib/google-{accounts}"));
         let secret = google_file(&self.secret);
         for number in 0..USERS.min(accounts) {
             write_new(&google.join(user(number)), secret.as_bytes(), 0o400);
         }
-        crowd(&google, accounts, "");
+        std::thread::scope(|scope| {
+            for (directory, ending) in [(&google, ""), (&users, ".toml"), (&state, "")] {
+                scope.spawn(move || crowd(directory, accounts, ending));
+            }
+        });
         self.directory(&format!("/var/lib/oath-{accounts}"));
         self.populate_oath(accounts);
     }
@@ -193,8 +197,8 @@ impl Field {
     }
 
     /// Records and states as `onetimectl enable` and a first login leave them, each
-    /// under its own name.
-    fn populate_ours(&self, accounts: u32) {
+    /// under its own name; the directories where they are.
+    fn populate_ours(&self, accounts: u32) -> [PathBuf; 2] {
         let place = format!("/var/lib/onetime-{accounts}");
         self.configure(&conf("onetime.toml"), &accounts.to_string());
         let store = self.directory(&place);
@@ -211,8 +215,7 @@ impl Field {
             write_new(&users.join(format!("{name}.toml")), sealed(&record).as_bytes(), 0o600);
             write_new(&state.join(name), &self.state, 0o600);
         }
-        crowd(&users, accounts, ".toml");
-        crowd(&state, accounts, "");
+        [users, state]
     }
 
     /// A configuration, which is `shipped` with another store, `/var/lib/onetime-NAME`; where

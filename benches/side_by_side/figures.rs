@@ -16,13 +16,23 @@ pub enum Extent {
     Full,
     /// And a million accounts for the tool.
     Long,
+    /// As much as a full run, beside a build that the page does not have: printed and not written.
+    Aside,
 }
 
 impl Extent {
     pub fn of<T>(self, quick: T, full: T) -> T {
         match self {
             Self::Quick => quick,
-            Self::Full | Self::Long => full,
+            Self::Full | Self::Long | Self::Aside => full,
+        }
+    }
+
+    /// Whether the page is written.
+    pub fn writes(self) -> bool {
+        match self {
+            Self::Full | Self::Long => true,
+            Self::Quick | Self::Aside => false,
         }
     }
 
@@ -34,7 +44,7 @@ impl Extent {
 
     /// In a full run, writes a text into its place on a page of the project.
     pub fn write(self, page: &str, place: &str, text: &str) {
-        if self != Self::Quick {
+        if self.writes() {
             into_place(page, place, |_| format!("{text}\n"));
         }
     }
@@ -49,7 +59,7 @@ impl Extent {
     pub fn publish_row(self, place: &str, cells: &[&dyn Display]) {
         let line = row(cells);
         println!("{line}");
-        if self != Self::Quick {
+        if self.writes() {
             into_place(PAGE, place, |table| {
                 let mut lines: Vec<&str> = table.lines().collect();
                 let begin = row(&cells[..1]);
@@ -70,6 +80,20 @@ pub enum Verdict {
     Missed,
     /// The machine was too noisy to say (noise.rs).
     Noisy,
+    /// What it is compared with was not measured.
+    Unknown,
+}
+
+impl Verdict {
+    /// Of a target with two bounds.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Missed, _) | (_, Self::Missed) => Self::Missed,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::Noisy, _) | (_, Self::Noisy) => Self::Noisy,
+            (Self::Met, Self::Met) => Self::Met,
+        }
+    }
 }
 
 impl From<bool> for Verdict {
@@ -85,6 +109,7 @@ impl Display for Verdict {
             Self::Met => "yes",
             Self::Missed => "**no**",
             Self::Noisy => "noisy",
+            Self::Unknown => "–",
         })
     }
 }

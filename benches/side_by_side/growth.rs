@@ -80,9 +80,7 @@ fn measure(
     let logins = field.logins(((each + warm_up) * kinds.len()) as u64, BLOCK.min(each), &services);
     let median = |(index, (module, accounts)): (usize, &(&'static str, u32))| {
         let its = logins.iter().filter(|login| login.service == index).skip(warm_up);
-        if *module == PERMIT {
-            noise.add(its.clone());
-        }
+        noise.add(module, its.clone());
         let micros = Sample::new(its.map(|login| login.wall as f64 / 1000.0)).median();
         Median { module, accounts: *accounts, micros }
     };

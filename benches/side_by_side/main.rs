@@ -33,7 +33,7 @@ use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use before::Before;
+use before::{Before, NONE, USUAL};
 use common::finish;
 use figures::Extent;
 use noise::Spread;
@@ -45,6 +45,14 @@ pub struct Setting {
     pub extent: Extent,
     /// What is measured beside it, in the parts that are about time and have a target for it.
     pub before: Option<Before>,
+}
+
+impl Setting {
+    /// What an older build is called, also where it is not measured.
+    pub fn older(&self) -> String {
+        let name = self.before.as_ref().map_or(USUAL, |before| &before.name);
+        format!("build of {name}")
+    }
 }
 
 /// Measures, and says how steady the machine was, where that matters.
@@ -61,6 +69,8 @@ const PARTS: [(&str, Part); 7] = [
 ];
 /// Those in which an older build is measured.
 const WITH_BEFORE: [&str; 2] = ["login", "tool"];
+/// That which has more accounts with LONG=1.
+const WITH_MOST: &str = "tool";
 
 const NOISY: u8 = 3;
 
@@ -91,16 +101,18 @@ impl Options {
                 },
             }
         }
+        let named = options.before.as_deref();
+        if options.extent != Extent::Quick && named.is_some_and(|it| ![USUAL, NONE].contains(&it)) {
+            options.extent = Extent::Aside;
+        }
         options
     }
 
     /// The parts to measure. What was named is measured in any case.
-    fn wanted(&self, done: &Done) -> Vec<(&'static str, Part)> {
-        let again = self.fresh || self.extent == Extent::Quick;
-        let named = |name: &str| self.parts.iter().any(|part| part == name);
+    fn wanted(&self, done: &Done<'_>) -> Vec<(&'static str, Part)> {
         let wanted = |name: &str| match self.parts.is_empty() {
-            true => again || !done.has(name),
-            false => named(name),
+            true => !self.extent.writes() || !done.has(name),
+            false => self.parts.iter().any(|part| part == name),
         };
         PARTS.into_iter().filter(|(name, _)| wanted(name)).collect()
     }
@@ -110,6 +122,9 @@ fn main() -> ExitCode {
     let options = Options::read(std::env::args().skip(1));
     let extent = options.extent;
     let done = Done::new(&options);
+    if options.fresh && extent.writes() {
+        PARTS.iter().for_each(|(name, _)| done.remove(name));
+    }
     let parts = options.wanted(&done);
     if parts.is_empty() {
         println!(
@@ -123,7 +138,7 @@ fn main() -> ExitCode {
     let mut noisy = Vec::new();
     for (name, part) in parts {
         progress(name);
-        if extent != Extent::Quick {
+        if extent.writes() {
             done.remove(name);
         }
         let spread = part(&setting);
@@ -131,7 +146,7 @@ fn main() -> ExitCode {
         extent.publish_row("when", &[&name, &common::when_and_where(), &told]);
         if spread.is_some_and(Spread::is_noisy) {
             noisy.push(name);
-        } else if extent != Extent::Quick {
+        } else if extent.writes() {
             done.add(name);
         }
     }

@@ -46,9 +46,9 @@ const LINES: [Ink; 5] = [
 
 /// Draws it; a full run writes it below docs/bench, a look below the target directory.
 pub fn draw(extent: Extent, chart: &Chart) {
-    let directory = match extent {
-        Extent::Full | Extent::Long => Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bench"),
-        Extent::Quick => Path::new(env!("CARGO_TARGET_TMPDIR")).to_owned(),
+    let directory = match extent.writes() {
+        true => Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bench"),
+        false => Path::new(env!("CARGO_TARGET_TMPDIR")).to_owned(),
     };
     let path = directory.join(chart.file).with_extension("svg");
     let mut svg = String::new();

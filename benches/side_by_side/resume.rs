@@ -6,20 +6,23 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::before::USUAL;
 use crate::common::{daemon_path, module_path, tool_path};
-use crate::{Extent, Options};
+use crate::figures::Extent;
+use crate::{Options, WITH_BEFORE, WITH_MOST};
 
-/// The file below target, and what the lines in it say.
-pub struct Done {
+/// The file below target, with a line for each part.
+pub struct Done<'o> {
     file: PathBuf,
     /// What was measured, and where.
     of: String,
+    options: &'o Options,
 }
 
-impl Done {
-    pub fn new(options: &Options) -> Self {
+impl<'o> Done<'o> {
+    pub fn new(options: &'o Options) -> Self {
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench.done");
-        Self { file, of: what_and_where(options) }
+        Self { file, of: what_and_where(), options }
     }
 
     /// Whether the part was measured.
@@ -47,12 +50,21 @@ impl Done {
         fs::write(&self.file, text).expect("a file below target can be written");
     }
 
+    /// With those of the options that change what is measured.
     fn line(&self, part: &str) -> String {
-        format!("{} {part}", self.of)
+        let Options { extent, before, .. } = self.options;
+        let mut line = format!("{} {part}", self.of);
+        if WITH_BEFORE.contains(&part) {
+            line += &format!(" beside {}", before.as_deref().unwrap_or(USUAL));
+        }
+        if part == WITH_MOST && *extent == Extent::Long {
+            line += " long";
+        }
+        line
     }
 }
 
-fn what_and_where(options: &Options) -> String {
+fn what_and_where() -> String {
     let mut digest = Sha256::new();
     let bench = std::env::current_exe().expect("this program");
     for program in [&bench, module_path(), tool_path(), daemon_path()] {
@@ -61,7 +73,5 @@ fn what_and_where(options: &Options) -> String {
     for file in ["/etc/machine-id", "/proc/sys/kernel/osrelease"] {
         digest.update(fs::read(file).unwrap_or_default());
     }
-    let before = options.before.as_deref().unwrap_or_default();
-    digest.update(format!("{before} {}", options.extent == Extent::Long));
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

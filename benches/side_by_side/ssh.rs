@@ -27,7 +27,7 @@ pub fn run(setting: &Setting) -> Option<Spread> {
     let extent = setting.extent;
     let field = Field::new();
     let mut people = People::new(&field);
-    let rounds = extent.of(2, 20);
+    let rounds = extent.of(2, 16);
     progress(&format!("{} logins by ssh of each of {} kinds", rounds * BLOCK, KINDS.len()));
     let sshd = Sshd::start(&field.world, "");
     let mut noise = Noise::default();

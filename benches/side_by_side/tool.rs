@@ -35,9 +35,10 @@ const GROUP_ID: u32 = 7000;
 /// The most that one operation may take.
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
 
-/// What changes accounts: its name, and which build's arguments they are.
+/// What changes accounts, in this order.
 const CHANGES: [&str; 5] =
     ["import", "import --replace", "repair --all", "disable --all", "enable --group"];
+/// What reads them, after the first of these.
 const READS: [&str; 5] = ["list", "list --json", "status --all", "export", "doctor"];
 /// Without targets of its own.
 const UNBOUND: &str = "list --json";
@@ -81,7 +82,7 @@ pub fn run(setting: &Setting) -> Option<Spread> {
     let login = beside::measure(&mut bench.noise, &bench.field, few);
     let more = match extent {
         Extent::Quick => &[FEW][..],
-        Extent::Full => &[MANY][..],
+        Extent::Full | Extent::Aside => &[MANY][..],
         Extent::Long => &[MANY, MOST][..],
     };
     for accounts in more {
@@ -94,9 +95,11 @@ pub fn run(setting: &Setting) -> Option<Spread> {
     let Bench { field, noise, rows } = bench;
     drop(field);
     let spread = noise.spread();
-    let name = before.map(|before| format!("build of {}", before.name));
-    tell(extent, &rows, name.as_deref());
-    targets(extent, &rows, name.as_deref(), spread);
+    tell(extent, &rows, &setting.older());
+    let measured = Measured { extent, rows, spread };
+    measured.judge_changes(&setting.older());
+    measured.judge_reads();
+    measured.judge_growth();
     beside::tell(extent, &login, spread);
     Some(spread)
 }
@@ -249,7 +252,7 @@ fn cost(field: &Field, tool: &str, arguments: &[&str]) -> Cost {
     Cost { seconds: next() / 1e9, processor: next() / 1e9, peak: next() }
 }
 
-fn tell(extent: Extent, rows: &[Row], before: Option<&str>) {
+fn tell(extent: Extent, rows: &[Row], older: &str) {
     let mut table = Table::new(&[
         "onetimectl",
         "accounts",
@@ -261,7 +264,7 @@ fn tell(extent: Extent, rows: &[Row], before: Option<&str>) {
     for Row { build, operation, accounts, cost } in rows {
         let by = match build {
             Build::Ours => String::new(),
-            Build::Before => format!(", {}", before.expect("it was measured")),
+            Build::Before => format!(", {older}"),
         };
         table.row(&[
             &format!("`{operation}`{by}"),
@@ -275,67 +278,101 @@ fn tell(extent: Extent, rows: &[Row], before: Option<&str>) {
     extent.publish("tool", table.text());
 }
 
-fn targets(extent: Extent, rows: &[Row], before: Option<&str>, spread: Spread) {
-    let find = |build, operation: &str, accounts| {
+struct Measured {
+    extent: Extent,
+    rows: Vec<Row>,
+    spread: Spread,
+}
+
+impl Measured {
+    fn find(&self, build: Build, operation: &str, accounts: u32) -> Option<&Cost> {
         let is_it = |row: &&Row| {
             row.build == build && row.operation == operation && row.accounts == accounts
         };
-        rows.iter().find(is_it).map(|row| &row.cost)
-    };
-    let ours = |operation: &str, accounts| find(Build::Ours, operation, accounts);
-    let few = rows[0].accounts;
-    let sizes: Vec<u32> = rows.iter().map(|row| row.accounts).filter(|it| *it != few).collect();
-    let (many, most) = (sizes[0], sizes[sizes.len() - 1]);
-    let told_many = grouped(f64::from(many));
-    for operation in CHANGES {
-        let cost = ours(operation, many).expect("it was measured");
-        let small = cost.peak <= CHANGED_BYTES;
-        let (mut bound, mut measured) = (megabytes(CHANGED_BYTES, "≤ "), megabytes(cost.peak, ""));
-        let mut verdict = Verdict::from(small);
-        if let (Some(old), Some(before)) = (find(Build::Before, operation, few), before) {
-            let each = cost.seconds / f64::from(many);
-            let ratio = each / (old.seconds / f64::from(few));
-            bound = format!("≤ {} the {before} for each account, {bound}", times(CHANGED_RATIO));
-            measured = format!("{} ({:.1} s), {measured}", times(ratio), cost.seconds);
-            verdict = if small { spread.verdict(ratio <= CHANGED_RATIO) } else { verdict };
+        self.rows.iter().find(is_it).map(|row| &row.cost)
+    }
+
+    fn ours(&self, operation: &str, accounts: u32) -> &Cost {
+        self.find(Build::Ours, operation, accounts).expect("each was measured")
+    }
+
+    /// With how many accounts: few, many, and the most, which may be as many.
+    fn sizes(&self) -> [u32; 3] {
+        let mut sizes: Vec<u32> = self.rows.iter().map(|row| row.accounts).collect();
+        sizes.dedup();
+        [sizes[0], sizes[1], sizes[sizes.len() - 1]]
+    }
+
+    fn judge_changes(&self, older: &str) {
+        let [few, many, _] = self.sizes();
+        for operation in CHANGES {
+            let cost = self.ours(operation, many);
+            let (ratio, in_time) = match self.find(Build::Before, operation, few) {
+                Some(old) => {
+                    let old = old.seconds / f64::from(few);
+                    let ratio = cost.seconds / f64::from(many) / old;
+                    (times(ratio), self.spread.verdict(ratio <= CHANGED_RATIO))
+                }
+                None => ("–".to_owned(), Verdict::Unknown),
+            };
+            let bound = megabytes(CHANGED_BYTES);
+            self.extent.target(
+                &format!("`{operation}` of {}", grouped(f64::from(many))),
+                &format!("≤ {} the {older} for each account, ≤ {bound}", times(CHANGED_RATIO)),
+                &format!("{ratio} ({:.1} s), {}", cost.seconds, megabytes(cost.peak)),
+                in_time.and((cost.peak <= CHANGED_BYTES).into()),
+            );
         }
-        extent.target(&format!("`{operation}` of {told_many}"), &bound, &measured, verdict);
     }
-    for operation in READS.into_iter().filter(|it| *it != UNBOUND) {
-        let cost = ours(operation, many).expect("it was measured");
-        let small = cost.peak <= READ_BYTES;
-        extent.target(
-            &format!("`{operation}` of {told_many}"),
-            &format!("≤ {READ_SECONDS} s, {}", megabytes(READ_BYTES, "≤ ")),
-            &format!("{:.2} s, {}", cost.seconds, megabytes(cost.peak, "")),
-            if small { spread.verdict(cost.seconds <= READ_SECONDS) } else { small.into() },
-        );
+
+    fn judge_reads(&self) {
+        let [_, many, _] = self.sizes();
+        for operation in READS.into_iter().filter(|it| *it != UNBOUND) {
+            let cost = self.ours(operation, many);
+            let in_time = self.spread.verdict(cost.seconds <= READ_SECONDS);
+            self.extent.target(
+                &format!("`{operation}` of {}", grouped(f64::from(many))),
+                &format!("≤ {READ_SECONDS} s, ≤ {}", megabytes(READ_BYTES)),
+                &format!("{:.2} s, {}", cost.seconds, megabytes(cost.peak)),
+                in_time.and((cost.peak <= READ_BYTES).into()),
+            );
+        }
     }
-    let each = |operation, accounts| {
-        ours(operation, accounts).expect("it was measured").seconds / f64::from(accounts)
-    };
-    let growth = |operation| each(operation, most) / each(operation, few);
-    let all = || CHANGES.into_iter().chain(READS);
-    let worst = all().max_by(|a, b| growth(a).total_cmp(&growth(b))).expect("there are some");
-    extent.target(
-        "time for each account, with the most to with few",
-        &format!("≤ {}", times(LINEAR)),
-        &format!("{} at {}, `{worst}`", times(growth(worst)), grouped(f64::from(most))),
-        spread.verdict(growth(worst) <= LINEAR),
-    );
-    if most > many {
-        let peak = |operation, accounts| ours(operation, accounts).expect("measured").peak;
-        let growth = |operation| peak(operation, most) / peak(operation, many);
-        let worst = all().max_by(|a, b| growth(a).total_cmp(&growth(b))).expect("some");
-        extent.target(
-            "memory with the most accounts, to that with 100,000",
-            &format!("≤ {}", times(LEVEL)),
-            &format!("{} at {}, `{worst}`", times(growth(worst)), grouped(f64::from(most))),
-            (growth(worst) <= LEVEL).into(),
+
+    fn judge_growth(&self) {
+        let [few, many, most] = self.sizes();
+        let each =
+            |operation, accounts| self.ours(operation, accounts).seconds / f64::from(accounts);
+        let (worst, ratio) = largest(|operation| each(operation, most) / each(operation, few));
+        self.extent.target(
+            "time for each account, with the most to with few",
+            &format!("≤ {}", times(LINEAR)),
+            &format!("{} at {}, `{worst}`", times(ratio), grouped(f64::from(most))),
+            self.spread.verdict(ratio <= LINEAR),
         );
+        if most > many {
+            let peak = |operation, accounts| self.ours(operation, accounts).peak;
+            let (worst, ratio) = largest(|operation| peak(operation, most) / peak(operation, many));
+            self.extent.target(
+                &format!(
+                    "memory with {}, to that with {}",
+                    grouped(most.into()),
+                    grouped(many.into())
+                ),
+                &format!("≤ {}", times(LEVEL)),
+                &format!("{}, `{worst}`", times(ratio)),
+                (ratio <= LEVEL).into(),
+            );
+        }
     }
 }
 
-fn megabytes(bytes: f64, before: &str) -> String {
-    format!("{before}{:.0} MB", bytes / 1e6)
+/// The operation of which this is the largest.
+fn largest(ratio: impl Fn(&'static str) -> f64) -> (&'static str, f64) {
+    let all = CHANGES.into_iter().chain(READS).map(|operation| (operation, ratio(operation)));
+    all.max_by(|a, b| a.1.total_cmp(&b.1)).expect("there are some")
+}
+
+fn megabytes(bytes: f64) -> String {
+    format!("{:.0} MB", bytes / 1e6)
 }
