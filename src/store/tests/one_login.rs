@@ -148,9 +148,12 @@ fn a_state_is_kept_for_one_change_and_for_its_own_user_alone() {
     assert!(of_login.backend.commit(&bob, &alices, change()).is_err());
 }
 
+/// What is done to a directory.
+type Spoil<'s> = &'s dyn Fn(&Path);
+
 #[test]
 fn a_login_refuses_the_directories_that_the_tool_refuses_in_the_same_words() {
-    let spoils: [(&str, &dyn Fn(&Path)); 8] = [
+    let spoils: [(&str, Spoil<'_>); 8] = [
         ("a link", &|path| {
             let moved = path.with_extension("moved");
             fs::rename(path, &moved).unwrap();
