@@ -13,6 +13,7 @@
 //! error                       what failed, and the remedy
 //! cli                         what can be typed
 //! formats                     files of other programs, as import reads them
+//! side_by_side                many accounts, read on all processors
 //! ```
 
 // The tool says what is wrong and does not panic, prints in one place, and forgets no case.

@@ -128,6 +128,11 @@ fn uid_of(options: &EnableOptions, user: &User) -> anyhow::Result<Uid> {
     }
 }
 
+/// The admin is shown what they issue.
+fn invitation(account: &Account) -> Invitation<'_> {
+    Invitation::new(&account.record, &PasswordProof::by_administrator())
+}
+
 /// What a run would do for a user.
 fn foresee(
     store: Option<&Store>,
@@ -181,7 +186,7 @@ impl Job<'_> {
     /// What is to be issued to a user, and what is told of it.
     fn prepare(&self, user: &User) -> anyhow::Result<(Account, Showing)> {
         let (account, codes) = self.account(user)?;
-        let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
+        let invitation = invitation(&account);
         // Written first: where it cannot be, no secret is issued that nobody has seen.
         let file = self.options.qr.as_deref();
         let file = file.map(|path| qr::write(&invitation, None, path)).transpose()?;
@@ -202,7 +207,7 @@ impl Job<'_> {
             IssueOutcome::AlreadyThere => return Ok(EnableRow::AlreadyEnabled),
         }
         report::log(&account.record.user, "enabled: a new secret was issued");
-        let invitation = Invitation::new(&account.record, &PasswordProof::by_administrator());
+        let invitation = invitation(account);
         Ok(EnableRow::Enabled {
             shown: self.on_screen.then(|| AppKey::of(&invitation)),
             recovery_codes: recovery::plain(&codes),
