@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Daemon, finish_within, hotp_code, secret};
+use crate::common::{Daemon, finish_within, hotp_code, secret, until};
 use crate::count;
 use crate::field::{FIRST_UID, Field, Login, read_logins, stack, user};
 use crate::figures::{Extent, Sample, Table, Verdict, grouped, times};
@@ -129,6 +129,8 @@ pub fn run(setting: &Setting) -> Option<Spread> {
     let daemon = Daemon::start(&counter.field.world);
     counter.field.world.pam_service("onetime-password", PARTS[0].1);
     counter.logins(Way::Relayed, &[], PAUSE, BLOCK);
+    // The process that waits for the next connection belongs to it, and is made when all is quiet.
+    until("one process waits", || daemon.children().len() == 1);
     let at_rest = memory(&daemon);
     let walls = PARTS.map(|(part, password_service, pause)| {
         progress(&format!("logins by the module and by onetimed{part}"));
