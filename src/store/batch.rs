@@ -13,20 +13,23 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::fs::{fdatasync, fstatfs, syncfs};
-use rustix::io::retry_on_intr;
+use rustix::fs::{fdatasync, fstat, fstatfs, syncfs};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
 use super::backend::{Backend, CommitError, RemoveOutcome};
 use super::checked::{Dir, io_error};
 use super::deferral::{Deferral, Unnamed};
-use super::files::{Files, Lock};
+use super::files::{Files, Lock, STATE, USERS};
 use super::issue::{
     Begun, IssueOutcome, KeyMemory, ReadyAccount, ReadyState, RepairOutcome, Replace, Scope,
 };
+use super::memory::RETIRED;
 use super::removal::Removal;
 use super::seen::Seen;
+use super::services::SERVICES;
 use super::stage::Staged;
+use super::uids::UIDS;
 use super::{Store, StoreError};
 use crate::account::{Account, Timestamp, Uid, UserName};
 
@@ -65,15 +68,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if it cannot be found out what file system that is.
     pub fn into_batch(self) -> Result<Batch, StoreError> {
-        let together = match is_synced_as_a_whole(&self.backend.top)? {
+        let together = match self.backend.is_synced_as_a_whole()? {
             true => Some(Self { backend: self.backend.leaving_durability() }),
             false => None,
         };
         Ok(Batch { store: self, together })
     }
-}
 
-impl Store {
     /// What was written for the account that is being begun, and is to get its names.
     fn unnamed(&self) -> Vec<Unnamed> {
         self.backend.deferral.as_ref().map(Deferral::take).unwrap_or_default()
@@ -101,13 +102,22 @@ impl Files {
         let synced = self.top.own().and_then(syncfs);
         synced.map_err(io_error(&self.top.path, "sync the file system of"))
     }
-}
 
-fn is_synced_as_a_whole(dir: &Dir) -> Result<bool, StoreError> {
-    let found = fstatfs(dir.at()).map_err(io_error(&dir.path, "examine"))?;
-    #[expect(clippy::cast_sign_loss, reason = "a magic number")]
-    let kind = found.f_type as u64;
-    Ok(SYNCED_AS_A_WHOLE.contains(&kind) && tells_errors())
+    /// Whether one syncfs(2) makes all of the store durable, and says if it could not: another
+    /// file system may be mounted on a directory of it.
+    fn is_synced_as_a_whole(&self) -> Result<bool, StoreError> {
+        let Dir { path, .. } = &self.top;
+        let found = fstatfs(self.top.at()).map_err(io_error(path, "examine"))?;
+        #[expect(clippy::cast_sign_loss, reason = "a magic number")]
+        let kind = found.f_type as u64;
+        let device = fstat(self.top.at()).map_err(io_error(path, "examine"))?.st_dev;
+        let is_on_it = |name: &&str| match self.top.stat(name) {
+            Ok(stat) => stat.st_dev == device,
+            Err(error) => error == Errno::NOENT,
+        };
+        let all_on_it = [USERS, STATE, UIDS, RETIRED, SERVICES].iter().all(is_on_it);
+        Ok(all_on_it && SYNCED_AS_A_WHOLE.contains(&kind) && tells_errors())
+    }
 }
 
 fn tells_errors() -> bool {

@@ -92,10 +92,10 @@ fn touched(trace: &str) -> BTreeSet<String> {
     lines
         // libselinux looks where it might be mounted, with a place for the answer.
         .filter(|call| !["execve", "statfs"].contains(&&call[1]))
-        .map(|call| call[0].to_owned())
-        .map(|line| {
-            let (_, call) = line.split_once(' ').expect("a process and a call");
-            call.trim().to_owned()
+        .map(|call| match &call[1] {
+            // To whom, and not what.
+            "sendto" => call[2].rsplit_once('{').map_or_else(String::new, |(_, to)| to.to_owned()),
+            _ => call[0].split_once(' ').expect("a process and a call").1.trim().to_owned(),
         })
         .collect()
 }
@@ -150,7 +150,7 @@ fn the_environment_of_whoever_starts_a_setuid_program_is_followed_nowhere() {
     let trace = |environment: &BTreeMap<&str, &str>, step: i64| {
         let mut strace = world.command("strace");
         strace.args(["-f", "-u", "alice", "-o", "/tmp/trace"]);
-        strace.args(["-e", "trace=%file,socket,connect,bind"]);
+        strace.args(["-e", "trace=%file,socket,connect,bind,sendto"]);
         for (name, value) in environment {
             // Only a small part of it would fit into strace's own command line.
             strace.env(name, value);
@@ -176,7 +176,7 @@ fn the_environment_of_whoever_starts_a_setuid_program_is_followed_nowhere() {
     assert_eq!(world.list("/tmp/evil"), [""; 0]);
     let written = |call: &&String| call.contains("O_WRONLY") || call.contains("O_RDWR");
     for call in attacked.iter().filter(written) {
-        assert!(call.contains("\"alice\"") || call.contains("/dev/tty"), "{call}");
+        assert!(call.contains("\"state/alice\"") || call.contains("/dev/tty"), "{call}");
     }
     outcome(
         "a setuid-root caller, started by a user with 32 hostile variables",

@@ -427,6 +427,19 @@ fn hundreds_are_enabled_repaired_and_disabled_in_a_few_waits_for_the_disk_and_to
 }
 
 #[test]
+fn where_a_part_of_the_store_is_on_another_disk_each_file_is_synced() {
+    let world = with_staff();
+    world.onetimectl(&["init"]).ok();
+    let enable = ["enable", "--group", "staff", "--new-secret", "--yes"];
+    assert!(waits(&world, &enable, "enabled", 4) < 10);
+    let users = "/var/lib/onetime/users";
+    let mount = format!("mount -t tmpfs -o mode=700 tmpfs {users}; onetimectl disable --all --yes");
+    world.run("sh", &["-c", &mount]);
+    // For each a state, a record and its directory, and more.
+    assert!(waits(&world, &enable, "enabled", 4) >= 12);
+}
+
+#[test]
 fn what_is_shown_once_is_shown_before_the_next_is_issued() {
     let world = with_staff();
     let shown = ["enable", "--group", "staff", "--recovery"];
