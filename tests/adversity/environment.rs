@@ -59,7 +59,7 @@ impl Scene {
         hotp_code(&self.secret, self.counter.get(), 6)
     }
 
-    /// pam_client behind another program: `prlimit --stack=65536 pam_client key alice`.
+    /// pam_client behind another program: `prlimit --stack=98304 pam_client key alice`.
     #[track_caller]
     fn behind(&self, wrapper: &[&str], answers: &[&str]) -> Finished {
         let inner = Client::new(&self.world, "key", "alice").command();
@@ -318,11 +318,11 @@ fn with_two_thousand_descriptors_open_a_login_works_and_with_too_few_it_is_refus
 #[test]
 fn small_limits_refuse_or_admit_and_lose_nothing() {
     let scene = Scene::new();
-    for limit in ["--core=0", "--stack=65536", "--nproc=1", "--memlock=0"] {
+    for limit in ["--core=0", "--stack=98304", "--nproc=1", "--memlock=0"] {
         let run = scene.behind(&["prlimit", limit], &[&scene.next()]);
         assert_eq!(result(run), SUCCESS, "{limit}");
     }
-    outcome("limits: no core, 64 KiB of stack, no process, no locked memory", "admitted");
+    outcome("limits: no core, 96 KiB of stack, no process, no locked memory", "admitted");
     for limit in ["--fsize=0", "--fsize=4200"] {
         let run = scene.behind(&["prlimit", limit], &[&scene.next()]);
         assert!(!run.stdout.contains("result authenticate 0"), "{limit}: {}", run.text());
